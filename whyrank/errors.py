@@ -1,0 +1,68 @@
+"""The errors of whyrank, and `need`, the one door to optional packages.
+
+    WhyrankError
+    ├── BadInput (ValueError)        what the user handed in cannot be used: what, where, how to mend it
+    │   └── BadSpec                  a part's spec is wrong: unknown name, unknown or badly typed argument
+    ├── BadIndex (ValueError)        a saved index is damaged, of another version or of another kind
+    ├── NotFound (FileNotFoundError) a data set, run or folder is not there: where it was looked for
+    ├── MissingExtra (ImportError)   an optional package is not installed: the command that installs it
+    ├── EngineError (RuntimeError)   a model or its server cannot be used at all (authentication, unknown model)
+    └── BudgetSpent (RuntimeError)   a limit on cost or tokens was reached; finished work is kept
+
+Each also inherits the standard error a caller would expect. The failure of a *single* model call is no
+exception but a value, `whyrank.llm.base.Failed`.
+"""
+
+import importlib
+from types import ModuleType
+
+
+class WhyrankError(Exception):
+    """The root of all errors that whyrank raises on purpose."""
+
+
+class BadInput(WhyrankError, ValueError):
+    """What the user handed in cannot be used; the text says what, where and how to mend it."""
+
+
+class BadSpec(BadInput):
+    """A part's spec cannot be read: unknown name, unknown argument, or something that is no part."""
+
+
+class BadIndex(WhyrankError, ValueError):
+    """A saved index is damaged, of another format version, or of another kind."""
+
+
+class NotFound(WhyrankError, FileNotFoundError):
+    """A data set, run or folder is not there; the text says where it was looked for."""
+
+
+class MissingExtra(WhyrankError, ImportError):
+    """An optional package is not installed; the text carries the command that installs it."""
+
+
+class EngineError(WhyrankError, RuntimeError):
+    """A model or its server cannot be used at all: wrong key, unknown model, no such address."""
+
+
+class BudgetSpent(WhyrankError, RuntimeError):
+    """A limit on cost or tokens was reached. Finished calls are kept: the same command goes on from here."""
+
+
+def need(module: str, *, extra: str, asked_by: str = "") -> ModuleType:
+    """Import an optional `module`, or say which extra of whyrank installs it.
+
+    Only the absence of this very module is translated; a broken installation keeps its own traceback.
+
+    Raises:
+        MissingExtra: `module` is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in {module, module.partition(".")[0]}:
+            raise
+        package = module.partition(".")[0]
+        raise MissingExtra(
+            f"{asked_by or module} needs the package {package}: pip install 'whyrank[{extra}]'"
+        ) from None

@@ -1,0 +1,227 @@
+"""The seam below every strategy: a `Prompt` goes in, a `Completion` comes out, be it `Ok` or `Failed`.
+
+A backend writes one method, `_generate`. Which prompts are asked when, how often a call is tried again, what is
+remembered and what it costs is the scheduler's (`schedule.py`) and the trace's (`trace.py`) business.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from whyrank.errors import BadInput
+from whyrank.registry import Part
+
+Cut = Literal["never", "document", "query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a message, and whether it may be shortened when the prompt is too long for the model.
+
+    Documents give way first, sharing what there is (`budget.py`); the query last, with a warning; the rest never.
+    """
+
+    text: str
+    cut: Cut = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat: `role` is system, user or assistant."""
+
+    role: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def content(self) -> str:
+        """The text of the turn."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Sampling(Part):
+    """How a completion is drawn; `None` leaves a setting to the engine.
+
+    Attributes:
+        temperature: 0 is greedy.
+        max_tokens: bound on new tokens, thought and answer together.
+        top_p: nucleus.
+        top_k: 0 is all.
+        seed: for engines that take one.
+        stop: strings that end the completion.
+        logprobs: how many alternatives to report at each place; 0 is none.
+    """
+
+    temperature: float = 0.0
+    max_tokens: int = 3172
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What one call asks: the chat so far, how to draw the completion, and which of several draws this is."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    sample: int = 0
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as `{"role": …, "content": …}`, the form that engines take."""
+        return [{"role": message.role, "content": message.content} for message in self.messages]
+
+    def key(self, model: str) -> str:
+        """The identity of this call for cache and resume: model, messages, sampling, sample number."""
+        text = json.dumps([model, self.chat, asdict(self.sampling), self.sample], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, or of many added up; `reasoning` is part of `output`, `cached` part of `input`."""
+
+    input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cached: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """The sum, field by field."""
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+            self.cached + other.cached,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """A model answered.
+
+    Attributes:
+        text: the answer, without the reasoning.
+        reasoning: the thought, wherever the engine put it; empty where there is none.
+        usage: tokens.
+        finish: "stop", or "length" when `max_tokens` cut the completion.
+        logprobs: per new token the {token: log probability} of the best alternatives, if asked for.
+    """
+
+    text: str
+    reasoning: str = ""
+    usage: Usage = Usage()
+    finish: Literal["stop", "length"] = "stop"
+    logprobs: tuple[dict[str, float], ...] = ()
+
+
+Failure = Literal["auth", "bad_request", "rate_limit", "server", "timeout", "connection", "context", "refusal", "bad_answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that brought no answer; its text is for people and never reaches a parser.
+
+    Attributes:
+        kind: what class of failure; `RETRIED` says which are worth another try.
+        detail: what the engine said.
+        retry_after: seconds that the server asked to wait, or None.
+    """
+
+    kind: Failure
+    detail: str
+    retry_after: float | None = None
+
+
+Completion = Ok | Failed
+
+RETRIED: frozenset[str] = frozenset({"rate_limit", "server", "timeout", "connection", "bad_answer"})
+FATAL: frozenset[str] = frozenset({"auth"})
+
+
+class Tokenizer(Protocol):
+    """What the budget needs of a tokenizer; Hugging Face's fast tokenizers wrapped in `budget.py` have it."""
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`, without special tokens."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+
+
+class LLM(Part, ABC):
+    """A language model behind some engine. Subclasses are frozen dataclasses with a field `model`."""
+
+    model: str
+
+    batch: ClassVar[int] = 1
+    """How many prompts the engine likes in one `_generate`; above 1 the scheduler collects them."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many `_generate` calls may be under way at once."""
+        return 1
+
+    @property
+    def context(self) -> int | None:
+        """The model's window in tokens, prompt and completion together; None where it is not known."""
+        return None
+
+    @property
+    def identity(self) -> str:
+        """What tells this model from others in the trace; engines of one model with the same answers may share it."""
+        return self.model
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own tokenizer; None where there is none at hand, then prompts are measured by characters."""
+        return None
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """One completion for each prompt, in order: the engine as it is, without cache, retries or fitting."""
+        return list(asyncio.run(self.agenerate(prompts)))
+
+    async def agenerate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
+        """Ask the engine once, and check that it kept to the contract: one `Ok` or `Failed` for each prompt."""
+        completions = await self._generate(prompts)
+        if len(completions) != len(prompts):
+            raise BadInput(f"{self!r} gave {len(completions)} completions for {len(prompts)} prompts")
+        return completions
+
+    @abstractmethod
+    async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
+        """One completion for each prompt. A failure is returned as `Failed`, not raised."""
+
+    async def aclose(self) -> None:  # noqa: B027 (most engines have nothing to close)
+        """Release what the engine holds for one event loop, such as connections."""
+
+
+_THOUGHT = re.compile(r"\A\s*(?:<think>)?(?P<thought>.*)</think>\s*", re.DOTALL | re.IGNORECASE)
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Part a raw completion into (reasoning, answer).
+
+    Reasoning is found as `<think>…</think>` and, where a chat template pre-fills the opening tag, as everything before a
+    lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning.
+
+    Example:
+        >>> split_reasoning("<think>bees</think>[2] > [1]")
+        ('bees', '[2] > [1]')
+        >>> split_reasoning("bees</think>[2] > [1]")
+        ('bees', '[2] > [1]')
+        >>> split_reasoning("<think>bees and")
+        ('bees and', '')
+    """
+    if match := _THOUGHT.match(text):
+        return match["thought"].strip(), text[match.end() :]
+    if text.lstrip()[:7].lower() == "<think>":
+        return text.lstrip()[7:].strip(), ""
+    return "", text

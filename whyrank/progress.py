@@ -1,0 +1,61 @@
+"""Progress of long work on stderr; silent unless a program (the command line) switches it on."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+_shown = False
+
+
+class Advance(Protocol):
+    """Called with the number of units just finished and, where there is something to tell, a short note."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        """Move on by `steps`."""
+
+
+def show(on: bool = True) -> None:
+    """Show the progress of long work on stderr from now on, or stop showing it."""
+    global _shown
+    _shown = on
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Advance]:
+    """A progress line for `total` units of work; yields the function that moves it on.
+
+    Example:
+        >>> with progress("encoding", 3) as advance:
+        ...     advance()
+    """
+    if not _shown:
+        yield lambda steps=1, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task(what, total=total, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+if note:
+                bar.update(task, note=note)
+            bar.advance(task, steps)
+
+        yield advance
