@@ -54,7 +54,7 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
         task = bar.add_task(what, total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
-if note:
+            if note:
                 bar.update(task, note=note)
             bar.advance(task, steps)
 
