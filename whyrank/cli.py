@@ -1,0 +1,185 @@
+"""The command line: thin verbs over `experiment`, `eval` and `datasets`. Heavy imports wait inside the verbs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whyrank.errors import BudgetSpent, WhyrankError
+
+if TYPE_CHECKING:
+    from whyrank.experiment import Result
+
+app = typer.Typer(
+    name="whyrank",
+    help="Retrieval and reranking that reason, and say why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[str, typer.Option("--data", help="A data set: a name such as beir/scifact, or a folder.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="The run folder to write; calling again goes on there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Split = Annotated[str | None, typer.Option("--split", help="Which judgements: test, dev or train.")]
+
+
+def main() -> None:
+    """Run the command line; errors that whyrank raises on purpose become one line on stderr."""
+    try:
+        app()
+    except BudgetSpent as error:
+        typer.echo(f"stopped: {error}", err=True)
+        sys.exit(3)
+    except WhyrankError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def index(
+    spec: Annotated[str, typer.Argument(help="A retriever, such as bm25() or dense('minilm').")],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The index folder to write.")],
+) -> None:
+    """Index a collection and save the index; search it with, for example, bm25(path='FOLDER')."""
+    from whyrank.datasets import load
+    from whyrank.progress import show
+    from whyrank.registry import make
+    from whyrank.retrieval.base import Retriever
+
+    show()
+    retriever = make(spec, Retriever)  # type: ignore[type-abstract]
+    corpus = load(data).corpus
+    retriever.index(corpus).save(out)
+    typer.echo(f"{out}: {len(corpus):,} documents indexed by {retriever!r}")
+
+
+@app.command()
+def search(
+    spec: Annotated[str, typer.Argument(help="A retriever, such as bm25() or dense('minilm').")],
+    data: Data,
+    out: Out,
+    k: Annotated[int, typer.Option("-k", help="How many documents for each query.")] = 100,
+    split: Split = None,
+    json: AsJson = False,
+) -> None:
+    """Search all queries of a data set."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.progress import show
+    from whyrank.registry import make
+    from whyrank.retrieval.base import Retriever
+
+    show()
+    retriever = make(spec, Retriever)  # type: ignore[type-abstract]
+    _tell(experiment.search(retriever, load(data, split=split), out, k), json)
+
+
+@app.command()
+def rerank(
+    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run file, or a JSON file of scores.")],
+    spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
+    data: Data,
+    out: Out,
+    depth: Annotated[int, typer.Option("--depth", help="How many documents of each query to rerank.")] = 100,
+    max_cost: Annotated[float | None, typer.Option("--max-cost", help="Stop once calls cost this much.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Stop once calls took so many tokens.")] = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")] = None,
+    split: Split = None,
+    json: AsJson = False,
+) -> None:
+    """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.llm.trace import Limits
+    from whyrank.progress import show
+    from whyrank.registry import make
+    from whyrank.rerank.base import Reranker
+
+    show()
+    reranker = make(spec, Reranker)  # type: ignore[type-abstract]
+    limits = Limits.read(prices, max_cost=max_cost, max_tokens=max_tokens)
+    _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, limits), json)
+
+
+@app.command(name="eval")
+def evaluate_runs(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
+    data: Annotated[str | None, typer.Option("--data", help="A data set with judgements.")] = None,
+    qrels: Annotated[Path | None, typer.Option("--qrels", help="A file of judgements, instead of --data.")] = None,
+    measure: Annotated[list[str] | None, typer.Option("-m", "--measure", help="Such as nDCG@10, R@100.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Test each run against the first.")] = False,
+    split: Split = None,
+    json: AsJson = False,
+) -> None:
+    """Evaluate runs; a judged query that a run lacks counts 0."""
+    from whyrank import eval as evaluation
+    from whyrank.datasets import load
+    from whyrank.errors import BadInput
+    from whyrank.experiment import open_run
+    from whyrank.io import read_qrels
+
+    if (data is None) == (qrels is None):
+        raise BadInput("give the judgements either by --data or by --qrels")
+    judged = read_qrels(qrels) if qrels is not None else load(str(data), split=split).qrels
+    reports = [evaluation.evaluate(open_run(run), judged, measure or ["nDCG@10", "R@100"]) for run in runs]
+    if json:
+        typer.echo(_json({report.name: report.means for report in reports}))
+        return
+    typer.echo(evaluation.table(reports))
+    if compare:
+        typer.echo(evaluation.compare(reports))
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo")) -> None:
+    """Search, rerank and evaluate the toy collection that comes with whyrank."""
+    from whyrank import eval as evaluation
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.registry import make
+    from whyrank.rerank.base import Reranker
+    from whyrank.retrieval.base import Retriever
+
+    data = load("toy")
+    typer.echo(f"toy: {len(data.corpus)} passages, {len(data.queries)} questions whose words mislead\n")
+    first = experiment.search(make("bm25()", Retriever), data, out / "bm25", k=50)  # type: ignore[type-abstract]
+    reranker = make("encoder_rerank('minilm')", Reranker)  # type: ignore[type-abstract]
+    final = experiment.rerank(first.folder, reranker, data, out / "minilm", depth=50)
+    reports = [evaluation.evaluate(result.run, data.qrels, ["nDCG@10", "RR@10", "R@10"]) for result in (first, final)]
+    typer.echo(evaluation.table(reports))
+    typer.echo(evaluation.compare(reports))
+    typer.echo(f"\nThe runs lie in {first.folder} and {final.folder}.")
+
+
+@app.command()
+def doctor(
+    start: Annotated[bool, typer.Option("--start", help="Also start Java, vLLM and CUDA; takes a minute.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Say which extras, engines and data are here, and what to install for the rest."""
+    from dataclasses import asdict
+
+    from whyrank import doctor as checks
+
+    findings = checks.examine(start)
+    typer.echo(_json([asdict(finding) for finding in findings]) if json else checks.table(findings))
+
+
+def _tell(result: "Result", as_json: bool) -> None:
+    if as_json:
+        typer.echo(_json({"folder": str(result.folder), **result.report}))
+        return
+    lines = [f"{result.folder}: {result.report['queries']:,} queries, {result.report['entries']:,} entries"]
+    if calls := result.report.get("calls"):
+        lines.append("model calls: " + ", ".join(f"{status} {count:,}" for status, count in calls.items()))
+    typer.echo("\n".join(lines))
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

