@@ -1,0 +1,158 @@
+"""The command line as a user meets it: the verbs on the toy collection, wrong arguments, resumption."""
+
+import json
+import sys
+
+import pytest
+
+from whyrank import cli, load, read_run
+from whyrank.progress import show
+
+ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Call `whyrank ARGS` in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["whyrank", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            show(False)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return call
+
+
+@pytest.fixture
+def searched(run):
+    assert run("search", "bm25()", "--data", "toy", "-k", 30, "-o", "runs/bm25")[0] == 0
+    return "runs/bm25"
+
+
+def test_search_writes_a_run_folder(run, searched, tmp_path):
+    folder = tmp_path / searched
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["finished"] and manifest["task"]["spec"] == "bm25()"
+    assert manifest["task"]["part"]["k1"] == 0.9
+    found = read_run(folder / "run.trec")
+    assert set(found) == {query.id for query in load("toy").queries}
+    assert max(len(found[query].ids) for query in found) <= 30
+
+
+def test_eval_prints_one_json_object(run, searched):
+    code, out, _ = run("eval", searched, f"{searched}/run.trec", "--data", "toy", "-m", "nDCG@10", "-m", "R@10", "--json")
+    means = json.loads(out)
+    assert code == 0
+    assert set(means) == {"bm25", "run"}
+    assert set(means["bm25"]) == {"nDCG@10", "R@10"}
+    assert means["bm25"] == means["run"]
+
+
+def test_rerank_traces_and_resumes(run, searched, tmp_path):
+    command = ("rerank", searched, f"listwise(fake({ANSWER!r}))", "--data", "toy", "--depth", 10, "-o", "runs/lw")
+    code, out, _ = run(*command)
+    assert code == 0
+    folder = tmp_path / "runs/lw"
+    calls = [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
+    assert len(calls) >= len(load("toy").queries)
+    assert "repaired" in out
+    before = (folder / "run.trec").read_bytes()
+    assert run(*command)[0] == 0
+    assert (folder / "run.trec").read_bytes() == before
+    assert len((folder / "trace.jsonl").read_text().splitlines()) == len(calls)
+
+
+def test_unfinished_run_goes_on(run, searched, tmp_path):
+    command = ("rerank", searched, f"listwise(fake({ANSWER!r}))", "--data", "toy", "--depth", 10, "-o", "runs/lw")
+    run(*command)
+    folder = tmp_path / "runs/lw"
+    before = (folder / "run.trec").read_bytes()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"finished": False}))
+    (folder / "run.trec").unlink()
+    trace = (folder / "trace.jsonl").read_bytes()
+    (folder / "trace.jsonl").write_bytes(trace[: len(trace) // 2])
+    assert run(*command)[0] == 0
+    assert (folder / "run.trec").read_bytes() == before
+
+
+def test_a_folder_of_another_run_is_refused(run, searched, tmp_path):
+    before = (tmp_path / searched / "run.trec").read_bytes()
+    code, _, err = run("search", "bm25(k1=1.2)", "--data", "toy", "-o", searched)
+    assert code == 1
+    assert "holds another run" in err and "bm25(k1=1.2)" in err
+    assert (tmp_path / searched / "run.trec").read_bytes() == before
+
+
+def test_a_folder_of_something_else_is_refused(run, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("…")
+    code, _, err = run("search", "bm25()", "--data", "toy", "-o", "letters")
+    assert code == 1 and "is not empty" in err
+
+
+def test_limits_stop_and_the_same_command_goes_on(run, searched, tmp_path):
+    command = ("rerank", searched, f"listwise(fake({ANSWER!r}))", "--data", "toy", "--depth", 10, "-o", "runs/lw")
+    code, _, err = run(*command, "--max-tokens", 1)
+    assert code == 3 and "stopped" in err
+    assert not (tmp_path / "runs/lw/run.trec").exists()
+    assert run("eval", "runs/lw", "--data", "toy")[0] == 1
+    assert run(*command)[0] == 0
+    assert (tmp_path / "runs/lw/run.trec").is_file()
+
+
+def test_an_index_is_saved_and_used(run, tmp_path):
+    assert run("index", "bm25()", "--data", "toy", "-o", "idx")[0] == 0
+    assert run("search", "bm25(path='idx')", "--data", "toy", "-o", "a")[0] == 0
+    assert run("search", "bm25()", "--data", "toy", "-o", "b")[0] == 0
+    assert dict_of(tmp_path / "a") == dict_of(tmp_path / "b")
+
+
+def dict_of(folder):
+    return read_run(folder / "run.trec").to_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("search", "bm52()", "--data", "toy", "-o", "x"), "did you mean 'bm25'"),
+        (("search", "listwise(fake('a'))", "--data", "toy", "-o", "x"), "a Retriever is wanted here"),
+        (("search", "bm25(k=3)", "--data", "toy", "-o", "x"), "takes no 'k'"),
+        (("search", "bm25()", "--data", "toys", "-o", "x"), "toy"),
+        (("search", "bm25()", "--data", "toy", "-k", "0", "-o", "x"), "k must be at least 1"),
+        (("rerank", "nowhere", "encoder_rerank('minilm')", "--data", "toy", "-o", "x"), "no run at nowhere"),
+        (("eval", "nowhere", "--data", "toy"), "no run at nowhere"),
+        (("eval", "nowhere"), "--data or by --qrels"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(run, tmp_path, arguments, told):
+    code, out, err = run(*arguments)
+    assert code == 1
+    assert told in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "x" / "run.trec").exists()
+
+
+def test_doctor_tells_what_is_missing(run, monkeypatch):
+    monkeypatch.setattr("whyrank.doctor.find_spec", lambda module: None)
+    code, out, _ = run("doctor")
+    assert code == 0
+    assert "pip install 'whyrank[vllm]'" in out
+    assert json.loads(run("doctor", "--json")[1])[0]["name"] == "Python"
+
+
+@pytest.mark.engines
+def test_demo_prints_a_table_and_the_folder(run):
+    code, out, _ = run("demo")
+    assert code == 0
+    assert "bm25" in out and "minilm" in out and "nDCG@10" in out
+    assert "runs/demo" in out
