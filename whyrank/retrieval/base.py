@@ -1,14 +1,15 @@
 """What every retriever is: `index` a collection, `search` it. The public methods guard, the hooks work."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Self
 
 from whyrank.errors import BadInput
 from whyrank.registry import Part, name_of
-from whyrank.types import Document, Query, Ranking, Run
+from whyrank.types import Corpus, Document, Query, Ranking, Run
 
 
 class Retriever(Part, ABC):
@@ -24,10 +25,10 @@ class Retriever(Part, ABC):
         """A copy of this retriever that searches `corpus`; this one stays as it is.
 
         Raises:
-            BadInput: the collection is empty.
+            BadInput: the collection is empty, or two documents have the same id.
         """
         ready = copy(self)
-        ready._index(corpus)
+        ready._index(_checked(corpus))
         return ready
 
     def search(self, queries: Sequence[Query], k: int = 100) -> Run:
@@ -37,24 +38,63 @@ class Retriever(Part, ABC):
             A run with every query, in the order given; a query that matches nothing has an empty ranking.
 
         Raises:
-            BadInput: `k` is below 1, or a query id is given twice.
+            BadInput: `k` is below 1, a query id is given twice, or the retriever has no index yet.
         """
         if k < 1:
             raise BadInput(f"k must be at least 1, not {k}")
-        if len({query.id for query in queries}) < len(queries):
-            raise BadInput("a query id is given twice: ids must be unique")
+        seen: set[str] = set()
+        for query in queries:
+            if query.id in seen:
+                raise BadInput(f"query {query.id!r} is given twice: query ids must be unique")
+            seen.add(query.id)
+        name = name_of(type(self))
         extra = 0 if self.masks_excluded else max((len(query.excluded) for query in queries), default=0)
-        found = self._search(queries, k + extra)
+        found = list(self._search(queries, k + extra)) if queries else []
+        if len(found) != len(queries):
+            raise BadInput(f"{name} gave {len(found)} rankings for {len(queries)} queries")
         rankings = {query.id: ranking for query, ranking in zip(queries, found, strict=True)}
-        return Run.of(rankings, name=name_of(type(self))).without(queries).top(k)
+        return Run.of(rankings, name=name).without(queries).top(k)
 
     def save(self, path: str | Path) -> None:
-        """Write the index to the folder `path`."""
+        """Write the index to the folder `path`.
+
+        Raises:
+            BadInput: there is no index to save.
+        """
         raise BadInput(f"{name_of(type(self))} keeps no index of its own that could be saved")
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The retriever whose index lies in the folder `path`, ready to search.
+
+        Raises:
+            NotFound: there is no such folder.
+            BadIndex: the folder holds no index of this kind, or a damaged one.
+        """
+        raise BadInput(f"{name_of(cls)} keeps no index of its own that could be opened")
 
     @abstractmethod
     def _search(self, queries: Sequence[Query], k: int) -> Iterable[Ranking]:
-        """One ranking for each query, at most `k` long, best first."""
+        """One ranking for each query, at most `k` long, best first. Never called without queries."""
 
-    def _index(self, corpus: Iterable[Document]) -> None:  # noqa: B027 (a retriever over a remote engine needs none)
-        """Prepare this (fresh) copy for `corpus`; state is set with `object.__setattr__`, since parts are frozen."""
+    def _index(self, corpus: Iterable[Document]) -> None:
+        """Prepare this (fresh) copy for `corpus`; state is set with `object.__setattr__`, since parts are frozen.
+
+        The collection is never empty and its ids are unique; one that is no `Corpus` can be read only once.
+        """
+
+
+def _checked(corpus: Iterable[Document]) -> Iterable[Document]:
+    documents = iter(corpus)
+    if (first := next(documents, None)) is None:
+        raise BadInput("the collection is empty: there is nothing to index")
+    return corpus if isinstance(corpus, Corpus) else _unique(chain([first], documents))
+
+
+def _unique(documents: Iterable[Document]) -> Iterator[Document]:
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            raise BadInput(f"document {document.id!r} occurs twice in the collection: ids must be unique")
+        seen.add(document.id)
+        yield document

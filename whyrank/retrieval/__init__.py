@@ -1,0 +1,1 @@
+"""First-stage retrieval: from a whole collection to a pool of candidates."""
