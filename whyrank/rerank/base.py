@@ -1,17 +1,19 @@
 """What every reranker is: put the best candidates of each query into a better order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Prompt
+from whyrank.llm.base import LLM
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
+from whyrank.rerank.formats import STATUSES
 from whyrank.types import Dataset, Document, Query, Ranking, Run
 
 
@@ -50,21 +52,28 @@ class Ranked:
     """One document in the answer of `Reranker.rank`.
 
     Attributes:
-        index: where it stood in the list that was handed in.
+        rank: its place in the answer, from 1.
+        index: where it stood in the list that was handed in, from 0.
         id: its id; the position as text where plain strings were handed in.
         text: its text.
         score: the model's own score, or None where the model only orders.
     """
 
+    rank: int
     index: int
     id: str
     text: str
     score: float | None
 
+    def __str__(self) -> str:
+        """Rank, index, the score if there is one, and how the text begins."""
+        score = "" if self.score is None else f"{self.score:.4g}  "
+        return f"{self.rank}. [{self.index}] {score}{_start(self.text, 80)}"
+
 
 @dataclass(frozen=True)
 class RankedList(Sequence[Ranked]):
-    """Documents best first, and beside them what came of each model call (status, reason)."""
+    """Documents best first, and what came of each model call: status, reason. `print` shows it all in brief."""
 
     items: tuple[Ranked, ...]
     calls: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -81,6 +90,20 @@ class RankedList(Sequence[Ranked]):
     def reason(self) -> str:
         """The model's last written reasoning, or an empty text where it gave none."""
         return next((str(call["reason"]) for call in reversed(self.calls) if call.get("reason")), "")
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many model calls ended in each status: exact, repaired, truncated, no_answer, failed."""
+        return _tally(self.calls)
+
+    def __str__(self) -> str:
+        """One line a document, then the reason and the statuses of the calls."""
+        lines = [str(item) for item in self.items]
+        if self.reason:
+            lines.append(f"reason: {_start(self.reason, 400)}")
+        if self.calls:
+            lines.append(f"calls: {', '.join(f'{status} {count}' for status, count in self.statuses.items() if count)}")
+        return "\n".join(lines)
 
 
 class Reranker(Part, ABC):
@@ -107,10 +130,9 @@ class Reranker(Part, ABC):
         if depth < 1:
             raise BadInput(f"depth must be at least 1, not {depth}")
         requests, tails = _requests(run, data, depth)
-        orders = self._rank(requests, trace)
+        orders = self._orders(requests, trace)
         rankings, notes = {}, {}
         for request, order, tail in zip(requests, orders, tails, strict=True):
-            self._check(request, order)
             ids = [request.documents[at].id for at in order.ranking] + tail
             rankings[request.query.id] = Ranking(ids, np.arange(len(ids), 0, -1, dtype=np.float64))
             notes[request.query.id] = _note(request, order)
@@ -119,37 +141,60 @@ class Reranker(Part, ABC):
     def rank(self, query: str | Query, docs: Sequence[str | Document], trace: Trace | None = None) -> RankedList:
         """Rank `docs` for one `query`: the entry for RAG systems, without any data set.
 
+        Returns:
+            Every document that was handed in, best first; nothing is left out or added.
+
+        Raises:
+            BadInput: `docs` is one text instead of a list, or holds something that is neither text nor `Document`.
+
         Example:
             >>> from whyrank import Fake, Listwise
-            >>> best = Listwise(Fake("<answer>[2] > [1]</answer>")).rank("why do bees dance?", ["honey", "waggle"])
+            >>> llm = Fake("<think>Only the second tells.</think><answer>[2] > [1]</answer>")
+            >>> best = Listwise(llm).rank("why do bees dance?", ["Bees make honey.", "A dance shows where food is."])
             >>> best[0].text, best[0].index
-            ('waggle', 1)
+            ('A dance shows where food is.', 1)
+            >>> print(best)
+            1. [1] A dance shows where food is.
+            2. [0] Bees make honey.
+            reason: Only the second tells.
+            calls: exact 1
         """
         asked = query if isinstance(query, Query) else Query("query", query)
-        documents = tuple(doc if isinstance(doc, Document) else Document(str(at), doc) for at, doc in enumerate(docs))
+        documents = _documents(docs)
         request = Request(asked, documents, tuple(float(n) for n in range(len(documents), 0, -1)))
-        (order,) = self._rank([request], trace)
-        self._check(request, order)
+        (order,) = self._orders([request], trace)
         scores = order.scores or (None,) * len(documents)
-        items = (Ranked(at, documents[at].id, documents[at].text, scores[at]) for at in order.ranking)
+        items = (
+            Ranked(rank, at, documents[at].id, documents[at].text, scores[at])
+            for rank, at in enumerate(order.ranking, start=1)
+        )
         return RankedList(tuple(items), order.calls)
 
     @abstractmethod
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         """One order for each request."""
 
-    def _check(self, request: Request, order: Order) -> None:
-        if sorted(order.ranking) != list(range(len(request.documents))):
-            raise BadInput(
-                f"{name_of(type(self))}, query {request.query.id!r}: the ranking {order.ranking} is no permutation of "
-                f"its {len(request.documents)} candidates"
-            )
+    def _orders(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
+        """The orders of `_rank`, after checking that it kept to the contract."""
+        orders = list(self._rank(requests, trace))
+        if len(orders) != len(requests):
+            raise BadInput(f"{name_of(type(self))} gave {len(orders)} orders for {len(requests)} requests")
+        for request, order in zip(requests, orders, strict=True):
+            where, n = f"{name_of(type(self))}, query {request.query.id!r}", len(request.documents)
+            if sorted(order.ranking) != list(range(n)):
+                raise BadInput(f"{where}: the ranking {order.ranking} is no permutation of its {n} candidates")
+            if order.scores and len(order.scores) != n:
+                raise BadInput(f"{where}: {len(order.scores)} scores for {n} candidates")
+        return orders
 
 
-
-
+@dataclass(frozen=True)
 class LLMReranker(Reranker):
-    """A reranker that asks a language model: write `plan` for one query; all queries run at once on the scheduler."""
+    """A reranker that asks a language model: write `plan` for one query; all queries run at once on the scheduler.
+
+    Attributes:
+        llm: the model.
+    """
 
     llm: LLM
 
@@ -163,10 +208,40 @@ class LLMReranker(Reranker):
         return [orders[request.query.id] for request in requests]
 
 
+def statuses(run: Run) -> dict[str, int]:
+    """How many model calls behind a reranked run ended in each status, so that no repair or failure goes unseen.
+
+    Returns:
+        `{"exact": …, "repaired": …, "truncated": …, "no_answer": …, "failed": …}`; empty where no model was called.
+    """
+    return _tally(call for note in run.notes.values() if isinstance(note, Mapping) for call in note.get("calls", ()))
+
+
+def _tally(calls: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    counts = Counter(str(call["status"]) for call in calls)
+    return {status: counts[status] for status in STATUSES} | dict(counts) if counts else {}
+
+
+def _start(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _documents(docs: Sequence[str | Document]) -> tuple[Document, ...]:
+    if isinstance(docs, str):
+        raise BadInput("docs is one text: hand in a list of texts or Documents")
+    for at, doc in enumerate(docs):
+        if not isinstance(doc, str | Document):
+            raise BadInput(f"docs[{at}] is a {type(doc).__name__}: hand in texts or Documents")
+    return tuple(doc if isinstance(doc, Document) else Document(str(at), doc) for at, doc in enumerate(docs))
+
+
 def _requests(run: Run, data: Dataset, depth: int) -> tuple[list[Request], list[list[str]]]:
     queries = {query.id: query for query in data.queries}
     if unknown := [id for id in run if id not in queries]:
-        raise BadInput(f"run {run.name!r}: query {unknown[0]!r} is not among the {len(queries)} queries of {data.name!r}")
+        raise BadInput(
+            f"run {run.name!r}: query {unknown[0]!r} is not among the {len(queries)} queries of {data.name!r}"
+        )
     requests, tails = [], []
     for id, (ids, scores) in run.without(data.queries).items():
         if missing := next((doc for doc in ids[:depth] if doc not in data.corpus), None):

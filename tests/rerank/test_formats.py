@@ -1,0 +1,124 @@
+"""Prompts word for word, what of them may be cut, and the reading of completions."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whyrank.llm.base import Failed, Ok, Prompt, Sampling
+from whyrank.registry import make
+from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned, clean, read, thought
+
+GOLDEN = Path(__file__).parent / "golden"
+GOLDENS = {Reasoned(): "reasoned.txt", Reasoned(native=True): "reasoned_native.txt", Direct(): "direct.txt"}
+FORMATS = list(GOLDENS)
+QUERY = "why do bees dance?\n(I mean the dance in the hive)"
+PASSAGES = ["Bees make\n  honey [3].", "The waggle dance, as shown [ 12 ], tells\twhere food is.", " "]
+
+
+def shown(prompt: Prompt) -> str:
+    return "".join(f"--- {turn['role']}\n{turn['content']}\n" for turn in prompt.chat)
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
+def test_golden_prompt(format: Format[Parsed]) -> None:
+    golden = (GOLDEN / GOLDENS[format]).read_text(encoding="utf-8")
+    assert shown(format.render(QUERY, PASSAGES)) == golden
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
+def test_only_query_and_passages_may_be_cut(format: Format[Parsed]) -> None:
+    prompt = format.render(QUERY, PASSAGES)
+    pieces = [piece for message in prompt.messages for piece in message.pieces]
+    assert [piece.text for piece in pieces if piece.cut == "query"] == [QUERY]
+    assert [piece.text for piece in pieces if piece.cut == "document"] == [
+        clean(text) or "(empty)" for text in PASSAGES
+    ]
+    fixed = "".join(piece.text for piece in pieces if piece.cut == "never")
+    assert all(f"[{number}] " in fixed for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
+@given(lists=st.lists(st.lists(st.text(min_size=1), min_size=2, max_size=5), min_size=2, max_size=2))
+def test_prompts_of_one_query_share_everything_before_the_passages(
+    format: Format[Parsed], lists: list[list[str]]
+) -> None:
+    one, two = (shown(format.render(QUERY, passages)) for passages in lists)
+    shared = one[: one.index("\n[1] ")]
+    assert two.startswith(shared) and QUERY in shared
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
+def test_sampling_goes_with_the_prompt(format: Format[Parsed]) -> None:
+    assert format.render("q", ["a", "b"]).sampling == Sampling()
+    assert format.render("q", ["a", "b"], Sampling(temperature=0.6)).sampling == Sampling(temperature=0.6)
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
+def test_spec(format: Format[Parsed]) -> None:
+    assert make(repr(format), Format) == format
+    assert repr(format) in {"reasoned()", "reasoned(native=True)", "direct()"}
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
+def test_the_example_in_the_prompt_is_read_by_the_parser(format: Format[Parsed]) -> None:
+    task = format.render("q", ["a", "b", "c"]).chat[0]["content"]
+    assert format.parse(Ok(task[task.index("could be: ") :]), 3) == Parsed((1, 2, 0), "exact")
+
+
+@given(st.text())
+def test_clean_leaves_no_label_and_is_done_once(text: str) -> None:
+    once = clean(text)
+    assert clean(once) == once
+    assert "\n" not in once and "  " not in once and once == once.strip()
+    once.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("see [12]", "see (12)"),
+        ("[1] > [2]", "(1) > (2)"),
+        ("【3】 and ［４］", "(3) and (４)"),
+        ("[ 5 ] [\n6\n]", "(5) (6)"),
+        ("a[i] = b[0][1]", "a[i] = b(0)(1)"),
+        ("[[7]]", "[(7)]"),
+        ("half a pair \ud83d of surrogates", "half a pair ? of surrogates"),
+        ("\ta \u00a0 b\u2028c ", "a b c"),
+    ],
+)
+def test_clean(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
+def test_a_cut_off_completion_is_truncated() -> None:
+    completion = Ok("<answer>[2]", reasoning="hm", finish="length")
+    assert Reasoned().parse(completion, 2) == Parsed((1, 0), "truncated", missing=1)
+    assert Direct().parse(Ok("[2] > [", finish="length"), 2) == Parsed((1, 0), "truncated", missing=1)
+    assert Direct().parse(Ok("", reasoning="I think [2]", finish="length"), 2) == Parsed((0, 1), "truncated", missing=2)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        (Ok("<answer>[2] > [1]</answer>", reasoning="from the engine"), "from the engine"),
+        (Ok("<think>from the text</think><answer>[2] > [1]</answer>"), "from the text"),
+        (Ok("from the text</think><answer>[2] > [1]</answer>"), "from the text"),
+        (Ok("Without tags.\n<answer>[2] > [1]</answer>"), "Without tags."),
+        (Ok("[2] > [1]"), ""),
+    ],
+)
+def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> None:
+    parsed, report = read(Reasoned(), completion, 2)
+    assert parsed == Parsed((1, 0), "exact")
+    assert thought(completion) == report["reason"] == reason
+    assert report == {
+        "status": "exact", "missing": 0, "duplicate": 0, "out_of_range": 0, "finish": "stop", "reason": reason
+    }  # fmt: skip
+
+
+def test_a_failed_call_is_never_parsed() -> None:
+    parsed, report = read(Direct(), Failed("rate_limit", "Error code: 429 … [3] > [1] > [2]"), 3)
+    assert parsed == Parsed((0, 1, 2), "failed", missing=3)
+    assert report == {"status": "failed", "failure": "rate_limit", "detail": "Error code: 429 … [3] > [1] > [2]"}
