@@ -4,7 +4,6 @@ A backend writes one method, `_generate`. Which prompts are asked when, how ofte
 remembered and what it costs is the scheduler's (`schedule.py`) and the trace's (`trace.py`) business.
 """
 
-import asyncio
 import hashlib
 import json
 import re
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from whyrank.errors import BadInput
+from whyrank.llm.loop import run
 from whyrank.registry import Part
 
 Cut = Literal["never", "document", "query"]
@@ -81,7 +81,7 @@ class Prompt:
 
     def key(self, model: str) -> str:
         """The identity of this call for cache and resume: model, messages, sampling, sample number."""
-        text = json.dumps([model, self.chat, asdict(self.sampling), self.sample], ensure_ascii=False)
+        text = json.dumps([model, self.chat, asdict(self.sampling), self.sample])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -123,7 +123,18 @@ class Ok:
     logprobs: tuple[dict[str, float], ...] = ()
 
 
-Failure = Literal["auth", "bad_request", "rate_limit", "server", "timeout", "connection", "context", "refusal", "bad_answer"]
+Failure = Literal[
+    "auth",
+    "not_found",
+    "bad_request",
+    "rate_limit",
+    "server",
+    "timeout",
+    "connection",
+    "context",
+    "refusal",
+    "bad_answer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,7 @@ class Failed:
     """A call that brought no answer; its text is for people and never reaches a parser.
 
     Attributes:
-        kind: what class of failure; `RETRIED` says which are worth another try.
+        kind: what class of failure; `RETRIED` says which are worth another try, `FATAL` which no call can escape.
         detail: what the engine said.
         retry_after: seconds that the server asked to wait, or None.
     """
@@ -144,7 +155,7 @@ class Failed:
 Completion = Ok | Failed
 
 RETRIED: frozenset[str] = frozenset({"rate_limit", "server", "timeout", "connection", "bad_answer"})
-FATAL: frozenset[str] = frozenset({"auth"})
+FATAL: frozenset[str] = frozenset({"auth", "not_found"})
 
 
 class Tokenizer(Protocol):
@@ -176,6 +187,11 @@ class LLM(Part, ABC):
         return None
 
     @property
+    def window(self) -> int | None:
+        """What prompts are fitted to: `context` where it is stated, else what the engine itself knows of its model."""
+        return self.context
+
+    @property
     def identity(self) -> str:
         """What tells this model from others in the trace; engines of one model with the same answers may share it."""
         return self.model
@@ -184,9 +200,20 @@ class LLM(Part, ABC):
         """The model's own tokenizer; None where there is none at hand, then prompts are measured by characters."""
         return None
 
+    def chat_tokens(self, chat: list[dict[str, str]]) -> int | None:
+        """The exact length of a chat as the model reads it, template included; None where that is not known."""
+        return None
+
     def generate(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """One completion for each prompt, in order: the engine as it is, without cache, retries or fitting."""
-        return list(asyncio.run(self.agenerate(prompts)))
+
+        async def ask() -> Sequence[Completion]:
+            try:
+                return await self.agenerate(prompts)
+            finally:
+                await self.aclose()
+
+        return list(run(ask()))
 
     async def agenerate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         """Ask the engine once, and check that it kept to the contract: one `Ok` or `Failed` for each prompt."""
@@ -199,7 +226,7 @@ class LLM(Part, ABC):
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         """One completion for each prompt. A failure is returned as `Failed`, not raised."""
 
-    async def aclose(self) -> None:  # noqa: B027 (most engines have nothing to close)
+    async def aclose(self) -> None:
         """Release what the engine holds for one event loop, such as connections."""
 
 
@@ -209,8 +236,8 @@ _THOUGHT = re.compile(r"\A\s*(?:<think>)?(?P<thought>.*)</think>\s*", re.DOTALL 
 def split_reasoning(text: str) -> tuple[str, str]:
     """Part a raw completion into (reasoning, answer).
 
-    Reasoning is found as `<think>…</think>` and, where a chat template pre-fills the opening tag, as everything before a
-    lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning.
+    Reasoning is found as `<think>…</think>` and, where a chat template pre-fills the opening tag, as everything before
+    a lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning.
 
     Example:
         >>> split_reasoning("<think>bees</think>[2] > [1]")

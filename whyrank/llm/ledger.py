@@ -1,0 +1,195 @@
+"""What the model calls of a run cost: calls, retries, failures, tokens, seconds and money, per query and in total."""
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whyrank.errors import BadInput, NotFound
+from whyrank.llm.base import Completion, Failed, Ok, Usage
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a model costs per million tokens, in any currency; without `cached`, cached input costs like other input."""
+
+    input: float
+    output: float
+    cached: float | None = None
+
+    def of(self, usage: Usage) -> float:
+        """The cost of a call. Reasoning tokens are output tokens."""
+        cached = self.input if self.cached is None else self.cached
+        fresh = usage.input - usage.cached
+        return (fresh * self.input + usage.cached * cached + usage.output * self.output) / 1e6
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The user's own price table, by name of the model."""
+
+    table: Mapping[str, Price]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Prices":
+        """Read a JSON or TOML file such as `["Qwen/Qwen3-8B"]`, `input = 0.1`, `output = 0.4`, `cached = 0.05`.
+
+        Raises:
+            NotFound: there is no such file.
+            BadInput: it is no table of models, each with `input`, `output` and perhaps `cached`, numbers from 0 up.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise NotFound(f"no price table at {path}")
+        try:
+            text = path.read_text(encoding="utf-8")
+            table = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        except ValueError as error:
+            raise BadInput(f"{path}: cannot be read as {path.suffix.lstrip('.') or 'JSON'}: {error}") from None
+        if not isinstance(table, dict):
+            raise BadInput(f"{path}: expected a table of models with their prices, found {table!r}")
+        return cls({model: _price(entry, f"{path}: {model!r}") for model, entry in table.items()})
+
+    def cost(self, model: str, usage: Usage) -> float:
+        """What `usage` of `model` costs.
+
+        Raises:
+            BadInput: the table has no such model.
+        """
+        if model not in self.table:
+            raise BadInput(f"the price table has no model {model!r}; it has {', '.join(sorted(self.table)) or 'none'}")
+        return self.table[model].of(usage)
+
+
+def _price(entry: object, where: str) -> Price:
+    if not isinstance(entry, dict) or not {"input", "output"} <= entry.keys() <= {"input", "output", "cached"}:
+        raise BadInput(f"{where}: expected input, output and perhaps cached, per million tokens, found {entry!r}")
+    if wrong := [
+        key for key, value in entry.items() if type(value) not in (int, float) or not 0 <= value < float("inf")
+    ]:
+        raise BadInput(f"{where}: {wrong[0]} must be a number from 0 up, not {entry[wrong[0]]!r}")
+    return Price(**entry)
+
+
+@dataclass
+class Tally:
+    """Sums over model calls.
+
+    Attributes:
+        calls: calls whose outcome is known, answered or failed, of this run and of those it resumes.
+        replayed: answers taken from the trace, or shared with an equal call, and so neither asked nor paid again.
+        retries: tries beyond the first of each call.
+        failures: calls that brought no answer, by kind.
+        usage: tokens of the answered calls.
+        seconds: time that calls took, waiting between tries apart; calls that ran side by side are added up.
+        cost: in the currency of the price table; 0 without one.
+        cut_documents: calls whose documents were shortened to fit the model's window.
+        cut_queries: calls whose query was.
+    """
+
+    calls: int = 0
+    replayed: int = 0
+    retries: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    cost: float = 0.0
+    cut_documents: int = 0
+    cut_queries: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.usage.input + self.usage.output
+
+    @property
+    def failed(self) -> int:
+        """Calls that brought no answer."""
+        return self.failures.total()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums in plain types, for manifests and `--json`."""
+        return {
+            "calls": self.calls,
+            "replayed": self.replayed,
+            "retries": self.retries,
+            "failures": dict(sorted(self.failures.items())),
+            "input_tokens": self.usage.input,
+            "output_tokens": self.usage.output,
+            "reasoning_tokens": self.usage.reasoning,
+            "cached_tokens": self.usage.cached,
+            "seconds": round(self.seconds, 3),
+            "cost": self.cost,
+            "cut_documents": self.cut_documents,
+            "cut_queries": self.cut_queries,
+        }
+
+    def __str__(self) -> str:
+        """One line for people."""
+        parts = [f"{self.calls:,} calls", f"{self.usage.input:,} tokens in", f"{self.usage.output:,} out"]
+        if self.usage.reasoning:
+            parts[-1] += f" ({self.usage.reasoning:,} reasoning)"
+        parts += [
+            f"{number:,} {name}" for name, number in (("replayed", self.replayed), ("retries", self.retries)) if number
+        ]
+        parts += [f"{number:,} failed ({kind})" for kind, number in sorted(self.failures.items())]
+        parts += [f"{number:,} with a cut query" for number in [self.cut_queries] if number]
+        return ", ".join(parts + ([f"cost {self.cost:.4f}"] if self.cost else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The outcome of one model call.
+
+    Attributes:
+        key: its identity, from `Prompt.key`.
+        model: the name that the price table knows.
+        query: for which query it was asked.
+        step: in which batch of the query's plan, counted from 1.
+        completion: what came back.
+        retries: tries beyond the first.
+        seconds: time in the engine, all tries together.
+        cut: what was shortened to fit the model's window: "document", "query".
+    """
+
+    key: str
+    model: str
+    query: str
+    step: int
+    completion: Completion
+    retries: int = 0
+    seconds: float = 0.0
+    cut: tuple[str, ...] = ()
+
+
+class Ledger:
+    """The tally of each query and of all together."""
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        """Begin at nothing; without `prices` nothing costs anything."""
+        self.prices = prices
+        self.total = Tally()
+        self.queries: dict[str, Tally] = {}
+
+    def add(self, call: Call) -> None:
+        """Count a call."""
+        usage = call.completion.usage if isinstance(call.completion, Ok) else Usage()
+        cost = self.prices.cost(call.model, usage) if self.prices else 0.0
+        for tally in (self.total, self.queries.setdefault(call.query, Tally())):
+            tally.calls += 1
+            tally.retries += call.retries
+            tally.usage += usage
+            tally.seconds += call.seconds
+            tally.cost += cost
+            tally.cut_documents += "document" in call.cut
+            tally.cut_queries += "query" in call.cut
+            if isinstance(call.completion, Failed):
+                tally.failures[call.completion.kind] += 1
+
+    def replay(self, query: str) -> None:
+        """Count an answer that was there already."""
+        for tally in (self.total, self.queries.setdefault(query, Tally())):
+            tally.replayed += 1

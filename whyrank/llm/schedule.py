@@ -1,0 +1,291 @@
+"""The scheduler: runs the plans of all queries at once and keeps the engine full.
+
+A plan is the algorithm for one query, a generator that yields a batch of independent prompts, is sent their completions
+in the same order, and returns its result. It does no I/O and knows no engine. There is no lock step: a plan moves on as
+soon as its own batch is answered, and of the plans that can move on the one with the fewest batches behind it goes
+first, so that no long chain is left for the end.
+"""
+
+import asyncio
+import heapq
+import random
+import time
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Generic, TypeAlias, TypeVar
+
+from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
+from whyrank.llm.base import FATAL, LLM, Completion, Failed, Prompt, Tokenizer, Usage
+from whyrank.llm.budget import cuts, fit, shrink
+from whyrank.llm.ledger import Call
+from whyrank.llm.loop import run
+from whyrank.llm.trace import Trace
+from whyrank.progress import Advance, progress
+
+T = TypeVar("T")
+
+Plan: TypeAlias = Generator[Sequence[Prompt], Sequence[Completion], T]
+
+TRIES: Mapping[str, int] = {"rate_limit": 10, "server": 6, "connection": 6, "timeout": 3, "bad_answer": 3}
+"""How often a call is tried in all, by what its last try met; other failures are final at once."""
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+"""Seconds: the bound on the wait before the second try, doubled with each further one, and its cap."""
+
+
+def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) -> dict[str, T]:
+    """Run the plans of all queries to their ends, and return their results in the order of `plans`.
+
+    At most `llm.concurrency` requests to the engine are under way, each with up to `llm.batch` prompts from any plans.
+    A prompt is fitted to the model's window, looked up in the trace, and asked only if it is neither there nor under
+    way. Failures that may pass (`TRIES`) are tried again after an exponential wait with full jitter, not shorter than
+    the server asked for; a prompt that the engine calls too long is tried once more with half the text of its
+    documents; every other failure reaches the plan as `Failed`.
+
+    Args:
+        plans: by query id.
+        llm: the engine.
+        trace: what to resume from and where to record each call; without one, calls are remembered for this run only.
+
+    Raises:
+        EngineError: the engine cannot be used at all: it refuses the key, knows no such model, or no call reached it.
+        BudgetSpent: the trace's limit on cost or tokens was reached and there is more to ask.
+        BadInput: the model's window is smaller than the answer's `max_tokens`, or the price table lacks the model.
+        WhyrankError: a plan failed: which query, and how.
+
+    Whatever stops a run early, calls that are under way finish first and are recorded.
+    """
+    trace = Trace() if trace is None else trace
+    if trace.ledger.prices is not None:
+        trace.ledger.prices.cost(llm.model, Usage())
+    with progress(f"asking {llm.model}", len(plans)) as advance:
+        return run(_Scheduler(plans, llm, trace, advance).run())
+
+
+def wait_before(retry: int, retry_after: float | None = None) -> float:
+    """Seconds before the `retry`-th retry (from 1): exponential, with cap and full jitter (Brooker, AWS blog, 2015)."""
+    drawn = random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (retry - 1)))
+    return drawn if retry_after is None else min(LONGEST_WAIT, max(retry_after, 0.0) + drawn)
+
+
+@dataclass(slots=True)
+class _Walk(Generic[T]):
+    """A plan on its way."""
+
+    query: str
+    place: int
+    plan: Plan[T]
+    step: int = 0
+    answers: list[Completion | None] = field(default_factory=list)
+    missing: int = 0
+
+    def __lt__(self, other: "_Walk[T]") -> bool:
+        return (self.step, self.place) < (other.step, other.place)
+
+
+@dataclass(slots=True)
+class _Open(Generic[T]):
+    """A call that is waiting or under way, and where its completion goes: a plan, and the place in its batch."""
+
+    key: str
+    prompt: Prompt
+    query: str
+    step: int
+    cut: tuple[str, ...]
+    receivers: list[tuple[_Walk[T], int]]
+    tries: int = 0
+    seconds: float = 0.0
+    shrunk: bool = False
+
+
+class _Scheduler(Generic[T]):
+    """The state of one `drive`."""
+
+    def __init__(self, plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace, advance: Advance) -> None:
+        self.llm, self.trace, self.advance = llm, trace, advance
+        self.order = list(plans)
+        self.ready = [_Walk(query, place, plan) for place, (query, plan) in enumerate(plans.items())]  # a heap
+        self.results: dict[str, T] = {}
+        self.queue: deque[_Open[T]] = deque()
+        self.open: dict[str, _Open[T]] = {}
+        self.requests: set[asyncio.Task[None]] = set()
+        self.changed, self.stopped = asyncio.Event(), asyncio.Event()
+        self.error: BaseException | None = None
+        self.reached, self.unreached = False, 0
+
+    async def run(self) -> dict[str, T]:
+        """Start what may start, wait until something ends, and so on."""
+        try:
+            while True:
+                await self._start_requests()
+                if not self.requests:
+                    break
+                await self.changed.wait()
+                self.changed.clear()
+        finally:
+            for request in self.requests:
+                request.cancel()
+            await asyncio.gather(*self.requests, return_exceptions=True)
+            await self.llm.aclose()
+        if self.error is None and self.unreached and not self.reached:
+            self._give_up("no call reached it")
+        if self.error is not None:
+            raise self.error
+        return {query: self.results[query] for query in self.order}
+
+    async def _start_requests(self) -> None:
+        while len(self.requests) < self.llm.concurrency and await self._fill_queue():
+            if (limit := self.trace.spent()) is not None:
+                done = f"{len(self.results)} of {len(self.order)} queries are finished and all calls are kept"
+                self._stop(BudgetSpent(f"{limit}; {done}: raise the limit and run the same command to go on"))
+                return
+            calls = [self.queue.popleft() for _ in range(min(self.llm.batch, len(self.queue)))]
+            request = asyncio.create_task(self._request(calls))
+            self.requests.add(request)
+            request.add_done_callback(self._ended)
+
+    async def _fill_queue(self) -> bool:
+        """Let plans move on until there are prompts for one request; False if there is nothing to ask now."""
+        while self.error is None and self.ready and len(self.queue) < self.llm.batch:
+            self._move_on(heapq.heappop(self.ready))
+            await asyncio.sleep(0)  # a long replay must not keep the answers that arrive waiting
+        return self.error is None and bool(self.queue)
+
+    def _move_on(self, walk: _Walk[T]) -> None:
+        try:
+            prompts = list(walk.plan.send(walk.answers if walk.step else None))  # type: ignore[arg-type]
+            if wrong := next((prompt for prompt in prompts if not isinstance(prompt, Prompt)), None):
+                raise TypeError(f"a plan yields sequences of Prompt, but this one has {wrong!r}")
+        except StopIteration as end:
+            self.results[walk.query] = end.value
+            self.advance()
+            return
+        except Exception as error:
+            stop = WhyrankError(
+                f"query {walk.query!r}: its plan failed in step {walk.step}: {type(error).__name__}: {error}"
+            )
+            stop.__cause__ = error
+            self._stop(stop)
+            return
+        walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
+        for at, prompt in enumerate(prompts):
+            self._ask(walk, at, prompt)
+        if not prompts:
+            heapq.heappush(self.ready, walk)
+
+    def _ask(self, walk: _Walk[T], at: int, prompt: Prompt) -> None:
+        try:
+            fitted = self._fit(prompt)
+        except BadInput as error:
+            failed = Failed("context", str(error))
+            key = prompt.key(self.llm.identity)
+            self.trace.add(Call(key, self.llm.model, walk.query, walk.step, failed), prompt)
+            self._deliver(walk, at, failed)
+            return
+        key = fitted.key(self.llm.identity)
+        if (known := self.trace.get(key)) is not None:
+            self.trace.ledger.replay(walk.query)
+            self._deliver(walk, at, known)
+        elif (same := self.open.get(key)) is not None:
+            self.trace.ledger.replay(walk.query)
+            same.receivers.append((walk, at))
+        else:
+            cut = tuple(kind for kind, number in cuts(prompt, fitted).items() if number) if fitted is not prompt else ()
+            self.open[key] = _Open(key, fitted, walk.query, walk.step, cut, [(walk, at)])
+            self.queue.append(self.open[key])
+
+    def _deliver(self, walk: _Walk[T], at: int, completion: Completion) -> None:
+        walk.answers[at] = completion
+        walk.missing -= 1
+        if not walk.missing:
+            heapq.heappush(self.ready, walk)
+
+    async def _request(self, calls: list[_Open[T]]) -> None:
+        """Ask the engine until each of `calls` has an answer or has failed for good."""
+        while calls:
+            began = time.perf_counter()
+            completions = await self.llm.agenerate([call.prompt for call in calls])
+            seconds = time.perf_counter() - began
+            again: list[tuple[_Open[T], Completion]] = []
+            pause = 0.0
+            for call, completion in zip(calls, completions, strict=True):
+                call.tries, call.seconds = call.tries + 1, call.seconds + seconds
+                if (wait := self._wait(call, completion)) is None:
+                    self._settle(call, completion)
+                else:
+                    again.append((call, completion))
+                    pause = max(pause, wait)
+            self.changed.set()
+            if again and await self._stopped_within(pause):
+                for call, completion in again:
+                    self._settle(call, completion)
+                return
+            calls = [call for call, _ in again]
+
+    def _wait(self, call: _Open[T], completion: Completion) -> float | None:
+        """Seconds until the next try of `call`; None if this completion is final."""
+        self.reached |= not (isinstance(completion, Failed) and completion.kind == "connection")
+        if not isinstance(completion, Failed) or self.error is not None or self.trace.spent() is not None:
+            return None
+        if completion.kind == "context" and not call.shrunk and (shorter := shrink(call.prompt, self._tokenizer)):
+            call.prompt, call.shrunk, call.cut = shorter, True, tuple({*call.cut, "document"})
+            return 0.0
+        if call.tries >= TRIES.get(completion.kind, 0):
+            return None
+        return wait_before(call.tries, completion.retry_after)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        """Wait; at once True when the run is stopping."""
+        try:
+            return await asyncio.wait_for(self.stopped.wait(), seconds)
+        except TimeoutError:
+            return False
+
+    def _settle(self, call: _Open[T], completion: Completion) -> None:
+        recorded = Call(
+            call.key, self.llm.model, call.query, call.step, completion, call.tries - 1, call.seconds, call.cut
+        )
+        self.trace.add(recorded, call.prompt)
+        self.advance(0, str(self.trace.ledger.total))
+        del self.open[call.key]
+        for walk, at in call.receivers:
+            self._deliver(walk, at, completion)
+        if isinstance(completion, Failed):
+            if completion.kind in FATAL:
+                self._give_up(completion.detail)
+            self.unreached += completion.kind == "connection"
+            if not self.reached and self.unreached >= max(self.llm.concurrency, 4):
+                self._give_up(f"none of {self.unreached} calls reached it: {completion.detail}")
+
+    def _ended(self, request: "asyncio.Task[None]") -> None:
+        self.requests.discard(request)
+        if not request.cancelled() and (error := request.exception()) is not None:
+            self._stop(error)
+        self.changed.set()
+
+    def _give_up(self, why: str) -> None:
+        self._stop(EngineError(f"{self.llm!r} cannot be used: {why}"))
+
+    def _stop(self, error: BaseException) -> None:
+        """Ask nothing more; the first error is the one that is raised."""
+        self.error = self.error or error
+        self.stopped.set()
+
+    def _fit(self, prompt: Prompt) -> Prompt:
+        if (context := self.llm.window) is None:
+            return prompt
+        answer = prompt.sampling.max_tokens
+        if context <= answer:
+            self._stop(BadInput(f"a window of {context} tokens leaves no room for a prompt beside max_tokens={answer}"))
+            return prompt
+        return fit(prompt, self._tokenizer, context - answer, self.llm.chat_tokens)
+
+    @cached_property
+    def _window(self) -> int | None:
+        return self.llm.window
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer | None:
+        return self.llm.tokenizer()
