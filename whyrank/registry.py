@@ -8,12 +8,14 @@ then among the entry points of group "whyrank.parts" of installed packages, then
 import ast
 import difflib
 import importlib
+import re
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from whyrank.errors import BadSpec
+from whyrank.errors import BadSpec, WhyrankError
 
 BUILTIN: dict[str, str] = {
     "bm25": "whyrank.retrieval.bm25:BM25",
@@ -58,10 +60,11 @@ def make(spec: str, kind: type[P] = Part) -> P:  # type: ignore[assignment]
         BadSpec: the text is not a spec, names no part, or gives arguments that the part does not take.
     """
     try:
-        tree = ast.parse(spec.strip(), mode="eval").body
-    except (SyntaxError, ValueError) as error:
-        raise BadSpec(f"cannot read the spec {spec!r}: {error}") from None
-    part = _build(tree, spec)
+        part = _build(ast.parse(spec.strip(), mode="eval").body, spec)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        if isinstance(error, WhyrankError):
+            raise
+        raise BadSpec(f"cannot read the spec {spec!r}: {error or 'too deeply nested'}") from None
     if not isinstance(part, kind):
         raise BadSpec(f"{spec!r} is a {type(part).__name__}, but a {kind.__name__} is wanted here")
     return part
@@ -74,16 +77,16 @@ def find(name: str) -> type[Part]:
         BadSpec: nothing of that name; the nearest known names are told.
     """
     names = _names()
-    if name not in names and "." not in name:
-        near = difflib.get_close_matches(name, names, n=1)
+    if name not in names and not ("." in name and all(word.isidentifier() for word in name.split("."))):
+        near = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f": did you mean {near[0]!r}?" if near else f"; known parts: {', '.join(sorted(names))}"
         raise BadSpec(f"no part is called {name!r}{hint}")
     module, _, attribute = names[name].partition(":") if name in names else name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name is not None and not module.startswith(error.name):
-            raise
+        if isinstance(error, ModuleNotFoundError) and not f"{module}.".startswith(f"{error.name}."):
+            raise  # the part is there, but something that it imports is not
         raise BadSpec(f"no part is found at {name!r}: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Part) and is_dataclass(found)):
         raise BadSpec(f"{name!r} is not a part: only dataclasses derived from whyrank's Part can be built from a spec")
@@ -115,20 +118,28 @@ def _plain(value: object) -> object:
 
 @cache
 def _names() -> dict[str, str]:
-    return {**{point.name: point.value for point in entry_points(group="whyrank.parts")}, **BUILTIN}
+    points = entry_points(group="whyrank.parts")
+    return {**{point.name: f"{point.module}:{point.attr}" for point in points}, **BUILTIN}
 
 
 def _spec(self: Part) -> str:
     arguments = []
     for field in fields(self):  # type: ignore[arg-type]
-        if not field.repr:
+        if not (field.repr and field.init):
             continue
         value = getattr(self, field.name)
         if field.default is MISSING and field.default_factory is MISSING:
-            arguments.append(f"{value!r}" if not field.kw_only else f"{field.name}={value!r}")
+            arguments.append(_text(value) if not field.kw_only else f"{field.name}={_text(value)}")
         elif value != (field.default_factory() if field.default_factory is not MISSING else field.default):
-            arguments.append(f"{field.name}={value!r}")
+            arguments.append(f"{field.name}={_text(value)}")
     return f"{name_of(type(self))}({', '.join(arguments)})"
+
+
+def _text(value: object) -> str:
+    """The literal of a value; infinity has none of its own, and 1e999 is read as infinity."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    return repr(value).replace("inf", "1e999") if isinstance(value, float) else repr(value)
 
 
 def _build(node: ast.expr, spec: str) -> Part:
@@ -162,8 +173,40 @@ def _construct(name: str, positional: list[object], named: dict[str, object], sp
             near = difflib.get_close_matches(given, takes, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f"; it takes {', '.join(takes) or 'nothing'}"
             raise BadSpec(f"{name}(...) takes no {given!r}{hint}")
+    _check_types(part, name, {**dict(zip(_positions(part), positional, strict=False)), **named})
     try:
         return part(*positional, **named)
     except TypeError as error:
         detail = str(error).removeprefix(f"{part.__name__}.__init__() ").removeprefix("__init__() ")
         raise BadSpec(f"{name}(...) in {spec!r}: {detail}") from None
+
+
+def _positions(part: type[Part]) -> list[str]:
+    return [field.name for field in fields(part) if field.init and not field.kw_only]  # type: ignore[arg-type]
+
+
+def _check_types(part: type[Part], name: str, given: dict[str, object]) -> None:
+    try:
+        hints = get_type_hints(part)
+    except NameError:  # a type that only checkers import
+        return
+    for argument, value in given.items():
+        if not _fits(value, hint := hints[argument]):
+            wanted = hint.__name__ if isinstance(hint, type) else re.sub(r"(\w+\.)+(?=\w)", "", str(hint))
+            raise BadSpec(f"{name}(...) wants {wanted} for {argument!r}, not {value!r}")
+
+
+def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 (a type hint can be anything)
+    """Whether a value read from a spec can stand where `hint` is declared; hints that cannot be judged let all pass."""
+    kind, inside = get_origin(hint) or hint, get_args(hint)
+    if kind in {Union, UnionType}:
+        return any(_fits(value, choice) for choice in inside)
+    if kind is Literal:
+        return value in inside
+    if kind is tuple and isinstance(value, tuple) and inside[1:] == (...,):
+        return all(_fits(item, inside[0]) for item in value)
+    if kind in {int, float}:
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+        return True
+    return isinstance(value, kind)

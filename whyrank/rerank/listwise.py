@@ -35,8 +35,8 @@ class Listwise(LLMReranker):
 
     Example:
         >>> from whyrank import Fake, Listwise
-        >>> Listwise(Fake("<answer>[2] > [1]</answer>"), window=10)
-        listwise(fake('<answer>[2] > [1]</answer>'), window=10)
+        >>> Listwise(Fake("[2] > [1]"), window=10)
+        listwise(fake(answer='[2] > [1]'), window=10)
     """
 
     window: int = 20

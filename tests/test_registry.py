@@ -1,0 +1,275 @@
+"""Specs: what is written is read again, what is wrong is named, and nothing but parts is ever built."""
+
+import math
+import os
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from typing import Any, Literal, Protocol
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whyrank import registry
+from whyrank.errors import BadInput, BadSpec
+from whyrank.llm.base import LLM, Sampling
+from whyrank.llm.fake import Fake
+from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters
+from whyrank.rerank.base import Reranker
+from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.listwise import Listwise
+
+
+@dataclass(frozen=True)
+class Leaf(Part):
+    number: float
+    word: str = "a"
+    words: tuple[str, ...] = ()
+    flag: bool = False
+    choice: Literal["x", "y"] = "x"
+    count: int | None = None
+    state: int = field(default=0, init=False, repr=False, compare=False)
+
+
+class Named(Protocol):
+    name: str
+
+
+@dataclass(frozen=True)
+class Tree(Part):
+    left: Part
+    right: Part
+    deep: tuple[Any, ...] = field(default=(), kw_only=True)
+    leaf: Leaf = field(default_factory=lambda: Leaf(1.0))
+    label: str = field(kw_only=True)
+    named: Named | None = None
+
+
+TEXT = st.text() | st.sampled_from(["it's", 'say "no"', "a\\b", "\ud800", "\x00", "f(x)", "[1, 2]", "vllm('m')", "inf"])
+FLOATS = st.floats(allow_nan=False)
+LEAVES = st.builds(
+    Leaf, FLOATS, TEXT, st.lists(TEXT).map(tuple), st.booleans(), st.sampled_from(["x", "y"]), st.none() | st.integers()
+)
+VALUES = st.none() | st.booleans() | st.integers() | FLOATS | TEXT | st.binary() | LEAVES
+DEEP = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3).map(tuple)).filter(
+    lambda value: isinstance(value, tuple)
+)
+TREES = st.recursive(
+    LEAVES, lambda inner: st.builds(Tree, inner, inner, deep=DEEP, leaf=LEAVES, label=TEXT), max_leaves=6
+)
+SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.floats(0, 2),
+    max_tokens=st.integers(1, 10**6),
+    seed=st.none() | st.integers(),
+    stop=st.lists(TEXT, max_size=2).map(tuple),
+)
+LISTWISE = st.builds(
+    Listwise,
+    st.builds(Fake, TEXT),
+    window=st.integers(20, 100),
+    stride=st.none() | st.integers(1, 20),
+    format=st.builds(Direct) | st.builds(Reasoned, native=st.booleans()),
+    sampling=SAMPLINGS,
+)
+
+
+@pytest.fixture
+def fresh_names() -> Iterator[None]:
+    registry._names.cache_clear()
+    yield
+    registry._names.cache_clear()
+
+
+@given(TREES | SAMPLINGS | LISTWISE)
+def test_what_is_written_is_read_again(part: Part) -> None:
+    again = make(repr(part))
+    assert again == part and repr(again) == repr(part) and type(again) is type(part)
+
+
+def test_a_spec_says_what_differs_and_no_more() -> None:
+    assert repr(Sampling()) == "sampling()"
+    assert repr(Listwise(Fake("[1]"), window=10)) == "listwise(fake(answer='[1]'), window=10)"
+    assert repr(Leaf(1.0, flag=True)) == f"{__name__}.Leaf(1.0, flag=True)"
+    tree = Tree(Leaf(1.0), Leaf(2.0), label="l")
+    assert repr(tree) == f"{__name__}.Tree({__name__}.Leaf(1.0), {__name__}.Leaf(2.0), label='l')"
+
+
+def test_infinity_has_a_literal() -> None:
+    assert repr(Leaf(math.inf)).endswith("Leaf(1e999)")
+    assert make(repr(Leaf(-math.inf, "inf"))) == Leaf(-math.inf, "inf")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "sampling(stop=['a', 'b'])",
+        "sampling(stop=('a', 'b'),)",
+        " sampling(\n  stop=('a',\n 'b'),\n)\n",
+        "sampling(stop=('a', 'b'))",
+    ],
+)
+def test_lists_and_line_breaks_are_welcome(spec: str) -> None:
+    assert make(spec) == Sampling(stop=("a", "b"))
+
+
+def test_a_bare_name_is_a_call() -> None:
+    assert make("direct") == Direct()
+    assert make("listwise(fake, format=direct)") == Listwise(Fake(), format=Direct())
+
+
+def test_parameters_unfold_every_part_with_its_defaults() -> None:
+    unfolded = parameters(make("listwise(fake(), window=10)"))
+    assert unfolded["part"] == "listwise" and unfolded["window"] == 10 and unfolded["max_passage_tokens"] == 512
+    assert unfolded["llm"]["part"] == "fake" and unfolded["format"] == {"part": "reasoned", "native": False}
+    assert unfolded["sampling"]["stop"] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("listwse(fake())", "no part is called 'listwse': did you mean 'listwise'?"),
+        ("BM25()", "did you mean 'bm25'?"),
+        ("Listwise(fake())", "did you mean 'listwise'?"),
+        ("quux()", "known parts: bm25, bm25q, "),
+        ("listwise(fake(), windw=3)", "listwise(...) takes no 'windw': did you mean 'window'?"),
+        ("direct(colour='red')", "direct(...) takes no 'colour'; it takes nothing"),
+        ("sampling(colour=1)", "it takes temperature, max_tokens, "),
+        ("listwise()", "missing 1 required positional argument: 'llm'"),
+        ("listwise(fake(), llm=fake())", "multiple values for argument 'llm'"),
+        ("direct(1, 2)", "takes 1 positional argument but 3 were given"),
+        ("listwise('Qwen/Qwen3-8B')", "listwise(...) wants LLM for 'llm', not 'Qwen/Qwen3-8B'"),
+        ("listwise(fake(), format=sampling())", "wants Format[Parsed] for 'format', not sampling()"),
+        ("listwise(fake(), window='20')", "wants int for 'window', not '20'"),
+        ("listwise(fake(), window=20.5)", "wants int for 'window', not 20.5"),
+        ("sampling(seed=True)", "wants int | None for 'seed', not True"),
+        ("sampling(stop=(1,))", "wants tuple[str, ...] for 'stop', not (1,)"),
+        ("sampling(stop='a')", "wants tuple[str, ...] for 'stop', not 'a'"),
+        (f"{__name__}.Leaf(1, choice='z')", "wants Literal['x', 'y'] for 'choice', not 'z'"),
+        ("sampling(temperature=1 + 1)", "'1 + 1' is neither a literal nor a part"),
+        ("sampling(temperature=[x for x in y])", "is neither a literal nor a part"),
+        ("sampling(stop=f'{1}')", "is neither a literal nor a part"),
+        ("sampling(**{'seed': 1})", "** is not allowed"),
+        ("listwise(*x)", "is neither a literal nor a part"),
+        ("sampling(", "cannot read the spec 'sampling('"),
+        ("", "cannot read the spec ''"),
+        ("3", "expected a name or name(arguments), found '3'"),
+        ("(lambda: 1)()", "expected a name or name(arguments)"),
+        ("sampling()()", "expected a name or name(arguments)"),
+        ("sampling\x00()", "cannot read the spec"),
+        ("-" * 100_000 + "1", "cannot read the spec"),
+        ("a(" * 5_000, "cannot read the spec"),
+        ("sampling(seed=" + "-" * 2_000 + "1)", "cannot read the spec"),
+    ],
+)
+def test_a_wrong_spec_is_named(spec: str, message: str) -> None:
+    with pytest.raises(BadSpec) as error:
+        make(spec)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "os.system('touch spec-was-run')",
+        "__import__('os').system('touch spec-was-run')",
+        "builtins.eval('1')",
+        "subprocess.Popen(['touch', 'spec-was-run'])",
+        "listwise(os.system('touch spec-was-run'))",
+        "sampling(stop=(os.system('touch spec-was-run'),))",
+        "whyrank.registry.make('direct')",
+        "whyrank.registry.Part()",
+        "whyrank.llm.base.Ok('text')",
+    ],
+)
+def test_nothing_but_parts_is_built(spec: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadSpec):
+        make(spec)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_part_that_refuses_its_values_says_why() -> None:
+    with pytest.raises(BadInput, match="window must be at least 2, not 1"):
+        make("listwise(fake(), window=1)")
+
+
+def test_the_kind_that_is_wanted() -> None:
+    assert make("fake()", LLM) == Fake()  # type: ignore[type-abstract]
+    with pytest.raises(BadSpec, match=r"'fake\(\)' is a Fake, but a Reranker is wanted here"):
+        make("fake()", Reranker)  # type: ignore[type-abstract]
+
+
+def test_dotted_path() -> None:
+    assert make("whyrank.rerank.formats.Direct()") == Direct()
+    assert find(f"{__name__}.Leaf") is Leaf and name_of(Leaf) == f"{__name__}.Leaf"
+    assert name_of(Direct) == "direct"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no_such_package.Part",
+        "whyrank.no_such_module.X",
+        "whyrank.rerank.formats.NoSuch",
+        "os.path",
+        ".x",
+        "a..b",
+        "x.",
+        "",
+    ],
+)
+def test_a_path_to_nothing_is_named(name: str) -> None:
+    with pytest.raises(BadSpec) as error:
+        find(name)
+    assert repr(name) in str(error.value)
+
+
+def test_a_broken_part_keeps_its_own_error(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_part.py").write_text("import broken\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'broken'") as error:
+        find("broken_part.X")
+    assert not isinstance(error.value, BadSpec)
+
+
+@pytest.mark.usefixtures("fresh_names")
+def test_entry_points_add_names_but_never_replace_builtin_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("somebodys_parts")
+    monkeypatch.setitem(sys.modules, "somebodys_parts", module)
+    mine = dataclass(frozen=True)(
+        type("Mine", (Part,), {"__module__": "somebodys_parts", "__annotations__": {"k": int}, "k": 1})
+    )
+    module.Mine = mine  # type: ignore[attr-defined]
+
+    def entry_points(group: str) -> Sequence[EntryPoint]:
+        assert group == "whyrank.parts"
+        return [EntryPoint("mine", "somebodys_parts:Mine", group), EntryPoint("direct", "somebodys_parts:Mine", group)]
+
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+    assert make("mine(k=2)") == mine(k=2) and repr(mine(k=2)) == "mine(k=2)"
+    assert make("direct") == Direct()
+    with pytest.raises(BadSpec, match="did you mean 'mine'"):
+        make("mone()")
+
+
+EXAMPLES = {
+    "dense": "dense('minilm')",
+    "encoder_rerank": "encoder_rerank('minilm')",
+    "listwise": "listwise(fake())",
+    "openai": "openai('Qwen/Qwen3-8B')",
+    "vllm": "vllm('Qwen/Qwen3-8B')",
+    "transformers": "transformers('Qwen/Qwen3-8B')",
+}
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_every_builtin_name_leads_to_its_part_and_back(name: str) -> None:
+    assert name_of(find(name)) == name
+    part = make(EXAMPLES.get(name, name))
+    assert repr(part).startswith(f"{name}(")
+    assert make(repr(part)) == part
+    assert parameters(part)["part"] == name
