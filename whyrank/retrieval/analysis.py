@@ -1,0 +1,150 @@
+"""Lucene's English analysis without Java: words by Unicode's rules, possessives, lower case, stop words, Porter stems.
+
+An analyser cuts a text into raw tokens and turns each token into an index term, or into nothing. The two steps are
+apart because a token's term never changes: an index analyses each distinct token once. `docs/analysis.md` lists the
+few places where `English` and Lucene's `DefaultEnglishAnalyzer` differ.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Protocol
+
+from whyrank.errors import BadSpec
+from whyrank.retrieval.porter import stem
+
+STOP_WORDS = frozenset(
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
+    "this to was will with".split()
+)
+"""The 33 English stop words of Lucene's `EnglishAnalyzer`."""
+
+MAX_TOKEN = 255
+"""Longer tokens are cut into pieces of this many characters, as Lucene's `StandardTokenizer` does."""
+
+
+class Analyzer(Protocol):
+    """How text becomes index terms."""
+
+    def tokens(self, text: str) -> list[str]:
+        """The raw tokens of a text, in order."""
+
+    def term(self, token: str) -> str | None:
+        """The index term of a raw token; None where the token is not indexed. Depends on the token alone."""
+
+
+def analyze(text: str, analyzer: str = "english") -> list[str]:
+    """The index terms of `text`, in order.
+
+    >>> analyze("The bees' dances: Karl von Frisch's discovery, 1927.")
+    ['bee', 'danc', 'karl', 'von', 'frisch', 'discoveri', '1927']
+
+    Raises:
+        BadSpec: there is no analyser of that name.
+    """
+    chosen = find_analyzer(analyzer)
+    return [term for token in chosen.tokens(text) if (term := chosen.term(token)) is not None]
+
+
+def find_analyzer(name: str) -> Analyzer:
+    """The analyser called `name`: "english", or "terms" for text that already is index terms set apart by spaces.
+
+    Raises:
+        BadSpec: there is no analyser of that name.
+    """
+    if name not in _ANALYZERS:
+        raise BadSpec(f"no analyser is called {name!r}: choose one of {', '.join(sorted(_ANALYZERS))}")
+    return _ANALYZERS[name]()
+
+
+class English:
+    """Lucene's `DefaultEnglishAnalyzer`: UAX #29 tokens, possessives, lower case, stop words, Porter stems."""
+
+    def tokens(self, text: str) -> list[str]:
+        """The raw tokens of a text: words and numbers by Unicode's word breaks, ideographs and emoji one by one."""
+        find = _ascii_words if text.isascii() else _unicode_words()
+        tokens: list[str] = find.findall(text)
+        if max(map(len, tokens), default=0) > MAX_TOKEN:
+            return [piece for token in tokens for piece in _pieces(token, find)]
+        return tokens
+
+    def term(self, token: str) -> str | None:
+        """The stem of a token in lower case without a possessive 's; None for stop words and mere underscores."""
+        if token[-1] in "sS" and token[-2:-1] in _APOSTROPHES:
+            token = token[:-2]
+        word = token.lower() if token.isascii() else "".join(letter.lower()[0] for letter in token)
+        return None if word in STOP_WORDS or not word.strip("_") else stem(word)
+
+
+class Terms:
+    """No analysis: the text is index terms set apart by white space, such as a learned sparse model writes."""
+
+    def tokens(self, text: str) -> list[str]:
+        """The terms of a text."""
+        return text.split()
+
+    def term(self, token: str) -> str | None:
+        """The token itself."""
+        return token
+
+
+_ANALYZERS: Mapping[str, Callable[[], Analyzer]] = {"english": English, "terms": Terms}
+_APOSTROPHES = frozenset("'’＇")
+
+
+class _Finder(Protocol):
+    """What the compiled patterns of `re` and `regex` share."""
+
+    def findall(self, string: str, /) -> list[str]: ...
+
+    def search(self, string: str, pos: int, endpos: int, /) -> re.Match[str] | None: ...
+
+
+# Underscores join words and are tokens themselves here; `English.term` drops those that join nothing.
+_ascii_words = re.compile(r"\w+(?:[.,:;'](?:(?<=[A-Za-z][.:'])(?=[A-Za-z])|(?<=[0-9][.,;'])(?=[0-9]))\w+)*", re.ASCII)
+
+
+@cache
+def _unicode_words() -> _Finder:
+    """The tokens of Lucene's `StandardTokenizer` (UAX #29 word breaks, emoji of UTS #51) in any script.
+
+    Lucene's tables are those of Unicode 9 with the emoji of Unicode 11; the classes here are those of the installed
+    `regex` package, mended where they have changed for characters in use.
+    """
+    import regex  # type: ignore[import-untyped]  # costs 20 ms: only text beyond ASCII pays
+
+    extend = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
+    newer = r"\u00B8\u02E5-\u02EB\u055A\u058A\uA708-\uA716"  # letters for Unicode 11 and later only
+    letter, hebrew = rf"[\p{{WB=ALetter}}\p{{WB=Hebrew_Letter}}--[{newer}]]", r"\p{WB=Hebrew_Letter}"
+    digit = r"\p{WB=Numeric}０-９"
+    joint = r"\p{WB=MidNumLet}'"
+    link, kana = r"\p{WB=ExtendNumLet}", r"\p{WB=Katakana}"
+    picture = (
+        r"[[\p{Extended_Pictographic}\p{Emoji}\u2388\u2605\u2607-\u2612\u2616-\u2685\u2690-\u2705\u2708-\u2712\u2763-\u2767"
+        r"🀀-\U0001F0FF\U0001F10D-\U0001F10F\U0001F12F\U0001F16C-\U0001F171\U0001F1AD-\U0001F1E5\U0001F260-\U0001F265"
+        r"🌀-\U0001F3FA🐀-\U0001F53D\U0001F546-🙏🚀-\U0001F6FF\U0001F7D5-\U0001F7FF\U0001F8AE-\U0001F8FF\U0001F90C-\U0001FFFD]"
+        r"--[0-9#*\p{WB=Regional_Indicator}\p{Emoji_Modifier}]]"
+    )  # Extended_Pictographic was wider in Unicode 11
+    x = f"[{extend}]*"  # an extending character belongs to what stands before it
+    y = rf"[[{extend}]--[\uFE0E\uFE0F]]*"  # … but for the two presentation selectors, which emoji need
+    run = (
+        rf"(?:[{hebrew}]{x}(?:'{x}|\"{x}(?=[{hebrew}]))"
+        rf"|{letter}{x}(?:[\p{{WB=MidLetter}}:{joint}]{x}(?={letter}))?"
+        rf"|[{digit}]{x}(?:[\p{{WB=MidNum}}{joint}]{x}(?=[{digit}]))?)+"
+    )
+    word = rf"(?:[{link}]{x})*(?:(?:[{kana}]{x})+|{run})(?:(?:[{link}]{x})+(?:(?:[{kana}]{x})+|{run}))*(?:[{link}]{x})*"
+    emoji = rf"(?:(?:\u200D*\p{{Emoji_Modifier_Base}}{y})?\p{{Emoji_Modifier}}{y}|\u200D*{picture}{y}\uFE0F?)"
+    emoji_run = rf"{emoji}(?:[\U000E0020-\U000E007E]+\U000E007F|(?:(?:\u200D|(?<=\u200D)){emoji})*)"
+    keycap, flag = rf"[0-9#*]{y}\uFE0F?\u20E3{y}", rf"(?:\p{{WB=Regional_Indicator}}{x}){{2}}"
+    asian = rf"(?:\p{{LB=SA}}{x})+|[\p{{Script=Han}}\p{{Script=Hiragana}}]{x}"
+    found: _Finder = regex.compile(f"{word}|{emoji_run}|{keycap}|{flag}|{asian}", regex.V1)
+    return found
+
+
+def _pieces(token: str, find: _Finder) -> list[str]:
+    """Cut a token as Lucene's scanner does, which sees `MAX_TOKEN` characters at a time."""
+    pieces, at = [], 0
+    while match := find.search(token, at, at + MAX_TOKEN):
+        pieces.append(match.group())
+        at = match.end()
+    return pieces

@@ -1,0 +1,145 @@
+"""From texts to term numbers: each distinct token is analysed once, and several processes can share the work."""
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.progress import progress
+from whyrank.retrieval.analysis import Analyzer, find_analyzer
+from whyrank.types import Document
+
+BLOCK = 2048
+"""How many documents are read at a time."""
+
+
+class TermNumbers(dict[str, int]):
+    """The number of the term behind each raw token met so far, −1 for a stop word.
+
+    Terms are numbered in the order in which they are first met.
+    """
+
+    def __init__(self, analyzer: Analyzer, terms: dict[str, int], *, growing: bool = True) -> None:
+        """Start from the numbers in `terms`, which grows; or does not, and then any other term gets −1."""
+        super().__init__()
+        self.terms, self._analyzer, self._growing = terms, analyzer, growing
+
+    def __missing__(self, token: str) -> int:
+        """Analyse a token that was not met before."""
+        term = self._analyzer.term(token)
+        if term is None:
+            number = -1
+        elif self._growing:
+            number = self.terms.setdefault(term, len(self.terms))
+        else:
+            number = self.terms.get(term, -1)
+        self[token] = number
+        return number
+
+    def read(self, texts: Iterable[str]) -> "Block":
+        """The term numbers of some texts, without stop words."""
+        tokens: list[str] = []
+        ends = [0]
+        for text in texts:
+            tokens += self._analyzer.tokens(text)
+            ends.append(len(tokens))
+        numbers = np.fromiter(map(self.__getitem__, tokens), np.int32, len(tokens))
+        kept = numbers >= 0
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return Block(numbers[kept], np.diff(before[ends]).astype(np.int32))
+
+
+class Block(NamedTuple):
+    """Some documents as numbers: `terms` (N,) int32, one a token, and `lengths` (D,) int32, tokens a document."""
+
+    terms: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+
+class Reading(NamedTuple):
+    """A whole collection as numbers.
+
+    Attributes:
+        ids: (D,) document ids.
+        terms: every term by its number; those known before come first.
+        block: the documents, as for `Block`.
+    """
+
+    ids: list[str]
+    terms: list[str]
+    block: Block
+
+
+def read(corpus: Iterable[Document], analyzer: str, known: Iterable[str] = (), *, processes: int = 1) -> Reading:
+    """Turn documents into term numbers, the same ones for any number of processes.
+
+    Args:
+        corpus: the documents; their title and text are analysed together.
+        analyzer: the analyser's name.
+        known: terms that have numbers already, in order.
+        processes: how many processes analyse; with more than one, a script needs the usual `__main__` guard.
+    """
+    ids: list[str] = []
+    numbers = TermNumbers(find_analyzer(analyzer), {term: number for number, term in enumerate(known)})
+    blocks = []
+    with progress("indexing", _size(corpus)) as advance:
+        texts = _blocks(corpus, ids)
+        found = map(numbers.read, texts) if processes < 2 else _read_apart(texts, analyzer, numbers.terms, processes)
+        for block in found:
+            blocks.append(block)
+            advance(len(block.lengths))
+    empty = np.empty(0, dtype=np.int32)
+    terms = np.concatenate([empty, *(block.terms for block in blocks)])
+    lengths = np.concatenate([empty, *(block.lengths for block in blocks)])
+    return Reading(ids, list(numbers.terms), Block(terms, lengths))
+
+
+def _size(corpus: Iterable[Document]) -> int | None:
+    return len(corpus) if isinstance(corpus, Sized) else None
+
+
+def _blocks(corpus: Iterable[Document], ids: list[str]) -> Iterator[list[str]]:
+    """The texts of `corpus` in blocks; their ids are put into `ids`."""
+    documents = iter(corpus)
+    while block := list(islice(documents, BLOCK)):
+        ids += [document.id for document in block]
+        yield [document.content for document in block]
+
+
+def _read_apart(blocks: Iterator[list[str]], analyzer: str, terms: dict[str, int], processes: int) -> Iterator[Block]:
+    """Read blocks in other processes, in order, with the numbers that reading here would give; `terms` grows."""
+    context = get_context("spawn")  # a fork could copy another thread's lock in its locked state
+    with ProcessPoolExecutor(processes, context, _set_up, (analyzer,)) as pool:
+        waiting: list[Future[tuple[list[str], Block]]] = [
+            pool.submit(_read_here, block) for block in islice(blocks, 2 * processes)
+        ]
+        while waiting:
+            met, (local, lengths) = waiting.pop(0).result()
+            waiting += [pool.submit(_read_here, block) for block in islice(blocks, 1)]
+            numbers = np.fromiter((terms.setdefault(term, len(terms)) for term in met), np.int32, len(met))
+            yield Block(numbers[local], lengths)
+
+
+_here: TermNumbers  # of a worker process
+_names: list[str]
+
+
+def _set_up(analyzer: str) -> None:
+    global _here, _names
+    _here, _names = TermNumbers(find_analyzer(analyzer), {}), []
+
+
+def _read_here(texts: Sequence[str]) -> tuple[list[str], Block]:
+    """A worker's share: the block's terms in the order of their first token, and the block in places of that list."""
+    block = _here.read(texts)
+    _names.extend(islice(_here.terms, len(_names), None))
+    first = np.full(len(_names), -1, dtype=np.int32)
+    first[block.terms[::-1]] = np.arange(len(block.terms) - 1, -1, -1, dtype=np.int32)
+    met = np.flatnonzero(first >= 0)
+    met = met[np.argsort(first[met])]
+    first[met] = np.arange(len(met), dtype=np.int32)
+    return [_names[number] for number in met.tolist()], Block(first[block.terms], block.lengths)
