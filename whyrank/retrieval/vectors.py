@@ -1,0 +1,284 @@
+"""Vectors of a collection: written to a folder as they come, and searched exactly.
+
+    vectors.bin      (rows, dimensions) float16 or float32, one row after another, memory-mapped for search
+    ids.jsonl        one document id a line, in the same order
+    manifest.json    how many rows count, their checksums, and how the vectors were made
+
+The manifest is replaced after each block. What a killed process wrote past its last manifest is cut off by the next.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.errors import BadIndex, NotFound, need
+from whyrank.progress import Advance
+from whyrank.types import Document
+
+FORMAT = "whyrank vectors"
+VERSION = 1
+DTYPES = ("float16", "float32")
+
+_FLOATS = 2**24
+"""Numbers of the collection that are multiplied at once: 64 MB in float32."""
+
+_QUERIES = 256
+"""Queries that are multiplied at once."""
+
+
+@dataclass
+class Vectors:
+    """The vectors of a collection, in its order.
+
+    Attributes:
+        ids: (n,) document ids.
+        matrix: (n, d) float16 or float32, in memory or memory-mapped.
+        corpus: the digest of ids and texts, in order.
+        about: how the vectors were made.
+    """
+
+    ids: Sequence[str]
+    matrix: NDArray[Any]
+    corpus: str
+    about: Mapping[str, Any]
+
+
+@dataclass
+class Manifest:
+    """What the folder holds. `about` is the maker's own record and is compared by the maker."""
+
+    dtype: str
+    dimensions: int
+    about: Mapping[str, Any]
+    rows: int = 0
+    corpus: str = ""
+    ids_bytes: int = 0
+    vectors_crc: int = 0
+    ids_crc: int = 0
+    complete: bool = False
+    format: str = FORMAT
+    version: int = VERSION
+
+
+@dataclass
+class Folder:
+    """Vectors on disk, to be appended to. Open one with `Folder.at`."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def at(cls, path: Path, dtype: str, dimensions: int, about: Mapping[str, Any]) -> Self:
+        """Begin in a new or empty folder, or go on in one that was begun.
+
+        Raises:
+            BadIndex: the folder holds something else, or is damaged.
+        """
+        if path.exists() and not path.is_dir():
+            raise BadIndex(f"{path} is a file: an index needs a folder")
+        if not path.is_dir() or not any(path.iterdir()):
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path, Manifest(dtype, dimensions, about))
+            folder._write_manifest()
+            return folder
+        folder = cls(path, read_manifest(path))
+        for name, size in folder._sizes().items():
+            if (path / name).is_file() and (path / name).stat().st_size > size:
+                os.truncate(path / name, size)
+        folder.read()
+        return folder
+
+    def unwritten(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """The documents that have no vector yet, after checking that those that have one are the same as then.
+
+        Raises:
+            BadIndex: the folder was made from another collection, or from the same in another order.
+        """
+        rows, digest, seen = self.manifest.rows, "", 0
+        remaining = iter(documents)
+        for document in islice(remaining, rows):
+            digest, seen = chained(digest, document), seen + 1
+        if seen < rows:
+            raise BadIndex(f"{self.path} holds vectors of {rows} documents, but the collection has {seen}")
+        if digest != self.manifest.corpus:
+            raise BadIndex(
+                f"{self.path} was made from another collection: ids, texts or order of its first {rows} documents "
+                "differ; give a new folder"
+            )
+        yield from remaining
+
+    def append(self, ids: Sequence[str], matrix: NDArray[Any], corpus: str) -> None:
+        """Write the vectors (n, d) of the next n documents; once this returns they outlive a kill."""
+        now = self.manifest
+        vectors = np.ascontiguousarray(matrix, dtype=now.dtype).tobytes()
+        lines = "".join(json.dumps(id) + "\n" for id in ids).encode()
+        for name, data in {"vectors.bin": vectors, "ids.jsonl": lines}.items():
+            with (self.path / name).open("ab") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        now.rows, now.ids_bytes, now.corpus = now.rows + len(ids), now.ids_bytes + len(lines), corpus
+        now.vectors_crc, now.ids_crc = zlib.crc32(vectors, now.vectors_crc), zlib.crc32(lines, now.ids_crc)
+        now.complete = False
+        self._write_manifest()
+
+    def finish(self) -> Vectors:
+        """Mark the folder as complete, and read it."""
+        self.manifest.complete = True
+        self._write_manifest()
+        return self.read()
+
+    def read(self) -> Vectors:
+        """The vectors that are there, memory-mapped, after checking every byte.
+
+        Raises:
+            BadIndex: a file is missing, cut or changed.
+        """
+        now = self.manifest
+        for name, size in self._sizes().items():
+            there = (self.path / name).stat().st_size if (self.path / name).is_file() else 0
+            if there < size:
+                raise BadIndex(f"{self.path / name} is cut: {there} bytes, where the manifest counts {size}")
+        lines = (self.path / "ids.jsonl").read_bytes()[: now.ids_bytes] if now.rows else b""
+        matrix = _mapped(self.path / "vectors.bin", now)
+        sums = {"vectors.bin": (_crc(matrix), now.vectors_crc), "ids.jsonl": (zlib.crc32(lines), now.ids_crc)}
+        for name, (found, told) in sums.items():
+            if found != told:
+                raise BadIndex(f"{self.path / name} was changed after it was written: its checksum is wrong")
+        return Vectors([json.loads(line) for line in lines.splitlines()], matrix, now.corpus, now.about)
+
+    def _sizes(self) -> dict[str, int]:
+        now = self.manifest
+        row = now.dimensions * np.dtype(now.dtype).itemsize
+        return {"vectors.bin": now.rows * row, "ids.jsonl": now.ids_bytes}
+
+    def _write_manifest(self) -> None:
+        part = self.path / "manifest.json.part"
+        part.write_text(json.dumps(asdict(self.manifest), indent=1), encoding="utf-8")
+        part.replace(self.path / "manifest.json")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a folder of vectors.
+
+    Raises:
+        NotFound: there is no such folder.
+        BadIndex: it holds no vectors of ours, or of another version.
+    """
+    if not path.is_dir():
+        raise NotFound(f"there is no index folder {path}: call index(corpus) first")
+    try:
+        values = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        ours = values.get("format") == FORMAT and values.get("version") == VERSION and values.get("dtype") in DTYPES
+        found = Manifest(**values) if ours else None
+    except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
+        raise BadIndex(f"{path} holds no {FORMAT}, or a damaged manifest.json: {error}") from None
+    if found is None:
+        told = f"{values.get('format')!r}, version {values.get('version')}, {values.get('dtype')}"
+        raise BadIndex(f"{path} holds {told}; wanted is {FORMAT!r}, version {VERSION}")
+    return found
+
+
+def chained(digest: str, document: Document) -> str:
+    """The digest of a collection, one document on: of ids and contents, in order."""
+    line = json.dumps([digest, document.id, document.content])
+    return blake2b(line.encode(), digest_size=16).hexdigest()
+
+
+def nearest(
+    matrix: NDArray[Any],
+    queries: NDArray[np.float32],
+    k: int,
+    banned: Sequence[NDArray[np.int64]],
+    *,
+    device: str | None = None,
+    floats: int = _FLOATS,
+    advance: Advance | None = None,
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """The k rows with the highest inner product for each query: exact, and the same for any block size and device.
+
+    Blocks are multiplied in float32, on the GPU where there is one. All rows that could be among the best, given the
+    rounding error of such a product, are then multiplied again in float64, row by row in one fixed order.
+
+    Args:
+        matrix: (n, d).
+        queries: (q, d).
+        k: how many rows.
+        banned: (q,) row numbers that are left out, for each query.
+        device: for the products; None takes the GPU where there is one.
+        floats: bound on the numbers of `matrix` multiplied at once.
+        advance: told the number of rows done.
+
+    Returns:
+        For each query (row numbers, scores), score falling, then row number rising.
+    """
+    torch = need("torch", extra="dense")
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    best = [(np.empty(0, dtype=np.int64), np.empty(0)) for _ in queries]
+    lengths = np.linalg.norm(queries, axis=1)
+    step = max(1, floats // matrix.shape[1])
+    for start in range(0, len(matrix), step):
+        rows = np.array(matrix[start : start + step])
+        block = torch.from_numpy(rows).to(place).float()
+        error = matrix.shape[1] * 2.0**-23 * lengths * float(block.norm(dim=1).max())
+        for first in range(0, len(queries), _QUERIES):
+            span = range(first, min(first + _QUERIES, len(queries)))
+            lowest = [best[at][1][-1] - error[at] if len(best[at][1]) == k else -np.inf for at in span]
+            shut = [ban[(ban >= start) & (ban < start + step)] - start for ban in banned[first : span.stop]]
+            scores = torch.from_numpy(queries[first : span.stop]).to(place) @ block.T
+            for at, columns in _hopeful(torch, scores, k, np.array(lowest), 2 * error[first : span.stop], shut):
+                exact = (rows[columns].astype(np.float64) * queries[first + at].astype(np.float64)).sum(axis=1)
+                best[first + at] = _merged(best[first + at], (columns + start, exact), k)
+        if advance:
+            advance(len(rows))
+    return best
+
+
+def _hopeful(
+    torch: Any,  # noqa: ANN401 (the module)
+    scores: Any,  # noqa: ANN401 (a tensor, (q, columns))
+    k: int,
+    lowest: NDArray[np.float64],
+    error: NDArray[np.float64],
+    shut: Sequence[NDArray[np.int64]],
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """For each query the columns that could be among its k best, given how far the scores may be off."""
+    for at, columns in enumerate(shut):
+        if len(columns):
+            scores[at, torch.from_numpy(columns).to(scores.device)] = -torch.inf
+    kth = scores.topk(min(k, scores.shape[1])).values[:, -1].double()
+    bound = torch.maximum(kth - torch.from_numpy(error).to(kth.device), torch.from_numpy(lowest).to(kth.device))
+    hits = ((scores >= bound[:, None]) & (scores > -torch.inf)).nonzero().cpu().numpy()
+    ends = np.searchsorted(hits[:, 0], np.arange(len(scores) + 1))
+    for at in range(len(scores)):
+        if ends[at] < ends[at + 1]:
+            yield at, hits[ends[at] : ends[at + 1], 1]
+
+
+def _merged(
+    one: tuple[NDArray[np.int64], NDArray[np.float64]], two: tuple[NDArray[np.int64], NDArray[np.float64]], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    rows, scores = np.concatenate([one[0], two[0]]), np.concatenate([one[1], two[1]])
+    order = np.lexsort((rows, -scores))[:k]
+    return rows[order], scores[order]
+
+
+def _mapped(path: Path, manifest: Manifest) -> NDArray[Any]:
+    shape = (manifest.rows, manifest.dimensions)
+    return np.memmap(path, manifest.dtype, "r", shape=shape) if manifest.rows else np.empty(shape, manifest.dtype)
+
+
+def _crc(matrix: NDArray[Any]) -> int:
+    crc, step = 0, max(1, _FLOATS // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), step):
+        crc = zlib.crc32(np.ascontiguousarray(matrix[start : start + step]).data, crc)
+    return crc
