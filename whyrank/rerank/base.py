@@ -68,7 +68,7 @@ class Ranked:
     def __str__(self) -> str:
         """Rank, index, the score if there is one, and how the text begins."""
         score = "" if self.score is None else f"{self.score:.4g}  "
-        return f"{self.rank}. [{self.index}] {score}{_start(self.text, 80)}"
+        return f"{self.rank}. [{self.index}] {score}{_start(self.text, 80)}".rstrip()
 
 
 @dataclass(frozen=True)
