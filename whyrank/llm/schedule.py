@@ -113,7 +113,8 @@ class _Scheduler(Generic[T]):
         self.requests: set[asyncio.Task[None]] = set()
         self.changed, self.stopped = asyncio.Event(), asyncio.Event()
         self.error: BaseException | None = None
-        self.reached, self.unreached = False, 0
+        self.reached = False
+        self.unreached: list[str] = []
 
     async def run(self) -> dict[str, T]:
         """Start what may start, wait until something ends, and so on."""
@@ -130,7 +131,7 @@ class _Scheduler(Generic[T]):
             await asyncio.gather(*self.requests, return_exceptions=True)
             await self.llm.aclose()
         if self.error is None and self.unreached and not self.reached:
-            self._give_up("no call reached it")
+            self._give_up(f"no call reached it: {self.unreached[-1]}")
         if self.error is not None:
             raise self.error
         return {query: self.results[query] for query in self.order}
@@ -255,9 +256,10 @@ class _Scheduler(Generic[T]):
         if isinstance(completion, Failed):
             if completion.kind in FATAL:
                 self._give_up(completion.detail)
-            self.unreached += completion.kind == "connection"
-            if not self.reached and self.unreached >= max(self.llm.concurrency, 4):
-                self._give_up(f"none of {self.unreached} calls reached it: {completion.detail}")
+            if not self.reached:
+                self.unreached.append(completion.detail)
+            if len(self.unreached) >= max(self.llm.concurrency, 4) and not self.reached:
+                self._give_up(f"none of {len(self.unreached)} calls reached it: {completion.detail}")
 
     def _ended(self, request: "asyncio.Task[None]") -> None:
         self.requests.discard(request)
@@ -274,7 +276,7 @@ class _Scheduler(Generic[T]):
         self.stopped.set()
 
     def _fit(self, prompt: Prompt) -> Prompt:
-        if (context := self.llm.window) is None:
+        if (context := self._window) is None:
             return prompt
         answer = prompt.sampling.max_tokens
         if context <= answer:
