@@ -5,6 +5,7 @@ the safe side. Text is only ever cut at its end, between characters that belong 
 """
 
 import math
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ TEMPLATE = 32
 
 PER_MESSAGE = 8
 """Allowance in tokens for what a chat template puts around each message."""
+
+_BROKEN = re.compile("[\ufffd\ud800-\udfff]")
 
 FLOOR = 8
 """Documents keep this many tokens each before the query is touched: an empty document cannot be judged at all."""
@@ -47,8 +50,9 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
     size = _size(prompt, tokenizer, chat_tokens)
     if size <= limit:
         return prompt
-    room = limit - size + _length(prompt, tokenizer, "document") + _length(prompt, tokenizer, "query")
-    fitted, step = _shorten(prompt, tokenizer, room), 1
+    documents, queries = (_lengths(prompt, tokenizer, kind) for kind in ("document", "query"))
+    room, step = limit - size + sum(documents) + sum(queries), 1
+    fitted = _shorten(prompt, tokenizer, documents, queries, room)
     # Tokens may merge across the seams of pieces, so that the whole is measured again; the room falls ever faster.
     while (size := _size(fitted, tokenizer, chat_tokens)) > limit:
         if room <= 0:
@@ -56,7 +60,7 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
                 f"the instructions alone take {size} tokens, but the model's window leaves {limit} for a prompt"
             )
         room, step = room - max(size - limit, step), 2 * step
-        fitted = _shorten(prompt, tokenizer, room)
+        fitted = _shorten(prompt, tokenizer, documents, queries, room)
     if cuts(prompt, fitted)["query"]:
         warnings.warn("a query was cut to fit the model's window: the ledger counts how often", stacklevel=2)
     return fitted
@@ -64,8 +68,8 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
 
 def shrink(prompt: Prompt, tokenizer: Tokenizer | None) -> Prompt | None:
     """`prompt` with half as much text of documents, for an engine that called it too long; None if it has none."""
-    length = _length(prompt, tokenizer, "document")
-    return _cut_all(prompt, tokenizer, "document", length // 2) if length else None
+    lengths = _lengths(prompt, tokenizer, "document")
+    return _cut(prompt, tokenizer, "document", share(lengths, sum(lengths) // 2)) if sum(lengths) else None
 
 
 def cuts(before: Prompt, after: Prompt) -> dict[Cut, int]:
@@ -92,9 +96,11 @@ def clip(text: str, tokenizer: Tokenizer | None, max_tokens: int) -> str:
     ids = tokenizer.encode(text)
     if len(ids) <= max_tokens:
         return text
-    # Most tokenizers give the text back as it was; those that do not (lower case, accents stripped) are searched.
+    # Most tokenizers give the text back as it was, but for a character cut in two, which reads as U+FFFD; where they do
+    # not (lower case, accents stripped), or the text itself has something that reads so, the place is searched.
     head = tokenizer.decode(ids[:max_tokens]).rstrip("\ufffd")
-    end = len(head) if text.startswith(head) else _search(text, tokenizer, max_tokens)
+    plain = text.startswith(head) and not _BROKEN.match(text, len(head))
+    end = len(head) if plain else _search(text, tokenizer, max_tokens)
     end = _whole(text, end)
     while end and len(tokenizer.encode(text[:end])) > max_tokens:
         end = _whole(text, end - 1)
@@ -174,21 +180,22 @@ class _Fast:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))  # type: ignore[attr-defined]
 
 
-def _shorten(prompt: Prompt, tokenizer: Tokenizer | None, room: int) -> Prompt:
-    """Documents and query together cut down to `room` tokens, or to nothing where that is below 0."""
-    lengths = [count(piece.text, tokenizer) for piece in _pieces(prompt, "document")]
-    asked = _length(prompt, tokenizer, "query")
-    query_room = min(asked, max(room - sum(min(length, FLOOR) for length in lengths), 0))
-    prompt = _cut_all(prompt, tokenizer, "document", room - query_room)
-    return prompt if query_room == asked else _cut_all(prompt, tokenizer, "query", query_room)
+def _shorten(
+    prompt: Prompt, tokenizer: Tokenizer | None, documents: Sequence[int], queries: Sequence[int], room: int
+) -> Prompt:
+    """Documents and queries, of these lengths, together cut down to `room` tokens; to nothing where it is below 0."""
+    floor = sum(min(length, FLOOR) for length in documents)
+    asked = min(sum(queries), max(room - floor, 0))
+    shorter = _cut(prompt, tokenizer, "document", share(documents, room - asked))
+    return shorter if asked == sum(queries) else _cut(shorter, tokenizer, "query", share(queries, asked))
 
 
-def _cut_all(prompt: Prompt, tokenizer: Tokenizer | None, kind: Cut, room: int) -> Prompt:
-    lengths = [count(piece.text, tokenizer) for piece in _pieces(prompt, kind)]
-    caps = iter(share(lengths, room))
+def _cut(prompt: Prompt, tokenizer: Tokenizer | None, kind: Cut, caps: Sequence[int]) -> Prompt:
+    """The pieces of that kind cut to so many tokens each."""
+    cap = iter(caps)
 
     def shorter(piece: Piece) -> Piece:
-        return replace(piece, text=clip(piece.text, tokenizer, next(caps))) if piece.cut == kind else piece
+        return replace(piece, text=clip(piece.text, tokenizer, next(cap))) if piece.cut == kind else piece
 
     messages = (replace(message, pieces=tuple(map(shorter, message.pieces))) for message in prompt.messages)
     return replace(prompt, messages=tuple(messages))
@@ -198,8 +205,8 @@ def _pieces(prompt: Prompt, kind: str) -> Iterable[Piece]:
     return (piece for message in prompt.messages for piece in message.pieces if piece.cut == kind)
 
 
-def _length(prompt: Prompt, tokenizer: Tokenizer | None, kind: Cut) -> int:
-    return sum(count(piece.text, tokenizer) for piece in _pieces(prompt, kind))
+def _lengths(prompt: Prompt, tokenizer: Tokenizer | None, kind: str) -> list[int]:
+    return [count(piece.text, tokenizer) for piece in _pieces(prompt, kind)]
 
 
 def _size(prompt: Prompt, tokenizer: Tokenizer | None, chat_tokens: ChatTokens | None) -> int:
