@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -83,7 +84,7 @@ class Retriever(Part, ABC):
     def _index(self, corpus: Iterable[Document]) -> None:
         """Prepare this (fresh) copy for `corpus`; state is set with `object.__setattr__`, since parts are frozen.
 
-        The collection is never empty and its ids are unique; one that is no `Corpus` can be read only once.
+        The collection is never empty and its ids are unique; one without `len` can be read only once.
         """
 
 
@@ -110,7 +111,9 @@ def _checked(corpus: Iterable[Document]) -> Iterable[Document]:
     documents = iter(corpus)
     if (first := next(documents, None)) is None:
         raise BadInput("the collection is empty: there is nothing to index")
-    return corpus if isinstance(corpus, Corpus) else _unique(chain([first], documents))
+    if isinstance(corpus, Sequence):
+        deque(_unique(corpus), maxlen=0)
+    return corpus if isinstance(corpus, Corpus | Sequence) else _unique(chain([first], documents))
 
 
 def _unique(documents: Iterable[Document]) -> Iterator[Document]:
