@@ -31,7 +31,10 @@ class Leaf(Part):
     flag: bool = False
     choice: Literal["x", "y"] = "x"
     count: int | None = None
-    state: int = field(default=0, init=False, repr=False, compare=False)
+    doubled: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "doubled", 2 * self.number)
 
 
 class Named(Protocol):
@@ -96,6 +99,12 @@ def test_a_spec_says_what_differs_and_no_more() -> None:
     assert repr(Leaf(1.0, flag=True)) == f"{__name__}.Leaf(1.0, flag=True)"
     tree = Tree(Leaf(1.0), Leaf(2.0), label="l")
     assert repr(tree) == f"{__name__}.Tree({__name__}.Leaf(1.0), {__name__}.Leaf(2.0), label='l')"
+
+
+def test_arguments_by_position_and_by_protocol() -> None:
+    leaf = f"{__name__}.Leaf"
+    tree = make(f"{__name__}.Tree({leaf}(1), {leaf}(2), {leaf}(3), label='l', named=direct)")
+    assert tree == Tree(Leaf(1), Leaf(2), Leaf(3), label="l", named=Direct())  # type: ignore[arg-type]
 
 
 def test_infinity_has_a_literal() -> None:

@@ -19,6 +19,8 @@ EXACT = [
     ("prose before a list", "The top 10 passages, ranked: [2] > [3] > [1]"),
     ("code fence", "```\n[2] > [3] > [1]\n```"),
     ("code fence in the tags", "<answer>\n```json\n[2, 3, 1]\n```\n</answer>"),
+    ("code fence around bare numbers", "```text\n2, 3, 1\n```"),
+    ("code fence around a JSON map", '```json\n{"1": 0.5, "2": 9, "3": 7.5}\n```'),
     ("no spaces", "[2]>[3]>[1]"),
     ("bare numbers", "2 > 3 > 1"),
     ("bare numbers in the tags", "<answer>2 > 3 > 1</answer>"),
@@ -31,6 +33,8 @@ EXACT = [
     ("lines with remarks", "[2] tells it all\n[3] tells a part\n[1] is about honey"),
     ("citations before the list", "Passage [1] is about honey, while [3] helps.\nSo: [2] > [3] > [1]"),
     ("citations after the list", "[2] > [3] > [1]\nHere [2] tells it all, and [1] is about honey."),
+    ("two lists: the last", "At first sight [1] > [2] > [3]. On reflection [2] > [3] > [1]"),
+    ("remarks in the tags", "<answer>[2] tells it all. [3] > [1] for the rest.</answer>"),
     ("two answers: the last", "<answer>[1] > [2] > [3]</answer> Wait. <answer>[2] > [3] > [1]</answer>"),
     ("answer inside the thought", "<think><answer>[1] > [2] > [3]</answer>?</think><answer>[2] > [3] > [1]</answer>"),
     ("only </think>", "The second tells, then [3].</think><answer>[2] > [3] > [1]</answer>"),
@@ -98,6 +102,8 @@ OTHERS = [
     ("bare numbers in prose", "I would put 3 first, then 2 and 1.", [1, 2, 3], "no_answer", 3, 0, 0),
     ("JSON map to words", '{"1": "good", "2": "bad"}', [1, 2, 3], "no_answer", 3, 0, 0),
     ("JSON map with a key twice", '{"3": 5, "3": 4, "2": 1}', [3, 2, 1], "repaired", 1, 1, 0),
+    ("JSON map to NaN", '{"1": NaN, "2": 1, "3": 2}', [1, 2, 3], "no_answer", 3, 0, 0),
+    ("JSON map from pairs", '{"1 and 2": 5, "3": 7}', [1, 2, 3], "no_answer", 3, 0, 0),
     ("JSON map cut off", '{"3": 5, "2": ', [1, 2, 3], "no_answer", 3, 0, 0),
 ]
 
