@@ -1,0 +1,88 @@
+"""`load`: a data set by name, by folder, by file, or from a function of another package."""
+
+import difflib
+import importlib
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from whyrank.datasets.beir import Beir
+from whyrank.datasets.bright import Bright
+from whyrank.datasets.bundled import Toy
+from whyrank.datasets.candidates import qrels_beside, read_candidates
+from whyrank.datasets.family import Family
+from whyrank.datasets.folder import read_folder
+from whyrank.datasets.pools import Birco, NovelEval
+from whyrank.datasets.trec_dl import TrecDL
+from whyrank.errors import BadInput, NotFound
+from whyrank.types import Dataset
+
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (Toy(), Beir(), TrecDL(), Bright(), Birco(), NovelEval())
+}
+GROUP = "whyrank.datasets"
+"""The entry-point group in which other packages name functions that return a `Dataset`."""
+
+
+def load(name: str | Path, split: str | None = None) -> Dataset:
+    """Load a data set.
+
+    Args:
+        name: a name (`"toy"`, `"beir/scifact"`, `"trec_dl/dl19"`, `"bright/biology"`, `"bright/biology/long"`), a
+            folder in BEIR layout, a candidate file of rank_llm, or a function that returns a `Dataset`: by its dotted
+            path (`"my_package.module:function"`) or by its entry point in the group `whyrank.datasets`. A name wins
+            over a folder that is called the same; write `"./toy"` for the folder.
+        split: which judgements, by default those of the test split.
+
+    Raises:
+        NotFound: there is no such data set, or it is not here and cannot be fetched; what to put where is told.
+        BadInput: there is no such split, or a file is damaged (file and line are told).
+
+    Example:
+        >>> data = load("toy")
+        >>> len(data.corpus), len(data.queries)
+        (80, 15)
+    """
+    path, text = Path(name), str(name)
+    family, _, member = text.partition("/")
+    if isinstance(name, str) and family in FAMILIES:
+        return FAMILIES[family].load(member, split)
+    if path.is_dir():
+        return read_folder(path, split)
+    if path.is_file():
+        return read_candidates(path, qrels_beside(path, split))
+    target = _entry_points().get(text, text)
+    if re.fullmatch(r"\w[\w.]*:\w+", target):
+        return _call(text, target, split)
+    raise NotFound(f"there is no data set, folder or file {text!r}{_hint(text)}")
+
+
+def available() -> tuple[str, ...]:
+    """The names of the data sets that are on this machine, or that installed packages bring."""
+    return (*(name for family in FAMILIES.values() for name in sorted(family.available())), *sorted(_entry_points()))
+
+
+def _entry_points() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def _call(name: str, target: str, split: str | None) -> Dataset:
+    module, _, function = target.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name is not None and not module.startswith(error.name):
+            raise
+        raise NotFound(f"there is no data set {name!r}: {error}") from None
+    data = make() if split is None else make(split=split)
+    if not isinstance(data, Dataset):
+        raise BadInput(f"{name!r} returns a {type(data).__name__}, but a data set's function must return a Dataset")
+    return data
+
+
+def _hint(name: str) -> str:
+    known = {family.title(member) for family in FAMILIES.values() for member in family.members}
+    near = difflib.get_close_matches(name, sorted({*known, *available()}), n=1)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return f"; names begin with {', '.join(FAMILIES)}; a folder needs corpus.jsonl, queries.jsonl and qrels/test.tsv"
