@@ -131,6 +131,13 @@ def test_any_folder_beside_beir(tmp_path):
     assert {"beir/mine", "beir/group/other"} <= set(available())
 
 
+def test_where_queries_are_documents_none_finds_itself(tmp_path):
+    write(tmp_path / "root" / "beir" / "arguana")
+    write(tmp_path / "root" / "beir" / "nfcorpus")
+    assert [query.excluded for query in load("beir/arguana").queries] == [{"q1"}, {"q2", "d2"}]
+    assert [query.excluded for query in load("beir/nfcorpus").queries] == [frozenset(), {"d2"}]
+
+
 def test_the_first_root_wins(tmp_path, monkeypatch):
     write(tmp_path / "root" / "beir" / "scifact")
     far = write(tmp_path / "far" / "beir" / "scifact")
@@ -285,6 +292,9 @@ NO_TEXT = {"query": {"qid": "1", "text": "x"}, "candidates": [{"docid": "1", "sc
     ("text", "told"),
     [
         ('[{"query": "why",\n "hits": [', r"pool.json:2: not JSON"),
+        ('[\n\n\n{"query": "why",\n\n "hits": [', r"pool.json:6: not JSON"),
+        ("", r"pool.json"),
+        ("\n\n", r"pool.json:1: not JSON"),
         ('{"a": 1}', r"pool.json: expected a JSON array"),
         ('[{"query": "why", "hits": []}]', r"pool.json, record 1: no query with candidates"),
         (json.dumps([OLD[0], {"hits": OLD[1]["hits"]}]), r"record 2: .*'query'"),

@@ -1,6 +1,7 @@
 """BEIR (Thakur et al., 2021): `beir/<name>`, from a local folder, else through ir_datasets."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from whyrank.datasets.folder import read_folder
 from whyrank.types import Dataset
 
 FORUMS = "android english gaming gis mathematica physics programmers stats tex unix webmasters wordpress"
+
+QUERIES_ARE_DOCUMENTS = {"arguana", "quora"}
+"""Here a query has the id of a document, which is itself; as in BEIR's own evaluation it must not be returned."""
 
 
 class Beir(Family):
@@ -30,8 +34,15 @@ class Beir(Family):
                 yield corpus.parent.relative_to(folder).as_posix()
 
     def _read(self, folder: Path, member: str, split: str | None) -> Dataset:
-        return read_folder(folder / member, split)
+        return _not_itself(member, read_folder(folder / member, split))
 
     def _fetch(self, member: str, split: str | None) -> Dataset:
         ids = (f"beir/{member}/{split or 'test'}", *([f"beir/{member}"] if split in (None, "test") else []))
-        return irds.fetch(ids, partial(self.absent, member))
+        return _not_itself(member, irds.fetch(ids, partial(self.absent, member)))
+
+
+def _not_itself(member: str, data: Dataset) -> Dataset:
+    if member not in QUERIES_ARE_DOCUMENTS:
+        return data
+    queries = (replace(query, excluded=query.excluded | {query.id}) for query in data.queries)
+    return replace(data, queries=tuple(queries))

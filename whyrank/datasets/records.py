@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, need
-from whyrank.io.files import blocks, lines, suffix
+from whyrank.io import lines
 
 Records = Iterator[tuple[str, Mapping[str, Any]]]
 """Pairs of a place ("file:line" or "file, record 3") and an object."""
@@ -23,7 +23,7 @@ def records(path: Path, columns: Sequence[str] | None = None) -> Records:
     Raises:
         BadInput: the file or a line is damaged, or something in it is no object.
     """
-    read = {".json": _array, ".parquet": _parquet}.get(suffix(path), _lines)
+    read = {".json": _array, ".parquet": _parquet}.get(Path(path.name.removesuffix(".gz")).suffix, _lines)
     for where, record in read(path, columns):
         if not isinstance(record, Mapping):
             raise BadInput(f"{where}: expected a JSON object, found {record!r:.60}")
@@ -39,10 +39,12 @@ def _lines(path: Path, _: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
 
 
 def _array(path: Path, _: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
+    numbered = list(lines(path))
     try:
-        array = json.loads("".join(text for _, text in blocks(path)))
+        array = json.loads("\n".join(line for _, line in numbered))
     except json.JSONDecodeError as error:
-        raise BadInput(f"{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno})") from None
+        number = numbered[error.lineno - 1][0] if numbered else 1
+        raise BadInput(f"{path}:{number}: not JSON: {error.msg} (column {error.colno})") from None
     if not isinstance(array, list):
         raise BadInput(f"{path}: expected a JSON array of objects, found a {type(array).__name__}")
     yield from ((f"{path}, record {number}", record) for number, record in enumerate(array, 1))
