@@ -3,6 +3,8 @@ import json
 import re
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, Usage
-from whyrank.llm.openai import OpenAI, read_completion
+from whyrank.llm.openai import OpenAI, _refused, read_completion
 from whyrank.registry import make
 
 SPECS = [
@@ -251,6 +253,22 @@ def test_no_answer_whatever_its_form_raises(value: Any, text: str) -> None:
         body({"content": value}),
     ):
         assert isinstance(read_completion(said), Ok | Failed)
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("3", 3, 3),
+        ("0.5", 0.5, 0.5),
+        ("-1", 0, 0),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1)), 3000, 3601),
+    ],
+)
+def test_the_wait_that_a_server_asks_for_is_seconds_or_a_date(header: str, least: float, most: float) -> None:
+    failed = _refused(429, "slow down", None, {"retry-after": header})
+    assert failed.retry_after is not None and least <= failed.retry_after <= most
+    for nothing in ({}, {"retry-after": ""}, {"retry-after": "soon"}, {"retry-after": "Mon, 99 Foo 2020"}):
+        assert _refused(503, "busy", None, nothing).retry_after is None
 
 
 def test_identity_is_the_model_and_what_the_request_adds() -> None:

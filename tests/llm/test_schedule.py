@@ -70,6 +70,15 @@ class Engine(LLM):
         self.closed.append(True)
 
 
+def test_an_error_of_ours_in_a_plan_stays_of_its_kind(clock: Clock) -> None:
+    def unready() -> Plan[None]:
+        yield []
+        raise EngineError("no such model")
+
+    with pytest.raises(EngineError, match="query 'q': no such model"):
+        drive({"q": unready()}, Engine())
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()

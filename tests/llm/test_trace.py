@@ -174,6 +174,13 @@ def test_limits_need_prices_and_count_what_earlier_runs_spent(tmp_path: Path) ->
         run(trace)
 
 
+def test_a_closed_trace_records_no_more_and_says_so(tmp_path: Path) -> None:
+    with Trace(tmp_path / "trace.jsonl") as trace:
+        pass
+    with pytest.raises(BadInput, match=r"trace\.jsonl: this trace was closed"):
+        run(trace)
+
+
 def test_memory_alone_remembers_within_the_run() -> None:
     with Trace() as trace:
         assert trace.get("k") is None

@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -203,8 +205,13 @@ def _refused(status: int, message: str, body: object, headers: Mapping[str, str]
 
 
 def _seconds(text: str | None) -> float | None:
-    """The seconds of a Retry-After header; a date, its other form, is left to our own waiting."""
-    try:
-        return max(float(text), 0.0) if text else None
-    except ValueError:
+    """What a Retry-After header asks for, be it a number of seconds or a date; None where it is neither."""
+    if not text:
         return None
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        try:
+            return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
+        except (ValueError, TypeError):  # no date, or one without a time zone
+            return None

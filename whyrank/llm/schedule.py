@@ -53,7 +53,7 @@ def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) ->
         EngineError: the engine cannot be used at all: it refuses the key, knows no such model, or no call reached it.
         BudgetSpent: the trace's limit on cost or tokens was reached and there is more to ask.
         BadInput: the model's window is smaller than the answer's `max_tokens`, or the price table lacks the model.
-        WhyrankError: a plan failed: which query, and how.
+        WhyrankError: a plan failed: which query, and how; an error of ours stays of its kind.
 
     Whatever stops a run early, calls that are under way finish first and are recorded.
     """
@@ -164,11 +164,7 @@ class _Scheduler(Generic[T]):
             self.advance()
             return
         except Exception as error:
-            stop = WhyrankError(
-                f"query {walk.query!r}: its plan failed in step {walk.step}: {type(error).__name__}: {error}"
-            )
-            stop.__cause__ = error
-            self._stop(stop)
+            self._stop(_named(walk.query, error))
             return
         walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
         for at, prompt in enumerate(prompts):
@@ -291,3 +287,13 @@ class _Scheduler(Generic[T]):
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
         return self.llm.tokenizer()
+
+
+def _named(query: str, error: Exception) -> WhyrankError:
+    """The error of a plan with its query; errors of ours stay of their kind."""
+    if isinstance(error, WhyrankError):
+        named = type(error)(f"query {query!r}: {error}")
+    else:
+        named = WhyrankError(f"query {query!r}: its plan failed: {type(error).__name__}: {error}")
+    named.__cause__ = error
+    return named

@@ -60,8 +60,14 @@ class Trace:
         return self._answers.get(key)
 
     def add(self, call: Call, prompt: Prompt) -> None:
-        """Record the outcome of a call that was asked as `prompt`."""
-        if self._file is not None:
+        """Record the outcome of a call that was asked as `prompt`.
+
+        Raises:
+            BadInput: the trace was closed.
+        """
+        if self.path is not None:
+            if self._file is None:
+                raise BadInput(f"{self.path}: this trace was closed; open it again to record calls")
             line = json.dumps(_to_record(call, prompt)) + "\n"
             _write(self._file, line.encode())
         self._keep(call)
