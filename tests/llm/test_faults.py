@@ -1,6 +1,10 @@
 """A rerank of 100 queries by a server that misbehaves: nothing is lost, every failure counted, the engine full."""
 
+import json
 import math
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -130,6 +134,51 @@ def test_a_later_run_asks_again_only_what_failed(
         assert orders(rerank(server, first, data, trace)) == healthy
     assert len(whole.log) == len(failing) * CALLS
     assert {prompt for prompt, _ in whole.log} == {prompt for prompt, _ in whole.log if "topic 3" in prompt}
+
+
+RERANK = """
+import sys
+from pathlib import Path
+from whyrank.io import write_run
+from whyrank.llm.openai import OpenAI
+from whyrank.llm.trace import Trace
+from whyrank.rerank.listwise import Listwise
+from whyrank.types import Corpus, Dataset, Document, Query, Run
+
+folder, ids = Path(sys.argv[1]), [f"q{at}" for at in range(30)]
+corpus = Corpus(Document(f"{id}-{at}", f"passage {at} about {id}") for id in ids for at in range(20))
+data = Dataset("made", corpus, tuple(Query(id, f"what is {id}?") for id in ids))
+first = Run.of({id: [f"{id}-{at}" for at in range(20)] for id in ids})
+with Trace(folder / "trace.jsonl") as trace:
+    final = Listwise(OpenAI("tiny", sys.argv[2], concurrency=5), window=10).rerank(first, data, 20, trace)
+write_run(final, folder / "run.trec")
+"""
+
+
+def test_a_rerank_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        folder.mkdir(exist_ok=True)
+        return subprocess.Popen([sys.executable, "-c", RERANK, str(folder), server.url])
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    trace = broken / "trace.jsonl"
+    with FaultServer(seconds=0.02) as server:
+        assert start(whole).wait(60) == 0
+        server.log.clear()
+        for wanted in (5, 60):
+            process = start(broken)
+            while not (trace.is_file() and trace.read_bytes().count(b"\n") >= wanted):
+                assert process.poll() is None
+                time.sleep(0.002)
+            process.kill()
+            process.wait()
+        assert not (broken / "run.trec").exists()
+        finished = {line["messages"][-1]["content"] for line in records(trace)}
+        asked = len(server.log)
+        assert start(broken).wait(60) == 0
+    assert (broken / "run.trec").read_bytes() == (whole / "run.trec").read_bytes()
+    again = {json.loads(prompt)[-1]["content"] for prompt, _ in server.log[asked:]}
+    assert not again & finished and len(again | finished) == 30 * CALLS
 
 
 def test_the_server_is_kept_full_and_never_gets_more(first: Run, data: Dataset) -> None:
