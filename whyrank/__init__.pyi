@@ -18,6 +18,8 @@ from .llm.base import Prompt as Prompt
 from .llm.base import Sampling as Sampling
 from .llm.fake import Fake as Fake
 from .llm.openai import OpenAI as OpenAI
+from .llm.ledger import Prices as Prices
+from .llm.schedule import Plan as Plan
 from .llm.trace import Trace as Trace
 from .llm.transformers import Transformers as Transformers
 from .llm.vllm import VLLM as VLLM
@@ -25,10 +27,13 @@ from .registry import Part as Part
 from .registry import make as make
 from .rerank.base import LLMReranker as LLMReranker
 from .rerank.base import Order as Order
+from .rerank.base import RankedList as RankedList
 from .rerank.base import Request as Request
 from .rerank.base import Reranker as Reranker
 from .rerank.encoder import EncoderRerank as EncoderRerank
 from .rerank.formats import Direct as Direct
+from .rerank.formats import Format as Format
+from .rerank.formats import Parsed as Parsed
 from .rerank.formats import Reasoned as Reasoned
 from .rerank.listwise import Listwise as Listwise
 from .retrieval.base import Retriever as Retriever

@@ -94,15 +94,15 @@ def rerank(
     """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
     from whyrank import experiment
     from whyrank.datasets import load
-    from whyrank.llm.trace import Limits
+    from whyrank.llm.ledger import Prices
     from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.rerank.base import Reranker
 
     show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
-    limits = Limits.read(prices, max_cost=max_cost, max_tokens=max_tokens)
-    _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, limits), json)
+    table = Prices.read(prices) if prices is not None else None
+    _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, table, max_cost, max_tokens), json)
 
 
 @app.command(name="eval")

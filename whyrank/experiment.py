@@ -22,9 +22,10 @@ from typing import Any
 
 from whyrank.errors import BadInput, NotFound
 from whyrank.io import atomic_write, read_run, write_run
-from whyrank.llm.trace import Limits, Trace
+from whyrank.llm.ledger import Prices
+from whyrank.llm.trace import Trace
 from whyrank.registry import parameters
-from whyrank.rerank.base import Reranker, statuses
+from whyrank.rerank.base import LLMReranker, Reranker, statuses
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Dataset, Run
 
@@ -58,7 +59,9 @@ def rerank(
     data: Dataset,
     out: str | Path,
     depth: int = 100,
-    limits: Limits | None = None,
+    prices: Prices | None = None,
+    max_cost: float | None = None,
+    max_tokens: int | None = None,
 ) -> Result:
     """Rerank the run at `source` (a run folder or a file) and write the run folder `out`.
 
@@ -78,10 +81,11 @@ def rerank(
     first = read_run(file)
 
     def work(report: dict[str, Any]) -> Run:
-        with Trace(Path(out) / "trace.jsonl", limits) as trace:
+        if not isinstance(reranker, LLMReranker):
+            return reranker.rerank(first, data, depth)
+        with Trace(Path(out) / "trace.jsonl", prices, max_cost, max_tokens) as trace:
             run = reranker.rerank(first, data, depth, trace)
-            report["calls"] = statuses(run)
-            report["ledger"] = trace.ledger.to_dict()
+            report["calls"], report["ledger"] = statuses(run), trace.ledger.total.to_dict()
         return run
 
     return _once(Path(out), task, work)
@@ -135,7 +139,8 @@ def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], R
         raise BadInput(f"the folder {out} is not empty and holds no run: choose another with -o")
     out.mkdir(parents=True, exist_ok=True)
     _write_json(manifest, {"task": task, "made_with": _versions(), "finished": False})
-    start, report = time.perf_counter(), {}  # type: tuple[float, dict[str, Any]]
+    report: dict[str, Any] = {}
+    start = time.perf_counter()
     run = work(report).named(run_name(out))
     report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
     if run.notes:
