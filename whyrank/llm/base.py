@@ -9,8 +9,8 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.llm.loop import run
@@ -81,7 +81,7 @@ class Prompt:
 
     def key(self, model: str) -> str:
         """The identity of this call for cache and resume: model, messages, sampling, sample number."""
-        text = json.dumps([model, self.chat, asdict(self.sampling), self.sample])
+        text = json.dumps([model, self.chat, vars(self.sampling), self.sample])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -173,8 +173,10 @@ class LLM(Part, ABC):
 
     model: str
 
-    batch: ClassVar[int] = 1
-    """How many prompts the engine likes in one `_generate`; above 1 the scheduler collects them."""
+    @property
+    def batch(self) -> int:
+        """How many prompts the engine likes in one `_generate`; above 1 the scheduler collects them."""
+        return 1
 
     @property
     def concurrency(self) -> int:
