@@ -162,6 +162,7 @@ def test_documents_give_way_first_to_one_common_length_and_the_query_last_with_a
     assert all(new >= level - 1 for new, old in zip(kept, lengths, strict=True) if new < old)
     if kept_query < query:
         assert level <= FLOOR and "query was cut" in str(told[0].message)
+        assert not kept_query or kept == [min(length, FLOOR) for length in lengths]
     else:
         assert not told
     assert cuts(prompt, fitted) == {
