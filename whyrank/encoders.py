@@ -23,6 +23,9 @@ Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
 T = TypeVar("T")
 
+_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""Under which names a model may carry its own prompt for each side."""
+
 _BATCHES = 16
 """Batches handed to the engine at once, between two steps of progress."""
 
@@ -46,7 +49,7 @@ class BiEncoder:
         """Make a vector of each text.
 
         Args:
-            texts: n texts; equal ones are encoded once.
+            texts: n texts, at least one; equal ones are encoded once.
             side: what they are: models with a prompt or a module for each side use that one's.
             prompt: put before each text; None is the model's own prompt for that side, if it has one, "" is none.
             normalize: scale the vectors to length 1, so that their product is the cosine.
@@ -57,6 +60,8 @@ class BiEncoder:
             (n, dimensions) float32.
         """
         encode = self.engine.encode_query if side == "query" else self.engine.encode_document
+        if prompt is None:  # sentence-transformers takes an empty "document" before a "passage" that says something
+            prompt = next((own for name in _PROMPTS[side] if (own := self.engine.prompts.get(name))), None)
 
         def work(part: list[str]) -> NDArray[np.float32]:
             vectors = encode(part, prompt=prompt, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
@@ -83,7 +88,7 @@ class CrossEncoder:
         """The raw output for each pair, before any sigmoid, so that sure answers do not tie.
 
         Args:
-            pairs: n pairs of query and document; equal ones are scored once.
+            pairs: n pairs of query and document, at least one; equal ones are scored once.
             prompt: the instruction, for models that take one; None is the model's own.
             batch_size: pairs per batch of the engine.
             advance: told how many of the pairs are done.
@@ -142,7 +147,9 @@ def kind_of(model: str, asked_by: str) -> Kind | None:
         return "bi"
     config = _config(location, "config.json", asked_by)
     if not config:
-        raise EngineError(f"{asked_by}: no model {model!r}: neither a folder with a config.json, nor on the hub in reach")
+        raise EngineError(
+            f"{asked_by}: no model {model!r}: neither a folder with a config.json, nor on the hub in reach"
+        )
     heads = config.get("architectures") or []
     return "cross" if any(head.endswith("ForSequenceClassification") for head in heads) else None
 
@@ -185,9 +192,11 @@ def _config(location: str, name: str, asked_by: str) -> Any:  # noqa: ANN401 (wh
         file: Path | None = Path(location, name)
     else:
         hub = need("transformers.utils.hub", extra="dense", asked_by=asked_by)
-        found = hub.cached_file(
-            location, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
-        )
+        quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+        try:
+            found = hub.cached_file(location, name, **quiet)
+        except OSError as error:
+            raise EngineError(f"{asked_by}: no model {location!r}: {error}") from error
         file = Path(found) if found else None
     return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
 
@@ -227,7 +236,7 @@ def _sorted_by_length(
         if advance:
             advance(len(part))
     place = {item: row for row, item in enumerate(longest_first)}
-    return np.concatenate(done)[[place[item] for item in items]] if done else np.empty(0, dtype=np.float32)
+    return np.concatenate(done)[[place[item] for item in items]]
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

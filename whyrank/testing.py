@@ -86,6 +86,7 @@ def check_retriever(
     _must(repr(retriever) == spec and ready is not retriever, f"{spec}: index() must return a copy and change nothing")
     run = ready.search(queries, k=len(documents))
     _check_run(run, documents, queries, spec)
+    _check_ids(ready, documents, spec)
     _check_cuts(ready, run, queries, spec)
     _check_exclusion(ready, run, queries, spec)
     for what, text in ODD_TEXTS.items():
@@ -216,6 +217,13 @@ def _check_run(run: Run, documents: Sequence[Document], queries: Sequence[Query]
         _must(len(ids) > 0, f"{spec}, query {id!r}: nothing found")
         stray = [doc for doc in ids if doc not in known]
         _must(not stray, f"{spec}, query {id!r}: found {stray}, which are not among the ids of the collection")
+
+
+def _check_ids(ready: Retriever, documents: Sequence[Document], spec: str) -> None:
+    said = [document for document in documents if document.content]
+    run = ready.search([Query(f"own text {at}", document.content) for at, document in enumerate(said)], len(documents))
+    for document, (ids, _) in zip(said, run.values(), strict=True):
+        _must(document.id in ids, f"{spec}: asked for the text of document {document.id!r} it finds {ids}")
 
 
 def _check_cuts(ready: Retriever, run: Run, queries: Sequence[Query], spec: str) -> None:

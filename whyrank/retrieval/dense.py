@@ -55,7 +55,7 @@ class Dense(Retriever):
     Example:
         >>> from whyrank.types import Document, Query
         >>> documents = [Document("d1", "Bees dance to tell where flowers are."), Document("d2", "Ants follow scent.")]
-        >>> Dense("minilm").index(documents).search([Query("q", "insects and smell")], k=1)["q"].ids  # doctest: +SKIP
+        >>> Dense("minilm").index(documents).search([Query("q", "insects and smell")], k=1)["q"].ids
         ['d2']
 
     Source:

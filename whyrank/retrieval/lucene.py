@@ -50,7 +50,7 @@ class Lucene(Retriever):
     Example:
         >>> from whyrank.types import Document, Query
         >>> documents = [Document("d1", "Bees dance to tell where flowers are."), Document("d2", "Ants follow scent.")]
-        >>> Lucene().index(documents).search([Query("q", "why do bees dance?")])["q"].ids  # doctest: +SKIP
+        >>> Lucene().index(documents).search([Query("q", "why do bees dance?")])["q"].ids
         ['d1']
     """
 
