@@ -62,10 +62,9 @@ class English:
 
     def tokens(self, text: str) -> list[str]:
         """The raw tokens of a text: words and numbers by Unicode's word breaks, ideographs and emoji one by one."""
-        find = _ascii_words if text.isascii() else _unicode_words()
-        tokens: list[str] = find.findall(text)
+        tokens: list[str] = _ascii_words.findall(text) if text.isascii() else _mixed(text)
         if max(map(len, tokens), default=0) > MAX_TOKEN:
-            return [piece for token in tokens for piece in _pieces(token, find)]
+            return [piece for token in tokens for piece in _pieces(token)]
         return tokens
 
     def term(self, token: str) -> str | None:
@@ -100,6 +99,9 @@ class _Finder(Protocol):
     def search(self, string: str, pos: int, endpos: int, /) -> re.Match[str] | None: ...
 
 
+# Words between white space with a character beyond ASCII. Tokens never span white space, so each is cut up alone.
+_beyond_ascii = re.compile(r"([!-~]*+[^\x00-\x7F]\S*)")
+
 # Underscores join words and are tokens themselves here; `English.term` drops those that join nothing.
 _ascii_words = re.compile(r"\w+(?:[.,:;'](?:(?<=[A-Za-z][.:'])(?=[A-Za-z])|(?<=[0-9][.,;'])(?=[0-9]))\w+)*", re.ASCII)
 
@@ -116,7 +118,7 @@ def _unicode_words() -> _Finder:
     extend = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
     newer = r"\u00B8\u02E5-\u02EB\u055A\u058A\uA708-\uA716"  # letters for Unicode 11 and later only
     letter, hebrew = rf"[\p{{WB=ALetter}}\p{{WB=Hebrew_Letter}}--[{newer}]]", r"\p{WB=Hebrew_Letter}"
-    digit = r"\p{WB=Numeric}０-９"
+    digit = r"[\p{WB=Numeric}０-９]"
     joint = r"\p{WB=MidNumLet}'"
     link, kana = r"\p{WB=ExtendNumLet}", r"\p{WB=Katakana}"
     picture = (
@@ -128,12 +130,12 @@ def _unicode_words() -> _Finder:
     x = f"[{extend}]*"  # an extending character belongs to what stands before it
     y = rf"[[{extend}]--[\uFE0E\uFE0F]]*"  # … but for the two presentation selectors, which emoji need
     run = (
-        rf"(?:[{hebrew}]{x}(?:'{x}|\"{x}(?=[{hebrew}]))"
-        rf"|{letter}{x}(?:[\p{{WB=MidLetter}}:{joint}]{x}(?={letter}))?"
-        rf"|[{digit}]{x}(?:[\p{{WB=MidNum}}{joint}]{x}(?=[{digit}]))?)+"
+        rf"(?:{hebrew}{x}(?:'{x}|\"{x}{hebrew}{x})"
+        rf"|{letter}{x}(?:[\p{{WB=MidLetter}}:{joint}]{x}{letter}{x})*"
+        rf"|{digit}{x}(?:[\p{{WB=MidNum}}{joint}]{x}{digit}{x})*)+"
     )
     word = rf"(?:[{link}]{x})*(?:(?:[{kana}]{x})+|{run})(?:(?:[{link}]{x})+(?:(?:[{kana}]{x})+|{run}))*(?:[{link}]{x})*"
-    emoji = rf"(?:(?:\u200D*\p{{Emoji_Modifier_Base}}{y})?\p{{Emoji_Modifier}}{y}|\u200D*{picture}{y}\uFE0F?)"
+    emoji = rf"(?:\u200D*{picture}{y}\uFE0F?|\p{{Emoji_Modifier}}{y})"  # skin tones are extending, too
     emoji_run = rf"{emoji}(?:[\U000E0020-\U000E007E]+\U000E007F|(?:(?:\u200D|(?<=\u200D)){emoji})*)"
     keycap, flag = rf"[0-9#*]{y}\uFE0F?\u20E3{y}", rf"(?:\p{{WB=Regional_Indicator}}{x}){{2}}"
     asian = rf"(?:\p{{LB=SA}}{x})+|[\p{{Script=Han}}\p{{Script=Hiragana}}]{x}"
@@ -141,9 +143,17 @@ def _unicode_words() -> _Finder:
     return found
 
 
-def _pieces(token: str, find: _Finder) -> list[str]:
+def _mixed(text: str) -> list[str]:
+    """The tokens of a text that goes beyond ASCII in places."""
+    tokens: list[str] = []
+    for at, part in enumerate(_beyond_ascii.split(text)):  # every second part is beyond ASCII
+        tokens += _unicode_words().findall(part) if at % 2 else _ascii_words.findall(part)
+    return tokens
+
+
+def _pieces(token: str) -> list[str]:
     """Cut a token as Lucene's scanner does, which sees `MAX_TOKEN` characters at a time."""
-    pieces, at = [], 0
+    find, pieces, at = _ascii_words if token.isascii() else _unicode_words(), [], 0
     while match := find.search(token, at, at + MAX_TOKEN):
         pieces.append(match.group())
         at = match.end()

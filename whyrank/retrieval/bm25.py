@@ -4,10 +4,10 @@ import math
 import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.registry import name_of
 from whyrank.retrieval import folder, reading, topk
-from whyrank.retrieval.analysis import find_analyzer
+from whyrank.retrieval.analysis import Analyzer, find_analyzer
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.postings import Floats, Postings, exact_weights, idf, lucene_weights
 from whyrank.types import Document, Query, Ranking, Run
@@ -37,12 +37,20 @@ class _Index:
         numbers: the number of each term.
         postings: counts, from which other weights can be computed.
         weights: (P,) float32.
+        analyzer: what made the terms.
     """
 
     ids: list[str]
     numbers: dict[str, int]
     postings: Postings
     weights: Floats
+    analyzer: Analyzer
+
+    @cached_property
+    def number(self) -> Callable[[str], int | None]:
+        """Finds the number of the term behind a raw token; None where the collection does not have it."""
+        term, numbers = self.analyzer.term, self.numbers
+        return lru_cache(1 << 16)(lambda token: numbers.get(term(token)))  # type: ignore[arg-type]
 
     @cached_property
     def names(self) -> NDArray[np.object_]:
@@ -64,10 +72,10 @@ class _Index:
 class _Lexical(Retriever):
     """What BM25 and BM25Q share: the index, its folder, and search by weighted terms."""
 
+    path: str | None = None
     k1: float = 0.9
     b: float = 0.4
     analyzer: str = "english"
-    path: str | None = None
     threads: int | None = None
     processes: int = 1
     _held: _Index | None = field(default=None, init=False, repr=False, compare=False)
@@ -80,7 +88,11 @@ class _Lexical(Retriever):
             raise BadSpec(f"k1 must be a number that is not negative, not {self.k1!r}")
         if not 0 <= self.b <= 1:
             raise BadSpec(f"b must lie between 0 and 1, not {self.b!r}")
+        for name in ("threads", "processes"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise BadSpec(f"{name} must be at least 1, not {number!r}")
         find_analyzer(self.analyzer)
+        object.__setattr__(self, "path", None if self.path is None else str(self.path))
 
     @abstractmethod
     def _weighting(self) -> dict[str, Any]:
@@ -135,10 +147,11 @@ class _Lexical(Retriever):
         return Run.of(dict(zip(queries, found, strict=True)), name=name_of(type(self)))
 
     def save(self, path: str | Path) -> None:
-        """Write the index to the folder `path`: whole or not at all; an index that lies there is replaced.
+        """Write the index to the new folder `path`: whole or not at all.
 
         Raises:
-            BadInput: there is no index yet, or `path` exists and is not an index.
+            BadInput: there is no index yet.
+            BadIndex: `path` is there already, and is no empty folder.
         """
         index = self._ready()
         folder.write(
@@ -175,7 +188,9 @@ class _Lexical(Retriever):
         numbers = {term: number for number, term in enumerate(terms)}
         held = copy(self)
         object.__setattr__(held, "path", None)
-        object.__setattr__(held, "_held", _Index(ids, numbers, postings, self._weigh(postings)))
+        object.__setattr__(
+            held, "_held", _Index(ids, numbers, postings, self._weigh(postings), find_analyzer(self.analyzer))
+        )
         return held
 
     def _hold(self, saved: folder.Saved) -> _Index:
@@ -187,7 +202,7 @@ class _Lexical(Retriever):
         same = all(saved.about[name] == value for name, value in self._weighting().items())
         numbers = {term: number for number, term in enumerate(saved.texts["terms"])}
         weights = saved.arrays["weights"] if same else self._weigh(postings)
-        held = _Index(saved.texts["ids"], numbers, postings, weights)
+        held = _Index(saved.texts["ids"], numbers, postings, weights, find_analyzer(self.analyzer))
         object.__setattr__(self, "_held", held)
         return held
 
@@ -204,12 +219,14 @@ class _Lexical(Retriever):
         return self._hold(folder.read(Path(self.path), kind=_KIND, version=_VERSION))
 
     def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        index, analyzer = self._ready(), find_analyzer(self.analyzer)
-        lookup = reading.TermNumbers(analyzer, index.numbers, growing=False)
+        index = self._ready()
+        tokens, number = index.analyzer.tokens, index.number
         weighted = []
         for query in queries:
-            counts = Counter(map(lookup.__getitem__, analyzer.tokens(query.text)))
-            counts.pop(-1, None)
+            counts: dict[int, int] = {}
+            for found in map(number, tokens(query.text)):
+                if found is not None:
+                    counts[found] = counts.get(found, 0) + 1
             weighted.append(self._query_weights(counts, index))
         return self._find(index, weighted, [query.excluded for query in queries], k)
 
@@ -220,11 +237,15 @@ class _Lexical(Retriever):
         offsets = np.cumsum([0, *map(len, queries)], dtype=np.int64)
         terms = np.fromiter(chain.from_iterable(queries), np.int64, offsets[-1])
         weights = np.fromiter(chain.from_iterable(query.values() for query in queries), np.float32, offsets[-1])
-        places = index.places if any(excluded) else {}
-        banned = [np.array([places[id] for id in ids if id in places], dtype=np.int64) for ids in excluded]
-        threads = self.threads or os.cpu_count() or 1
-        found = topk.search(index.matrix, topk.Batch(offsets, terms, weights, banned), k, threads)
-        return [Ranking(index.names[documents].tolist(), scores.astype(np.float64)) for documents, scores in found]
+        banned = {
+            query: np.array([index.places[id] for id in ids if id in index.places], dtype=np.int64)
+            for query, ids in enumerate(excluded)
+            if ids
+        }
+        batch = topk.Batch(offsets, terms, weights, banned)
+        documents, scores, counts = topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
+        ids, exact = index.names[documents], scores.astype(np.float64)
+        return [Ranking(ids[row, :count].tolist(), exact[row, :count]) for row, count in enumerate(counts.tolist())]
 
 
 @dataclass(frozen=True)
@@ -239,10 +260,10 @@ class BM25(_Lexical):
     ['d1']
 
     Attributes:
+        path: the folder of a saved index, opened at the first search.
         k1: how soon further occurrences of a term stop counting; 0 or more.
         b: how much long documents are held back; 0 to 1.
         analyzer: how text becomes terms: "english", or "terms" for text that already is terms set apart by spaces.
-        path: the folder of a saved index, opened at the first search.
         threads: how many threads search; all processors if None. The result does not depend on it.
         processes: how many processes analyse text when indexing; with more than one, a script needs the usual
             `if __name__ == "__main__"`.

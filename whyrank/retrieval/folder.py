@@ -1,21 +1,16 @@
-"""An index folder: NumPy arrays that are mapped into memory, lists of text, and a description with checksums.
-
-It is written beside its place and renamed when whole, so that no half-written index is ever found.
-"""
+"""An index folder: NumPy arrays that are mapped into memory, lists of text, and a description with checksums."""
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadIndex, BadInput, NotFound
+from whyrank.errors import BadIndex, NotFound
+from whyrank.retrieval.base import new_folder
 
 _ABOUT = "index.json"
 _CHUNK = 1 << 20
@@ -28,12 +23,12 @@ def write(
     version: int,
     about: Mapping[str, object],
     arrays: Mapping[str, NDArray[Any]],
-    texts: Mapping[str, Sequence[str]],
+    texts: Mapping[str, list[str]],
 ) -> None:
-    """Write an index folder, replacing an index that lies there.
+    """Write an index folder: whole or not at all.
 
     Args:
-        path: the folder.
+        path: the folder; it must not exist, or be empty.
         kind: what reads it.
         version: the version of its format.
         about: what else its reader must know; JSON.
@@ -41,25 +36,17 @@ def write(
         texts: one `.json` file each.
 
     Raises:
-        BadInput: `path` exists and is something else than an index.
+        BadIndex: `path` is there already, and is no empty folder.
     """
-    if path.exists() and not (path.is_dir() and ((path / _ABOUT).exists() or not any(path.iterdir()))):
-        raise BadInput(f"{path} exists and is not an index: choose another folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with new_folder(path) as part:
         for name, array in arrays.items():
-            np.save(fresh / f"{name}.npy", array, allow_pickle=False)
+            np.save(part / f"{name}.npy", array, allow_pickle=False)
         for name, lines in texts.items():
-            (fresh / f"{name}.json").write_text(json.dumps(list(lines), ensure_ascii=False), encoding="utf-8")
-        files = {file.name: _print_of(file) for file in sorted(fresh.iterdir())}
-        told = {"kind": kind, "version": version, "about": about, "files": files}
-        (fresh / _ABOUT).write_text(json.dumps(told, indent=1), encoding="utf-8")
-        fresh.chmod(0o777 & ~_umask())
-        _put(fresh, path)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+            (part / f"{name}.json").write_text(json.dumps(lines), encoding="ascii")
+        files = {file.name: _print_of(file) for file in sorted(part.iterdir())}
+        told = {"kind": kind, "version": version, "about": dict(about), "files": files}
+        told["checksum"] = _print_of_text(told)
+        (part / _ABOUT).write_text(json.dumps(told, indent=1), encoding="ascii")
 
 
 class Saved(NamedTuple):
@@ -81,16 +68,18 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
         raise NotFound(f"no index at {path}: there is no such folder")
     try:
         told = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-        found, of_version, files = str(told["kind"]), told["version"], dict(told["files"])
-        about = dict(told["about"])
+        checksum = told.pop("checksum")
+        found, of_version, about, files = (told[name] for name in ("kind", "version", "about", "files"))
     except FileNotFoundError:
         raise BadIndex(f"{path} is not an index: it has no {_ABOUT}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadIndex(f"{path / _ABOUT} is damaged ({error!r}): build the index anew") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BadIndex(f"{path / _ABOUT} is damaged or no index of whyrank: build the index anew") from None
     if found != kind:
         raise BadIndex(f"{path} is an index of kind {found!r}, not {kind!r}")
     if of_version != version:
         raise BadIndex(f"{path} has format version {of_version}, this whyrank reads {version}: build the index anew")
+    if checksum != _print_of_text(told):
+        raise BadIndex(f"{path / _ABOUT} is damaged (its checksum has changed): build the index anew")
     for name, expected in files.items():
         _check(path / name, expected)
     arrays = {Path(name).stem: _mapped(path / name) for name in files if name.endswith(".npy")}
@@ -125,18 +114,5 @@ def _print_of(file: Path) -> str:
         return f"{opened.tell()}:{digest.hexdigest()}"
 
 
-def _put(fresh: Path, path: Path) -> None:
-    """Rename `fresh` to `path`, where an older index may lie."""
-    if not path.exists():
-        os.rename(fresh, path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    os.rename(path, old)  # an empty folder may be renamed over
-    os.rename(fresh, path)
-    shutil.rmtree(old)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _print_of_text(told: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -84,7 +84,8 @@ class Postings:
 
 def idf(frequencies: Integers, documents: int) -> NDArray[np.float64]:
     """(T,) ln(1 + (documents − frequency + ½) / (frequency + ½)), Lucene's, which is never negative."""
-    return np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
+    values: NDArray[np.float64] = np.log(1 + (documents - frequencies + 0.5) / (frequencies + 0.5))
+    return values
 
 
 def lucene_weights(postings: Postings, whole: Statistics, k1: float, b: float) -> Floats:

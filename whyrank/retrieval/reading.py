@@ -23,20 +23,15 @@ class TermNumbers(dict[str, int]):
     Terms are numbered in the order in which they are first met.
     """
 
-    def __init__(self, analyzer: Analyzer, terms: dict[str, int], *, growing: bool = True) -> None:
-        """Start from the numbers in `terms`, which grows; or does not, and then any other term gets −1."""
+    def __init__(self, analyzer: Analyzer, terms: dict[str, int]) -> None:
+        """Start from the numbers in `terms`, which grows."""
         super().__init__()
-        self.terms, self._analyzer, self._growing = terms, analyzer, growing
+        self.terms, self._analyzer = terms, analyzer
 
     def __missing__(self, token: str) -> int:
         """Analyse a token that was not met before."""
         term = self._analyzer.term(token)
-        if term is None:
-            number = -1
-        elif self._growing:
-            number = self.terms.setdefault(term, len(self.terms))
-        else:
-            number = self.terms.get(term, -1)
+        number = -1 if term is None else self.terms.setdefault(term, len(self.terms))
         self[token] = number
         return number
 

@@ -5,7 +5,7 @@ number rising, whatever the number of threads. The sums run in SciPy's compiled 
 lock, so that threads help. They are called directly: the public matrix product would copy each posting list first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import local
@@ -50,50 +50,64 @@ class Batch:
         offsets: (Q+1,) int64.
         terms: (M,) term numbers.
         weights: (M,) float32, none negative.
-        banned: for each query the numbers of the documents that it must not find.
+        banned: for some queries the numbers of the documents that they must not find.
     """
 
     offsets: NDArray[np.int64]
     terms: Integers
     weights: Floats
-    banned: Sequence[Integers]
+    banned: Mapping[int, Integers]
+
+    def __len__(self) -> int:
+        """How many queries there are."""
+        return len(self.offsets) - 1
 
 
 class Found(NamedTuple):
-    """One query's documents, best first: numbers and float32 scores, at most k and only documents that match."""
+    """The best documents of each query; row q is filled up to `counts[q]`, since only matching documents are found.
 
-    documents: Integers
+    Attributes:
+        documents: (Q, k) int32 document numbers, best first.
+        scores: (Q, k) float32.
+        counts: (Q,) int64.
+    """
+
+    documents: NDArray[np.int32]
     scores: Floats
+    counts: NDArray[np.int64]
 
 
-def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> list[Found]:
-    """The `k` best documents of each query."""
-    desks = local()
+def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> Found:
+    """The `k` best documents of each query, or all documents where there are fewer."""
     k = min(k, matrix.size)
+    documents, scores = np.empty((len(batch), k), dtype=np.int32), np.empty((len(batch), k), dtype=np.float32)
+    desks = local()
 
-    def work(queries: range) -> list[Found]:
+    def work(part: slice) -> None:
         if not hasattr(desks, "own"):
             desks.own = _Desk(matrix)
-        own: _Desk = desks.own
-        return own.search(batch, queries, k)
+        desks.own.search(batch, part, documents[part], scores[part])
 
     parts = _parts(matrix, batch)
     if threads < 2:
-        return [found for part in parts for found in work(part)]
-    with ThreadPoolExecutor(threads) as pool:
-        return [found for part in pool.map(work, parts) for found in part]
+        for part in parts:
+            work(part)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
+    return Found(documents, scores, np.count_nonzero(scores, axis=1))
 
 
-def _parts(matrix: Matrix, batch: Batch) -> Iterator[range]:
+def _parts(matrix: Matrix, batch: Batch) -> Iterator[slice]:
     """Which queries are scored together."""
-    n_queries, rows = len(batch.offsets) - 1, _rows(matrix.size)
+    rows = _rows(matrix.size)
     sizes = matrix.offsets[batch.terms + 1] - matrix.offsets[batch.terms]
     before = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])[batch.offsets]
     start = 0
-    while start < n_queries:
+    while start < len(batch):
         end = int(np.searchsorted(before, before[start] + _GATHERED, side="right")) - 1
-        end = min(max(end, start + 1), start + rows, n_queries)
-        yield range(start, end)
+        end = min(max(end, start + 1), start + rows, len(batch))
+        yield slice(start, end)
         start = end
 
 
@@ -106,43 +120,42 @@ class _Desk:
 
     def __init__(self, matrix: Matrix) -> None:
         self._matrix = matrix
-        shape = (_rows(matrix.size), matrix.size)
-        self._scores: Floats = np.empty(shape, dtype=np.float32)
-        self._numbers = np.arange(matrix.size, dtype=np.uint64)
-        self._keys = np.empty(shape if matrix.size <= SMALL else (0, 0), dtype=np.uint64)
-        self._documents, self._weights = matrix.documents[:0], matrix.weights[:0]
+        rows = _rows(matrix.size)
+        self._scores: Floats = np.empty((rows, matrix.size), dtype=np.float32)
+        self._keys = np.empty((rows if matrix.size <= SMALL else 0, matrix.size), dtype=np.uint64)
+        self._last_keys = _LAST_KEY + np.arange(matrix.size, dtype=np.uint64)
+        self._documents, self._weights = np.empty_like(matrix.documents, shape=0), np.empty(0, dtype=np.float32)
 
-    def search(self, batch: Batch, queries: range, k: int) -> list[Found]:
-        """The `k` best documents of some queries."""
-        scores = self._scores[: len(queries)]
-        scores.fill(0)
+    def search(self, batch: Batch, part: slice, documents: NDArray[np.int32], scores: Floats) -> None:
+        """Write the best documents and their scores of some queries into `documents` and `scores` (Q, k)."""
+        n_queries, k = documents.shape
+        totals = self._scores[:n_queries]
+        totals.fill(0)
         add = self._add_together if self._matrix.size <= SMALL else self._add_one
-        add(batch, queries, scores)
-        for row, query in enumerate(queries):
-            if len(batch.banned[query]):
-                scores[row, batch.banned[query]] = 0
+        add(batch, part, totals)
+        for query in batch.banned.keys() & range(part.start, part.stop):
+            totals[query - part.start, batch.banned[query]] = 0
         if self._matrix.size <= SMALL:
-            keys = _keys(scores, self._numbers, self._keys[: len(queries)])
-            keys.partition(k - 1, axis=1)
-            return _found(keys[:, :k])
-        hopeful = _hopeful(scores[0], k)
-        keys = _keys(scores[0, hopeful], self._numbers[hopeful], np.empty(len(hopeful), dtype=np.uint64))
-        keys.partition(min(k, len(keys)) - 1) if len(keys) else None
-        return _found(keys[np.newaxis, :k])
+            keys = _keys(totals, self._last_keys, self._keys[:n_queries])
+        else:
+            hopeful = _hopeful(totals[0], k)
+            last_keys = self._last_keys[hopeful]
+            keys = _keys(totals[:, hopeful], last_keys, np.empty((1, len(hopeful)), dtype=np.uint64))
+        _read_best(keys, documents, scores)
 
-    def _add_one(self, batch: Batch, queries: range, scores: Floats) -> None:
+    def _add_one(self, batch: Batch, part: slice, totals: Floats) -> None:
         """Add each term's postings where they lie."""
         matrix, add, size = self._matrix, kernels.csc_matvec, self._matrix.size
-        start, end = batch.offsets[queries.start], batch.offsets[queries.stop]
+        start, end = batch.offsets[part.start], batch.offsets[part.stop]
         weights = batch.weights[start:end]
         for at, term in enumerate(batch.terms[start:end].tolist()):
             span, weight = matrix.offsets[term : term + 2], weights[at : at + 1]
-            add(size, 1, span, matrix.documents, matrix.weights, weight, scores[0])
+            add(size, 1, span, matrix.documents, matrix.weights, weight, totals[0])
 
-    def _add_together(self, batch: Batch, queries: range, scores: Floats) -> None:
+    def _add_together(self, batch: Batch, part: slice, totals: Floats) -> None:
         """Copy the postings of all terms of all queries into one place, then add them in one go."""
         matrix = self._matrix
-        bounds = batch.offsets[queries.start : queries.stop + 1]
+        bounds = batch.offsets[part.start : part.stop + 1]
         terms = batch.terms[bounds[0] : bounds[-1]].astype(matrix.offsets.dtype)
         ends = np.zeros(len(terms) + 1, dtype=matrix.offsets.dtype)
         np.cumsum(matrix.offsets[terms + 1] - matrix.offsets[terms], out=ends[1:])
@@ -153,39 +166,42 @@ class _Desk:
         kernels.csr_row_index(len(terms), terms, matrix.offsets, matrix.documents, matrix.weights, documents, weights)
         kernels.csr_scale_rows(len(terms), matrix.size, ends, documents, weights, batch.weights[bounds[0] : bounds[-1]])
         rows = ends[bounds - bounds[0]]
-        kernels.csr_todense(len(queries), matrix.size, rows, documents, weights, scores)
+        kernels.csr_todense(len(totals), matrix.size, rows, documents, weights, totals)
 
 
-def _hopeful(scores: Floats, k: int) -> NDArray[np.intp]:
-    """Document numbers that surely contain the `k` best of `scores` (D,), and rarely many more.
+def _hopeful(totals: Floats, k: int) -> NDArray[np.intp]:
+    """At least `k` document numbers that surely contain the `k` best of `totals` (D,), and rarely many more.
 
     The k-th best of the groups' best scores is a score that k documents reach.
     """
-    groups = len(scores) // _GROUP
+    groups = len(totals) // _GROUP
     if groups <= k:
-        return np.flatnonzero(scores)
-    best = scores[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
+        return np.arange(len(totals))
+    best = totals[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
     best.partition(groups - k)
-    bar = best[groups - k]
-    return np.flatnonzero(scores >= bar if bar > 0 else scores)
+    return np.flatnonzero(totals >= best[groups - k])
 
 
-_FLIP, _LOW = np.uint32(0x7FFFFFFF), np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
+_LAST_KEY = np.uint64(0x7FFFFFFF << 32)
+_SHIFT = np.uint64(1 << 32)
 
 
-def _keys(scores: Floats, numbers: NDArray[np.uint64], out: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Integers that rise as scores fall, and then with the document number; scores must not be negative."""
-    np.copyto(out, scores.view(np.uint32) ^ _FLIP)
-    out <<= _HALF
-    out |= numbers
-    return out
+def _keys(totals: Floats, last_keys: NDArray[np.uint64], out: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Integers (Q, D) that rise as scores fall, and then with the document number.
+
+    The bits of a float32 that is not negative rise with it. They make the upper half of the key, taken from the
+    highest value; the lower half is the document number.
+    """
+    np.multiply(totals.view(np.uint32), _SHIFT, out=out)
+    return np.subtract(last_keys, out, out=out)
 
 
-def _found(keys: NDArray[np.uint64]) -> list[Found]:
-    """Read the documents and scores of each row of keys (Q, k), in any order, back in theirs."""
-    keys.sort(axis=1)
-    documents = (keys & _LOW).astype(np.int32)
-    scores = ((keys >> _HALF).astype(np.uint32) ^ _FLIP).view(np.float32)
-    matched = np.count_nonzero(scores, axis=1).tolist()
-    return [Found(documents[row, :many], scores[row, :many]) for row, many in enumerate(matched)]
+def _read_best(keys: NDArray[np.uint64], documents: NDArray[np.int32], scores: Floats) -> None:
+    """Write the documents and scores behind the smallest keys of each row, in order."""
+    k = documents.shape[1]
+    keys.partition(k - 1, axis=1)
+    best = keys[:, :k]
+    best.sort(axis=1)
+    documents[...] = best & np.uint64(0xFFFFFFFF)
+    np.subtract(_LAST_KEY, best, out=best)
+    scores.view(np.uint32)[...] = (best + documents.astype(np.uint64)) >> np.uint64(32)
