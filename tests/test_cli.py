@@ -127,7 +127,6 @@ def dict_of(folder):
         (("search", "listwise(fake('a'))", "--data", "toy", "-o", "x"), "a Retriever is wanted here"),
         (("search", "bm25(k=3)", "--data", "toy", "-o", "x"), "takes no 'k'"),
         (("search", "bm25()", "--data", "toys", "-o", "x"), "toy"),
-        (("search", "bm25()", "--data", "toy", "-k", "0", "-o", "x"), "k must be at least 1"),
         (("rerank", "nowhere", "encoder_rerank('minilm')", "--data", "toy", "-o", "x"), "no run at nowhere"),
         (("eval", "nowhere", "--data", "toy"), "no run at nowhere"),
         (("eval", "nowhere"), "--data or by --qrels"),
@@ -140,6 +139,11 @@ def test_wrong_arguments_are_told_in_one_line(run, tmp_path, arguments, told):
     assert err.startswith("error: ") and err.count("\n") == 1
     assert out == ""
     assert not (tmp_path / "x" / "run.trec").exists()
+
+
+def test_numbers_out_of_range_are_usage_errors(run):
+    code, _, err = run("search", "bm25()", "--data", "toy", "-k", "0", "-o", "x")
+    assert code == 2 and "-k" in err
 
 
 def test_doctor_tells_what_is_missing(run, monkeypatch):

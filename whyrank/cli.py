@@ -62,7 +62,7 @@ def search(
     spec: Annotated[str, typer.Argument(help="A retriever, such as bm25() or dense('minilm').")],
     data: Data,
     out: Out,
-    k: Annotated[int, typer.Option("-k", help="How many documents for each query.")] = 100,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
     split: Split = None,
     json: AsJson = False,
 ) -> None:
@@ -84,7 +84,7 @@ def rerank(
     spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
     data: Data,
     out: Out,
-    depth: Annotated[int, typer.Option("--depth", help="How many documents of each query to rerank.")] = 100,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query to rerank.")] = 100,
     max_cost: Annotated[float | None, typer.Option("--max-cost", help="Stop once calls cost this much.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Stop once calls took so many tokens.")] = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")] = None,

@@ -35,6 +35,11 @@ class Retriever(Part, ABC):
         ready._index(_checked(corpus))
         return ready
 
+    def ready(self, corpus: Iterable[Document]) -> Self:
+        """This retriever where an index lies at its `path` already, else a copy that has indexed `corpus`."""
+        path = getattr(self, "path", None)
+        return self if path is not None and Path(path).exists() else self.index(corpus)
+
     def search(self, queries: Sequence[Query], k: int = 100) -> Run:
         """The `k` best documents of each query; a query's excluded documents never return.
 

@@ -180,8 +180,9 @@ class _Lexical(Retriever):
     def _index(self, corpus: Iterable[Document]) -> None:
         ids, terms, block = reading.read(corpus, self.analyzer, processes=self.processes)
         built = self._holding(ids, terms, Postings.of(*block, len(terms)))
-        object.__setattr__(self, "path", None)
         object.__setattr__(self, "_held", built._held)
+        if self.path is not None:
+            self.save(self.path)
 
     def _holding(self, ids: list[str], terms: Sequence[str], postings: Postings) -> Self:
         """A copy with an index of these documents; it lies in no folder yet."""
@@ -260,7 +261,7 @@ class BM25(_Lexical):
     ['d1']
 
     Attributes:
-        path: the folder of a saved index, opened at the first search.
+        path: the folder of the index: `index` writes it there, the first search opens it; without one it stays in memory.
         k1: how soon further occurrences of a term stop counting; 0 or more.
         b: how much long documents are held back; 0 to 1.
         analyzer: how text becomes terms: "english", or "terms" for text that already is terms set apart by spaces.

@@ -85,6 +85,10 @@ class Dense(Retriever):
         if self.batch_size < 1:
             raise BadInput(f"dense(...): batch_size must be at least 1, not {self.batch_size}")
 
+    def ready(self, corpus: Iterable[Document]) -> Self:
+        """A copy that has indexed `corpus`: what lies at `path` is gone on with, and not encoded again."""
+        return self.index(corpus)
+
     def save(self, path: str | Path) -> None:
         """Write the index to the new folder `path`; one that lies there already stays as it is."""
         vectors = self._read()
