@@ -24,7 +24,7 @@ def main() -> None:
         start = time.perf_counter()
         run = reranker.rerank(data.candidates, data, depth=100)
         speed = len(data.corpus) / (time.perf_counter() - start)
-        before, after = (evaluate(which, data.qrels, ["nDCG@10"])["nDCG@10"] for which in (data.candidates, run))
+        before, after = (evaluate(which, data.qrels, ["nDCG@10"]).means["nDCG@10"] for which in (data.candidates, run))
         print(f"{name:14} {before:7.4f} {after:7.4f} {speed:11.1f}")
 
 

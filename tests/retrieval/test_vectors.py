@@ -87,6 +87,11 @@ def test_what_a_kill_left_behind_the_manifest_is_cut_off(tmp_path, file):
     assert np.array_equal(again.finish().matrix, MATRIX)
 
 
+def test_a_kill_before_the_first_manifest_leaves_nothing_in_the_way(tmp_path):
+    (tmp_path / "manifest.json.part").write_text("{")
+    assert np.array_equal(begun(tmp_path).finish().matrix, MATRIX[:4])
+
+
 def test_appending_while_the_rest_is_read_keeps_count(tmp_path):
     folder = begun(tmp_path)
     for at, document in enumerate(folder.unwritten(iter(DOCUMENTS)), start=4):

@@ -28,6 +28,8 @@ FORMAT = "whyrank vectors"
 VERSION = 1
 DTYPES = ("float16", "float32")
 
+_PART = "manifest.json.part"
+
 _FLOATS = 2**24
 """Numbers of the collection that are multiplied at once: 64 MB in float32."""
 
@@ -85,7 +87,7 @@ class Folder:
         """
         if path.exists() and not path.is_dir():
             raise BadIndex(f"{path} is a file: an index needs a folder")
-        if not path.is_dir() or not any(path.iterdir()):
+        if not path.is_dir() or {file.name for file in path.iterdir()} <= {_PART}:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, Manifest(dtype, dimensions, about))
             folder._write_manifest()
@@ -162,7 +164,7 @@ class Folder:
         return {"vectors.bin": now.rows * row, "ids.jsonl": now.ids_bytes}
 
     def _write_manifest(self) -> None:
-        part = self.path / "manifest.json.part"
+        part = self.path / _PART
         part.write_text(json.dumps(asdict(self.manifest), indent=1), encoding="utf-8")
         part.replace(self.path / "manifest.json")
 
@@ -255,9 +257,10 @@ def _hopeful(
     for at, columns in enumerate(shut):
         if len(columns):
             scores[at, torch.from_numpy(columns).to(scores.device)] = -torch.inf
-    kth = scores.topk(min(k, scores.shape[1])).values[:, -1].double()
-    bound = torch.maximum(kth - torch.from_numpy(error).to(kth.device), torch.from_numpy(lowest).to(kth.device))
-    hits = ((scores >= bound[:, None]) & (scores > -torch.inf)).nonzero().cpu().numpy()
+    kth = scores.topk(min(k, scores.shape[1])).values[:, -1].cpu().numpy().astype(np.float64)
+    bound = np.nextafter(np.maximum(kth - error, lowest).astype(np.float32), np.float32(-np.inf))
+    least = torch.from_numpy(bound).to(scores.device)[:, None]
+    hits = ((scores >= least) & (scores > -torch.inf)).nonzero().cpu().numpy()
     ends = np.searchsorted(hits[:, 0], np.arange(len(scores) + 1))
     for at in range(len(scores)):
         if ends[at] < ends[at + 1]:
