@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from whyrank import cli, load, read_run
+from whyrank import Failed, cli, load, read_run
 from whyrank.progress import show
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
@@ -48,7 +48,9 @@ def test_search_writes_a_run_folder(run, searched, tmp_path):
 
 
 def test_eval_prints_one_json_object(run, searched):
-    code, out, _ = run("eval", searched, f"{searched}/run.trec", "--data", "toy", "-m", "nDCG@10", "-m", "R@10", "--json")
+    code, out, _ = run(
+        "eval", searched, f"{searched}/run.trec", "--data", "toy", "-m", "nDCG@10", "-m", "R@10", "--json"
+    )
     means = json.loads(out)
     assert code == 0
     assert set(means) == {"bm25", "run"}
@@ -107,6 +109,19 @@ def test_limits_stop_and_the_same_command_goes_on(run, searched, tmp_path):
     assert run("eval", "runs/lw", "--data", "toy")[0] == 1
     assert run(*command)[0] == 0
     assert (tmp_path / "runs/lw/run.trec").is_file()
+
+
+def test_a_rerank_in_which_every_call_failed_is_an_error(run, searched, tmp_path, monkeypatch):
+    async def refuse(self, prompts):
+        return [Failed("refusal", "I would rather not") for _ in prompts]
+
+    command = ("rerank", searched, "listwise(fake('[1]'))", "--data", "toy", "--depth", 10, "-o", "runs/lw")
+    with monkeypatch.context() as patched:
+        patched.setattr("whyrank.llm.fake.Fake._generate", refuse)
+        code, _, err = run(*command)
+    assert code == 1 and "every one of 15 model calls failed (refusal 15)" in err
+    assert not (tmp_path / "runs/lw/run.trec").exists()
+    assert run(*command)[0] == 0
 
 
 def test_an_index_is_saved_and_used(run, tmp_path):

@@ -135,7 +135,9 @@ def evaluate_runs(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo"),
+) -> None:
     """Search, rerank and evaluate the toy collection that comes with whyrank."""
     from whyrank import eval as evaluation
     from whyrank import experiment

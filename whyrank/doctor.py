@@ -51,7 +51,9 @@ def examine(start: bool = False) -> list[Finding]:
     Args:
         start: also start what takes seconds to start: the JVM, vLLM, CUDA. A broken installation shows only then.
     """
-    findings = [Finding("Python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 to 3.13")]
+    findings = [
+        Finding("Python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 to 3.13")
+    ]
     findings += [_extra(extra) for extra in MODULES]
     if start:
         findings += [_start(name, extra, code) for name, (extra, code) in STARTS.items() if _extra(extra).ok]

@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import BadInput, NotFound
+from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.io import atomic_write, read_run, write_run
 from whyrank.llm.ledger import Prices
 from whyrank.llm.trace import Trace
@@ -68,6 +68,7 @@ def rerank(
     Raises:
         BadInput: `out` holds another experiment, or the run and `data` do not belong together.
         BudgetSpent: a limit was reached; the same call with a higher limit goes on.
+        EngineError: every single model call failed; what has an answer is never thrown away.
     """
     file = run_file(source)
     task = {
@@ -86,6 +87,7 @@ def rerank(
         with Trace(Path(out) / "trace.jsonl", prices, max_cost, max_tokens) as trace:
             run = reranker.rerank(first, data, depth, trace)
             report["calls"], report["ledger"] = statuses(run), trace.ledger.total.to_dict()
+        _refuse_all_failed(report)
         return run
 
     return _once(Path(out), task, work)
@@ -149,6 +151,15 @@ def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], R
     write_run(run, out / "run.trec")
     _write_json(manifest, {"task": task, "made_with": _versions(), "finished": True})
     return Result(run, out, report)
+
+
+def _refuse_all_failed(report: Mapping[str, Any]) -> None:
+    calls = report["calls"]
+    if calls["failed"] and calls["failed"] == sum(calls.values()):
+        kinds = ", ".join(f"{kind} {count}" for kind, count in report["ledger"]["failures"].items())
+        raise EngineError(
+            f"every one of {calls['failed']} model calls failed ({kinds}): see trace.jsonl for what it said"
+        )
 
 
 def _same(out: Path, before: Mapping[str, Any], task: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ all of grade 1, and `excluded_ids` become `Query.excluded`. Documents are read, 
 """
 
 import ast
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,7 @@ class Bright(Family):
         missing = partial(self.absent, member, part=part.replace("_", " "), layout=layout)
         try:
             hub = need("huggingface_hub", extra="data", asked_by="fetching")
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it tells of every retry
             return Path(hub.hf_hub_download(HUB, file, repo_type="dataset", revision=REVISION))
         except MissingExtra as error:
             raise missing(str(error)) from None
