@@ -1,0 +1,168 @@
+"""What engines that run the model on this machine share: chats become token ids, and token ids completions."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypeVar
+from weakref import WeakValueDictionary
+
+from whyrank.errors import EngineError, need
+from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning
+from whyrank.registry import name_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt as the model reads it.
+
+    Attributes:
+        ids: its tokens.
+        opened: whether the chat template has opened the thought already, so that the completion lacks `<think>`.
+        room: how many tokens the completion may have, bound by `max_tokens` and by the model's window.
+    """
+
+    ids: list[int]
+    opened: bool
+    room: int
+
+
+class Chat:
+    """A model's tokenizer with its chat template."""
+
+    def __init__(self, tokenizer: Any, options: Mapping[str, Any]) -> None:  # noqa: ANN401 (an optional package)
+        """Take a Hugging Face tokenizer, and what its chat template is to be told."""
+        self.tokenizer, self._options = tokenizer, dict(options)
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`, without special tokens."""
+        clean = text.encode(errors="replace").decode()  # a lone surrogate has no UTF-8, which is what tokenizers take
+        return list(self.tokenizer.encode(clean, add_special_tokens=False))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def answer(self, ids: Sequence[int]) -> str:
+        """The text of what a model wrote, without special tokens such as the one that ends it."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def render(self, chat: list[dict[str, str]]) -> str:
+        """The chat as one text, up to where the assistant begins; raises jinja2's TemplateError if it may not be."""
+        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **self._options)
+        return str(text)
+
+    def ok(
+        self,
+        asked: Asked,
+        ids: Sequence[int],
+        text: str,
+        finish: Literal["stop", "length"],
+        logprobs: tuple[dict[str, float], ...] = (),
+        cached: int = 0,
+    ) -> Ok:
+        """The completion that a model wrote as `ids`, which read `text`; reasoning is counted by encoding it again."""
+        thinks = asked.opened and not text.lstrip().startswith("<think>")
+        reasoning, answer = split_reasoning("<think>" + text if thinks else text)
+        usage = Usage(len(asked.ids), len(ids), min(len(self.encode(reasoning)), len(ids)), cached)
+        return Ok(answer, reasoning, usage, finish, logprobs)
+
+
+@dataclass(frozen=True)
+class Local(LLM):
+    """A model on this machine, by its name on the Hugging Face hub or the folder where it lies.
+
+    Attributes:
+        model: name or folder.
+        context: the window in tokens; the model's own where it is not given, less to save memory.
+        dtype: the weights' type, such as "bfloat16"; "auto" takes the checkpoint's on a GPU, and float32 on the CPU.
+        chat_template_kwargs: what the chat template is told, such as `{"enable_thinking": False}` for Qwen3.
+    """
+
+    extra: ClassVar[str]
+    """The extra of whyrank that installs the engine."""
+
+    model: str
+    context: int | None = None
+    dtype: str = "auto"
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def window(self) -> int | None:
+        """`context`, or the number of positions that the model's configuration names."""
+        return self.context if self.context is not None else self._positions
+
+    @property
+    def identity(self) -> str:
+        """The model, and what its chat template is told; the same as of a server that is asked the same way."""
+        if not self.chat_template_kwargs:
+            return self.model
+        return f"{self.model} {json.dumps({'chat_template_kwargs': self.chat_template_kwargs}, sort_keys=True)}"
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The model's tokenizer and chat template, loaded on first use.
+
+        Raises:
+            EngineError: there is no such model, or it has no chat template.
+        """
+        loaded = Chat(self._from_pretrained("AutoTokenizer"), self.chat_template_kwargs)
+        if not loaded.tokenizer.chat_template:
+            raise EngineError(
+                f"{self!r} cannot be used: the tokenizer of {self.model} has no chat template. "
+                "Take a model that is made to answer (its name often ends in Instruct or Chat)"
+            )
+        return loaded
+
+    def tokenizer(self) -> Chat:
+        """The model's own tokenizer."""
+        return self.chat
+
+    def chat_tokens(self, chat: list[dict[str, str]]) -> int | None:
+        """The exact length of `chat`; None where the model's template refuses it."""
+        try:
+            return len(self.chat.encode(self.chat.render(chat)))
+        except need("jinja2", extra=self.extra).TemplateError:
+            return None
+
+    def read(self, prompt: Prompt) -> Asked | Failed:
+        """`prompt` as the model reads it; `Failed` if its template refuses it or its window is full."""
+        try:
+            text = self.chat.render(prompt.chat)
+        except need("jinja2", extra=self.extra).TemplateError as error:
+            return Failed("bad_request", f"the chat template of {self.model} refuses the prompt: {error}")
+        ids, room = self.chat.encode(text), prompt.sampling.max_tokens
+        if self.window is not None:
+            if len(ids) >= self.window:
+                return Failed("context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.window}")
+            room = min(room, self.window - len(ids))
+        return Asked(ids, text.rstrip().endswith("<think>"), room)
+
+    @cached_property
+    def _positions(self) -> int | None:
+        config = self._from_pretrained("AutoConfig").get_text_config()
+        return getattr(config, "max_position_embeddings", None)
+
+    def _from_pretrained(self, kind: str, **options: Any) -> Any:  # noqa: ANN401 (an optional package)
+        """What transformers' class of name `kind` loads for this model."""
+        transformers = need("transformers", extra=self.extra, asked_by=f"{name_of(type(self))}(...)")
+        try:
+            return getattr(transformers, kind).from_pretrained(self.model, **options)
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{self!r} cannot be loaded: {error}") from error
+
+
+_engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def shared(part: Local, start: Callable[[], T]) -> T:
+    """The engine of `part`, started if no equal part keeps one already; it lives as long as one of them does."""
+    with _lock:
+        engine: T | None = _engines.get(repr(part))
+        if engine is None:
+            engine = _engines[repr(part)] = start()
+        return engine
