@@ -18,7 +18,7 @@ from whyrank.retrieval.base import Retriever, new_folder
 from whyrank.retrieval.vectors import DTYPES, Folder, Vectors, chained, nearest, read_manifest
 from whyrank.types import Document, Query, Ranking
 
-BLOCK = 2048
+BLOCK = 1024
 """Documents that are sorted by length, encoded and written at once: what a killed encoding loses at most."""
 
 PROBE = (
