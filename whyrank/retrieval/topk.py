@@ -88,8 +88,8 @@ def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> Found:
             desks.own = _Desk(matrix)
         desks.own.search(batch, part, documents[part], scores[part])
 
-    parts = _parts(matrix, batch)
-    if threads < 2:
+    parts = list(_parts(matrix, batch))
+    if threads < 2 or len(parts) < 2:
         for part in parts:
             work(part)
     else:
