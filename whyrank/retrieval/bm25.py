@@ -144,7 +144,15 @@ class _Lexical(Retriever):
             {numbers[term]: weighted[term] for term in weighted if term in numbers} for weighted in queries.values()
         ]
         found = self._find(index, known, [excluded.get(query, ()) for query in queries], k)
-        return Run.of(dict(zip(queries, found, strict=True)), name=name_of(type(self)))
+        filled = np.arange(found.documents.shape[1]) < found.counts[:, np.newaxis]
+        return Run(
+            list(queries),
+            np.cumsum([0, *found.counts], dtype=np.int64),
+            found.documents[filled],
+            index.ids,
+            found.scores[filled].astype(np.float64),
+            name=name_of(type(self)),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the index to the new folder `path`: whole or not at all.
@@ -225,15 +233,17 @@ class _Lexical(Retriever):
         weighted = []
         for query in queries:
             counts: dict[int, int] = {}
-            for found in map(number, tokens(query.text)):
-                if found is not None:
-                    counts[found] = counts.get(found, 0) + 1
+            for term in map(number, tokens(query.text)):
+                if term is not None:
+                    counts[term] = counts.get(term, 0) + 1
             weighted.append(self._query_weights(counts, index))
-        return self._find(index, weighted, [query.excluded for query in queries], k)
+        found = self._find(index, weighted, [query.excluded for query in queries], k)
+        ids, scores = index.names[found.documents], found.scores.astype(np.float64)
+        return [Ranking(ids[row, :n].tolist(), scores[row, :n]) for row, n in enumerate(found.counts.tolist())]
 
     def _find(
         self, index: _Index, queries: Sequence[Mapping[int, float]], excluded: Sequence[Collection[str]], k: int
-    ) -> list[Ranking]:
+    ) -> topk.Found:
         """Search with term numbers and their weights."""
         offsets = np.cumsum([0, *map(len, queries)], dtype=np.int64)
         terms = np.fromiter(chain.from_iterable(queries), np.int64, offsets[-1])
@@ -244,9 +254,7 @@ class _Lexical(Retriever):
             if ids
         }
         batch = topk.Batch(offsets, terms, weights, banned)
-        documents, scores, counts = topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
-        ids, exact = index.names[documents], scores.astype(np.float64)
-        return [Ranking(ids[row, :count].tolist(), exact[row, :count]) for row, count in enumerate(counts.tolist())]
+        return topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -261,7 +269,7 @@ class BM25(_Lexical):
     ['d1']
 
     Attributes:
-        path: the folder of the index: `index` writes it there, the first search opens it; without one it stays in memory.
+        path: the folder of the index: `index` writes it, the first search opens it; without one it stays in memory.
         k1: how soon further occurrences of a term stop counting; 0 or more.
         b: how much long documents are held back; 0 to 1.
         analyzer: how text becomes terms: "english", or "terms" for text that already is terms set apart by spaces.
