@@ -97,10 +97,11 @@ class CrossEncoder:
             (n,) float32, higher is better.
         """
         identity = need("torch", extra="dense").nn.Identity()
+        told = {} if prompt is None else {"prompt": prompt}
 
         def work(part: list[tuple[str, str]]) -> NDArray[np.float32]:
             scores = self.engine.predict(
-                part, prompt=prompt, batch_size=batch_size, activation_fn=identity, show_progress_bar=False
+                part, batch_size=batch_size, activation_fn=identity, show_progress_bar=False, **told
             )
             return np.asarray(scores, dtype=np.float32).reshape(len(part))
 

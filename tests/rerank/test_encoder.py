@@ -124,11 +124,14 @@ def test_each_text_is_encoded_once(monkeypatch):
 
 
 @engines
-def test_a_prompt_is_put_before_the_text():
-    texts = ["bees dance", "ants smell"]
-    told = EncoderRerank("minilm", query_prompt="ask: ", document_prompt="say: ").rank("who dances?", texts)
-    said = EncoderRerank("minilm").rank("ask: who dances?", [f"say: {text}" for text in texts])
-    assert [item.score for item in told] == pytest.approx([item.score for item in said], abs=1e-6)
+@pytest.mark.parametrize("kind", ["bi", "cross"])
+def test_a_prompt_is_put_before_the_text(kind, cross):
+    model, texts = (cross if kind == "cross" else "minilm"), ["bees dance", "ants smell"]
+    prompts = {"query_prompt": "ask: "} | ({"document_prompt": "say: "} if kind == "bi" else {})
+    said = [prompts.get("document_prompt", "") + text for text in texts]
+    told = EncoderRerank(model, **prompts).rank("who dances?", texts)
+    plain = EncoderRerank(model).rank("ask: who dances?", said)
+    assert [item.score for item in told] == pytest.approx([item.score for item in plain], abs=1e-4)
 
 
 @engines
