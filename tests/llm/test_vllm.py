@@ -134,41 +134,51 @@ def test_the_spec_is_read_back(model: str, context: int | None, memory: float, k
 
 
 SCRIPT = """
-import json, os, signal, sys
+import gc, json, sys
 import psutil
 from tiny import ask
 from whyrank.llm.vllm import VLLM
 
+def engines():
+    children = psutil.Process().children(recursive=True)
+    return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
 if __name__ == "__main__":
-    llm = VLLM(sys.argv[1], context=512)
-    (first,) = llm.generate([ask("why do bees dance?")])
-    processes = psutil.Process().children(recursive=True)
-    engines = [process for process in processes if "resource_tracker" not in " ".join(process.cmdline())]
-    after = None
-    if sys.argv[2] == "kill":
-        for process in engines:
-            process.kill()
-        after = llm.generate([ask("why do bees dance?")])[0].kind
-    print(json.dumps({"text": first.text, "after": after, "engines": [process.pid for process in engines]}))
+    llm, said = VLLM(sys.argv[1], context=512), {}
+    said["texts"] = [llm.generate([ask("why do bees dance?")])[0].text]
+    said["engines"] = engines()
+    if sys.argv[2] != "kept":
+        for pid in engines():
+            psutil.Process(pid).kill()
+        said["failed"] = llm.generate([ask("why do bees dance?")])[0].kind
+        said["texts"] += [llm.generate([ask("why do bees dance?")])[0].text]
+        said["engines"] += engines()
+        del llm
+        gc.collect()
+        said["left"] = engines()
+    print(json.dumps(said))
 """
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("end", ["exit", "kill"])
-def test_a_program_ends_with_its_engine(vllm_installed: None, tiny_lm: Path, tmp_path: Path, end: str) -> None:
+@pytest.mark.parametrize("fate", ["kept", "killed and dropped"])
+def test_the_engine_in_a_program(vllm_installed: None, tiny_lm: Path, tmp_path: Path, fate: str) -> None:
+    """It ends with the program or with the last part that uses it, and is started anew where it died."""
     script = tmp_path / "program.py"
     script.write_text(SCRIPT)
     env = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")}
-    if end == "kill":  # the other one runs with vLLM's own choice of processes
+    if fate != "kept":  # that one runs with vLLM's own choice of processes
         env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     env["PYTHONPATH"] = os.pathsep.join([str(Path(tiny.__file__).parent), str(Path(tiny.__file__).parent.parent)])
-    done = subprocess.run([sys.executable, script, tiny_lm, end], env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, script, tiny_lm, fate], env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)  # and nothing else stands on stdout
-    assert said["text"] == tiny.answer("bees").text
-    assert said["after"] == ("server" if end == "kill" else None)
-    assert end == "kill" or "Error" not in done.stderr
+    assert set(said["texts"]) == {tiny.answer("bees").text}
     assert said["engines"] and not _alive(said["engines"])
+    if fate == "kept":
+        assert "Error" not in done.stderr
+    else:
+        assert (said["failed"], said["left"]) == ("server", [])
 
 
 def _alive(processes: list[int]) -> list[int]:

@@ -31,9 +31,10 @@ _SETTINGS = {
 class VLLM(Local):
     """A model run by vLLM, which batches all requests under way as they come and go, so that chains run free.
 
-    The engine starts with the first call (half a minute and more), in processes of its own; it ends with the last part
-    that uses it, or with the program. A script that is run as such needs the guard `if __name__ == "__main__":`, since
-    these processes import it again. On a CPU the cache has VLLM_CPU_KVCACHE_SPACE GiB, 1 if that is not set.
+    The engine starts with the first call (half a minute and more), in processes of its own, and anew where they die. It
+    ends with the last part that uses it, or with the program. A script that is run as such needs the guard
+    `if __name__ == "__main__":`, since these processes import it again. On a CPU the cache has VLLM_CPU_KVCACHE_SPACE
+    GiB, 1 if that is not set.
 
     Attributes:
         concurrency: how many requests may be under way at once.
@@ -62,27 +63,6 @@ class VLLM(Local):
     def _engine(self) -> "_Engine":
         return shared(self, lambda: _Engine(self))
 
-    def engine(self) -> Any:  # noqa: ANN401 (an optional package)
-        """Start vLLM's engine, an `AsyncLLM`; to be called inside the event loop that it will live in."""
-        with _environment():
-            vllm = need("vllm", extra="vllm", asked_by="vllm(...)")
-            cpu = need("vllm.platforms", extra="vllm").current_platform.is_cpu()
-            options = vllm.AsyncEngineArgs(
-                model=self.model,
-                max_model_len=self.window,
-                dtype="float32" if cpu and self.dtype == "auto" else self.dtype,
-                gpu_memory_utilization=self.gpu_memory,
-                tensor_parallel_size=self.gpus,
-                max_num_seqs=self.concurrency,
-                enforce_eager=cpu,
-                disable_log_stats=True,
-                use_tqdm_on_load=False,
-            )
-            try:
-                return need("vllm.v1.engine.async_llm", extra="vllm").AsyncLLM.from_engine_args(options)
-            except (ValueError, OSError, RuntimeError) as error:
-                raise EngineError(f"{self!r} cannot be started, vLLM's own messages above say more: {error}") from error
-
 
 class _Engine:
     """vLLM's engine in a thread with an event loop of its own, so that it outlives the loops that ask it."""
@@ -92,23 +72,31 @@ class _Engine:
         self._llm: list[Any] = []  # the engine once it has started, taken out again where it is closed
         thread = threading.Thread(target=_live, args=(self._loop,), name=f"vllm {part.model}", daemon=True)
         thread.start()
-        close = weakref.finalize(self, _close, self._llm, self._loop, thread)
-        self._started = asyncio.run_coroutine_threadsafe(_start(part, self._llm, close), self._loop)
+        self._close = weakref.finalize(self, _close, self._llm, self._loop, thread)
+        self._spec, self._options = repr(part), _options(part)
+        self._start()
+
+    def _start(self) -> None:
+        work = _start(self._spec, self._options, self._llm, self._close)
+        self._started = asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def ask(self, part: VLLM, asked: Asked, prompt: Prompt) -> Completion:
         """The completion of one prompt; a caller that is cancelled cancels the request."""
-        await asyncio.shield(asyncio.wrap_future(self._started))
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(part, asked, prompt), self._loop))
 
     async def _ask(self, part: VLLM, asked: Asked, prompt: Prompt) -> Completion:
+        await asyncio.shield(asyncio.wrap_future(self._started))
         errors = need("vllm.v1.engine.exceptions", extra="vllm")
         refusal = getattr(need("vllm.exceptions", extra="vllm"), "VLLMClientError", ValueError)
+        llm, number = self._llm[0], str(next(self._numbers))
         try:
-            number, tokens = str(next(self._numbers)), {"prompt_token_ids": asked.ids}
-            async for result in self._llm[0].generate(tokens, _params(asked, prompt), number):
+            async for result in llm.generate({"prompt_token_ids": asked.ids}, _params(asked, prompt), number):
                 written = result.outputs[0]
-        except (errors.EngineDeadError, errors.EngineGenerateError) as error:
-            return Failed("server", f"vLLM's engine failed: {error}")
+        except errors.EngineDeadError as error:
+            self._restart(llm)
+            return Failed("server", f"vLLM's engine died and is started anew: {error}")
+        except errors.EngineGenerateError as error:
+            return Failed("server", f"vLLM's engine failed: {error.__cause__ or error}")
         except (ValueError, refusal) as error:
             return Failed("bad_request", str(error))
         if written.finish_reason not in {"stop", "length"}:
@@ -117,14 +105,51 @@ class _Engine:
         cached = result.num_cached_tokens or 0
         return part.chat.ok(asked, written.token_ids, written.text, written.finish_reason, logprobs, cached)
 
+    def _restart(self, dead: Any) -> None:  # noqa: ANN401
+        """Put a new engine in the place of a dead one, once for all requests that died with it."""
+        if dead in self._llm:
+            self._llm.remove(dead)
+            dead.shutdown()
+            self._start()
+
+
+def _options(part: VLLM) -> dict[str, Any]:
+    return {
+        "model": part.model,
+        "max_model_len": part.window,
+        "dtype": part.dtype,
+        "gpu_memory_utilization": part.gpu_memory,
+        "tensor_parallel_size": part.gpus,
+        "max_num_seqs": part.concurrency,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+
+
+def _launch(spec: str, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Start vLLM's engine, an `AsyncLLM`; to be called inside the event loop that it will live in.
+
+    This and its callers must not hold the part: vLLM keeps their frames, so that the part would never be released.
+    """
+    with _environment():
+        vllm = need("vllm", extra="vllm", asked_by="vllm(...)")
+        if need("vllm.platforms", extra="vllm").current_platform.is_cpu():
+            dtype = "float32" if options["dtype"] == "auto" else options["dtype"]
+            options = {**options, "dtype": dtype, "enforce_eager": True}
+        try:
+            engine = need("vllm.v1.engine.async_llm", extra="vllm").AsyncLLM
+            return engine.from_engine_args(vllm.AsyncEngineArgs(**options))
+        except (ValueError, OSError, RuntimeError) as error:
+            raise EngineError(f"{spec} cannot be started, vLLM's own messages above say more: {error}") from error
+
 
 def _live(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.close()
 
 
-async def _start(part: VLLM, started: list[Any], close: Callable[[], object]) -> None:
-    started.append(part.engine())
+async def _start(spec: str, options: dict[str, Any], started: list[Any], close: Callable[[], object]) -> None:
+    started.append(_launch(spec, options))
     atexit.register(close)  # so late that it runs before multiprocessing, at exit, ends the engine's processes by force
 
 
