@@ -56,13 +56,8 @@ class Retriever(Part, ABC):
             if query.id in seen:
                 raise BadInput(f"query {query.id!r} is given twice: query ids must be unique")
             seen.add(query.id)
-        name = name_of(type(self))
         extra = 0 if self.masks_excluded else max((len(query.excluded) for query in queries), default=0)
-        found = list(self._search(queries, k + extra)) if queries else []
-        if len(found) != len(queries):
-            raise BadInput(f"{name} gave {len(found)} rankings for {len(queries)} queries")
-        rankings = {query.id: ranking for query, ranking in zip(queries, found, strict=True)}
-        return Run.of(rankings, name=name).without(queries).top(k)
+        return self._run(queries, k + extra).without(queries).top(k)
 
     def save(self, path: str | Path) -> None:
         """Write the index to the folder `path`.
@@ -85,6 +80,14 @@ class Retriever(Part, ABC):
     @abstractmethod
     def _search(self, queries: Sequence[Query], k: int) -> Iterable[Ranking]:
         """One ranking for each query, at most `k` long, best first. Never called without queries."""
+
+    def _run(self, queries: Sequence[Query], k: int) -> Run:
+        """The rankings of `_search` as a run; engines that have them in arrays build it themselves."""
+        name = name_of(type(self))
+        found = list(self._search(queries, k)) if queries else []
+        if len(found) != len(queries):
+            raise BadInput(f"{name} gave {len(found)} rankings for {len(queries)} queries")
+        return Run.of({query.id: ranking for query, ranking in zip(queries, found, strict=True)}, name=name)
 
     def _index(self, corpus: Iterable[Document]) -> None:
         """Prepare this (fresh) copy for `corpus`; state is set with `object.__setattr__`, since parts are frozen.

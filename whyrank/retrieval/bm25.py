@@ -53,11 +53,6 @@ class _Index:
         return lru_cache(1 << 16)(lambda token: numbers.get(term(token)))  # type: ignore[arg-type]
 
     @cached_property
-    def names(self) -> NDArray[np.object_]:
-        """(D,) the ids, to be picked by arrays of document numbers."""
-        return np.array(self.ids, dtype=object)
-
-    @cached_property
     def places(self) -> dict[str, int]:
         """The number of each document."""
         return {id: number for number, id in enumerate(self.ids)}
@@ -143,16 +138,7 @@ class _Lexical(Retriever):
         known = [
             {numbers[term]: weighted[term] for term in weighted if term in numbers} for weighted in queries.values()
         ]
-        found = self._find(index, known, [excluded.get(query, ()) for query in queries], k)
-        filled = np.arange(found.documents.shape[1]) < found.counts[:, np.newaxis]
-        return Run(
-            list(queries),
-            np.cumsum([0, *found.counts], dtype=np.int64),
-            found.documents[filled],
-            index.ids,
-            found.scores[filled].astype(np.float64),
-            name=name_of(type(self)),
-        )
+        return self._find(index, dict(zip(queries, known, strict=True)), [excluded.get(id, ()) for id in queries], k)
 
     def save(self, path: str | Path) -> None:
         """Write the index to the new folder `path`: whole or not at all.
@@ -228,33 +214,47 @@ class _Lexical(Retriever):
         return self._hold(folder.read(Path(self.path), kind=_KIND, version=_VERSION))
 
     def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        return list(self._run(queries, k).values())
+
+    def _run(self, queries: Sequence[Query], k: int) -> Run:
         index = self._ready()
         tokens, number = index.analyzer.tokens, index.number
-        weighted = []
+        weighted = {}
         for query in queries:
             counts: dict[int, int] = {}
             for term in map(number, tokens(query.text)):
                 if term is not None:
                     counts[term] = counts.get(term, 0) + 1
-            weighted.append(self._query_weights(counts, index))
-        found = self._find(index, weighted, [query.excluded for query in queries], k)
-        ids, scores = index.names[found.documents], found.scores.astype(np.float64)
-        return [Ranking(ids[row, :n].tolist(), scores[row, :n]) for row, n in enumerate(found.counts.tolist())]
+            weighted[query.id] = self._query_weights(counts, index)
+        return self._find(index, weighted, [query.excluded for query in queries], k)
 
     def _find(
-        self, index: _Index, queries: Sequence[Mapping[int, float]], excluded: Sequence[Collection[str]], k: int
-    ) -> topk.Found:
-        """Search with term numbers and their weights."""
-        offsets = np.cumsum([0, *map(len, queries)], dtype=np.int64)
-        terms = np.fromiter(chain.from_iterable(queries), np.int64, offsets[-1])
-        weights = np.fromiter(chain.from_iterable(query.values() for query in queries), np.float32, offsets[-1])
+        self,
+        index: _Index,
+        queries: Mapping[str, Mapping[int, float]],
+        excluded: Sequence[Collection[str]],
+        k: int,
+    ) -> Run:
+        """Search with term numbers and their weights, by query id."""
+        offsets = np.cumsum([0, *map(len, queries.values())], dtype=np.int64)
+        terms = np.fromiter(chain.from_iterable(queries.values()), np.int64, offsets[-1])
+        weights = np.fromiter(chain.from_iterable(q.values() for q in queries.values()), np.float32, offsets[-1])
         banned = {
             query: np.array([index.places[id] for id in ids if id in index.places], dtype=np.int64)
             for query, ids in enumerate(excluded)
             if ids
         }
         batch = topk.Batch(offsets, terms, weights, banned)
-        return topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
+        found = topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
+        filled = np.arange(found.documents.shape[1]) < found.counts[:, np.newaxis]
+        return Run(
+            list(queries),
+            np.cumsum([0, *found.counts], dtype=np.int64),
+            found.documents[filled],
+            index.ids,
+            found.scores[filled].astype(np.float64),
+            name=name_of(type(self)),
+        )
 
 
 @dataclass(frozen=True)
