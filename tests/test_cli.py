@@ -131,6 +131,19 @@ def test_an_index_is_saved_and_used(run, tmp_path):
     assert dict_of(tmp_path / "a") == dict_of(tmp_path / "b")
 
 
+def test_an_index_of_another_collection_is_refused(run, tmp_path):
+    other = tmp_path / "other"
+    (other / "qrels").mkdir(parents=True)
+    (other / "corpus.jsonl").write_text('{"_id": "x1", "text": "pasta in the mountains"}\n')
+    (other / "queries.jsonl").write_text('{"_id": "q1", "text": "pasta"}\n')
+    (other / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tx1\t1\n")
+    assert run("index", "bm25()", "--data", other, "-o", "idx")[0] == 0
+    code, _, err = run("search", "bm25(path='idx')", "--data", "toy", "-o", "a")
+    assert code == 1 and "'x1'" in err and "toy" in err
+    code, _, err = run("index", "bm25()", "--data", "toy", "-o", "idx")
+    assert code == 1 and "idx" in err
+
+
 def dict_of(folder):
     return read_run(folder / "run.trec").to_dict()
 

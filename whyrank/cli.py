@@ -53,7 +53,7 @@ def index(
     show()
     retriever = make(spec, Retriever)  # type: ignore[type-abstract]
     corpus = load(data).corpus
-    retriever.index(corpus).save(out)
+    retriever.at(out).index(corpus)
     typer.echo(f"{out}: {len(corpus):,} documents indexed by {retriever!r}")
 
 

@@ -20,6 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.io import atomic_write, read_run, write_run
 from whyrank.llm.ledger import Prices
@@ -126,7 +128,11 @@ def _search(retriever: Retriever, data: Dataset, k: int, report: dict[str, Any])
     start = time.perf_counter()
     ready = retriever.ready(data.corpus)
     report["index_seconds"] = round(time.perf_counter() - start, 3)
-    return ready.search(data.queries, k)
+    run = ready.search(data.queries, k)
+    foreign = next((id for code in np.unique(run.codes) if (id := run.documents[code]) not in data.corpus), None)
+    if foreign is not None:
+        raise BadInput(f"{retriever!r} found {foreign!r}, which {data.name!r} does not have: its index is another's")
+    return run
 
 
 def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], Run]) -> Result:

@@ -1,5 +1,6 @@
 """What every reranker is: put the best candidates of each query into a better order."""
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -256,5 +257,6 @@ def _requests(run: Run, data: Dataset, depth: int) -> tuple[list[Request], list[
 
 
 def _note(request: Request, order: Order) -> dict[str, Any]:
-    scores = {document.id: score for document, score in zip(request.documents, order.scores, strict=False)}
+    known = zip(request.documents, order.scores, strict=False)
+    scores = {document.id: None if math.isnan(score) else score for document, score in known}
     return {"calls": [dict(call) for call in order.calls], "scores": scores}

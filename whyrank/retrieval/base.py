@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Self
@@ -34,6 +35,16 @@ class Retriever(Part, ABC):
         ready = copy(self)
         ready._index(_checked(corpus))
         return ready
+
+    def at(self, path: str | Path) -> Self:
+        """The same retriever with its index in the folder `path`: `index` writes there, `search` reads there.
+
+        Raises:
+            BadInput: it keeps no index of its own.
+        """
+        if "path" not in {field.name for field in fields(self)}:  # type: ignore[arg-type]
+            raise BadInput(f"{name_of(type(self))} keeps no index of its own that could be saved")
+        return replace(self, path=str(path))  # type: ignore[type-var]
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """This retriever where an index lies at its `path` already, else a copy that has indexed `corpus`."""
