@@ -4,15 +4,20 @@ An order is the truth: a `Run` keeps for each query its documents best first, re
 scores that fall strictly even in float32, so that every evaluation tool sees the same order.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
+
+LARGEST_GRADE = 1_000_000
+_STRINGS = np.dtypes.StringDType(coerce=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,9 @@ class Corpus:
         """
         self._documents: dict[str, Document] = {}
         for document in documents:
-            if self._documents.setdefault(document.id, document) is not document:
+            if document.id in self._documents:
                 raise BadInput(f"document {document.id!r} occurs twice in the collection: ids must be unique")
+            self._documents[document.id] = document
 
     def __len__(self) -> int:
         """How many documents there are."""
@@ -86,8 +92,10 @@ class Run(Mapping[str, Ranking]):
         query_ids: (Q,) ids of the queries, in run order.
         offsets: (Q+1,) int64, where each query's entries begin.
         codes: (N,) int32, positions in `documents`.
-        documents: (D,) the distinct document ids.
-        scores: (N,) float64, raw scores as the ranker or the file gave them, never rising within a query.
+        documents: (D,) document ids, a sequence or an array of numpy's `StringDType`. An engine hands in its own table
+            of ids; one made from a file may hold an id once for each query, but never twice for one.
+        scores: (N,) float64, raw scores as the ranker or the file gave them, never rising within a query when they are
+            compared in float32, as trec_eval compares.
         name: the run's tag.
         notes: what travels beside the order, by query id: reasons, raw model scores, the status of each model call.
     """
@@ -97,7 +105,7 @@ class Run(Mapping[str, Ranking]):
         query_ids: Sequence[str],
         offsets: NDArray[np.int64],
         codes: NDArray[np.int32],
-        documents: Sequence[str],
+        documents: Sequence[str] | NDArray[Any],
         scores: NDArray[np.float64],
         *,
         name: str = "run",
@@ -106,7 +114,8 @@ class Run(Mapping[str, Ranking]):
         """Take the arrays as they are, after checking them.
 
         Raises:
-            BadInput: a query twice, a document twice for one query, a score that is not finite, or scores that rise.
+            BadInput: a query twice, a document twice for one query, a score that is not finite, scores that rise, or
+                arrays that do not fit together.
         """
         self.query_ids, self.offsets, self.codes, self.documents = tuple(query_ids), offsets, codes, documents
         self.scores, self.name, self.notes = scores, name, dict(notes or {})
@@ -123,21 +132,26 @@ class Run(Mapping[str, Ranking]):
     ) -> "Run":
         """Build a run from `{query id: Ranking | document ids best first | {document id: score}}`.
 
-        Document ids without scores get n, n-1, … 1. A dictionary of scores is ordered as trec_eval orders it: score
-        falling, then document id falling.
+        Document ids without scores get n, n-1, … 1. A dictionary of scores is ordered by `trec_order`.
+
+        Raises:
+            BadInput: as `Run` itself, or an id that is empty or no text.
         """
-        parts = [_as_ranking(given) for given in rankings.values()]
-        table: dict[str, int] = {}
-        codes = np.fromiter((table.setdefault(id, len(table)) for part in parts for id in part.ids), dtype=np.int32)
-        offsets = np.concatenate([[0], np.cumsum([len(part.ids) for part in parts], dtype=np.int64)]).astype(np.int64)
-        scores = np.concatenate([np.empty(0), *(np.asarray(part.scores, dtype=np.float64) for part in parts)])
-        return cls(list(rankings), offsets, codes, list(table), scores, name=name, notes=notes)
+        parts = {query: _as_ranking(given) for query, given in rankings.items()}
+        for query, part in parts.items():
+            if len(set(part.ids)) < len(part.ids):
+                twice = next(id for id, count in Counter(part.ids).items() if count > 1)
+                raise BadInput(f"run {name!r}, query {query!r}: document {twice!r} is ranked twice")
+        documents = _table(id for part in parts.values() for id in part.ids)
+        offsets = np.concatenate([[0], np.cumsum([len(part.ids) for part in parts.values()])]).astype(np.int64)
+        scores = np.concatenate([np.empty(0), *(np.asarray(part.scores, dtype=np.float64) for part in parts.values())])
+        codes = np.arange(len(documents), dtype=np.int32)
+        return cls(_table(parts).tolist(), offsets, codes, documents, scores, name=name, notes=notes)
 
     def __getitem__(self, query_id: str) -> Ranking:
         """The ranking of one query."""
-        row = self._row[query_id]
-        span = slice(self.offsets[row], self.offsets[row + 1])
-        return Ranking([self.documents[code] for code in self.codes[span].tolist()], self.scores[span])
+        span = self._span(self._row[query_id])
+        return Ranking(self._ids(self.codes[span]), self.scores[span])
 
     def __iter__(self) -> Iterator[str]:
         """The query ids, in run order."""
@@ -151,6 +165,15 @@ class Run(Mapping[str, Ranking]):
         """Whether the run has a ranking, be it empty, for this query."""
         return query_id in self._row
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same queries, documents, order and scores; names and notes do not matter."""
+        if not isinstance(other, Run):
+            return NotImplemented
+        same = self.query_ids == other.query_ids and np.array_equal(self.offsets, other.offsets)
+        return same and np.array_equal(self.scores, other.scores) and self._ids(self.codes) == other._ids(other.codes)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content, as other mappings are
+
     def __repr__(self) -> str:
         """Name and size."""
         return f"Run({self.name!r}, {len(self):,} queries, {len(self.codes):,} entries)"
@@ -160,29 +183,31 @@ class Run(Mapping[str, Ranking]):
         """(N,) int32: which query each entry belongs to."""
         return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many documents each query has."""
+        return dict(zip(self.query_ids, np.diff(self.offsets).tolist(), strict=True))
+
     @cached_property
     def strict_scores(self) -> NDArray[np.float32]:
         """(N,) float32: the scores, lowered by as little as makes them fall strictly within each query."""
-        strict = self.scores.astype(np.float32)
         bound = np.float32(np.finfo(np.float32).max) / 2
-        np.clip(strict, -bound, bound, out=strict)
-        ties = np.flatnonzero((strict[1:] >= strict[:-1]) & (self.rows[1:] == self.rows[:-1]))
-        below = np.float32(-np.inf)
-        for row in np.unique(self.rows[ties]).tolist():
-            part = strict[self.offsets[row] : self.offsets[row + 1]]
-            for at in range(1, len(part)):
-                if part[at] >= part[at - 1]:
-                    part[at] = np.nextafter(part[at - 1], below)
-        return strict
+        steps = _float32_steps(np.clip(float32(self.scores), -bound, bound))
+        # falling strictly is: steps + position never rises; each query is moved below all that stand before it
+        descent = steps + np.arange(len(steps)) - (self.rows.astype(np.int64) << 33)
+        falling = np.minimum.accumulate(descent) - descent + steps
+        return _float32_from_steps(falling)
 
     @cached_property
     def ties(self) -> int:
         """How many entries have the same score, in float32, as the entry before them."""
-        narrow = self.scores.astype(np.float32)
+        narrow = float32(self.scores)
         return int(np.count_nonzero((narrow[1:] == narrow[:-1]) & (self.rows[1:] == self.rows[:-1])))
 
     def top(self, k: int) -> "Run":
-        """The first `k` documents of each query."""
+        """The first `k` documents of each query; a shorter ranking stays whole."""
+        if np.diff(self.offsets).max(initial=0) <= k:
+            return self
         return self._where(np.arange(len(self.codes)) - self.offsets[self.rows] < k)
 
     def without(self, queries: Iterable[Query]) -> "Run":
@@ -193,47 +218,77 @@ class Run(Mapping[str, Ranking]):
         keep = np.ones(len(self.codes), dtype=bool)
         for query_id, banned in excluded.items():
             if (row := self._row.get(query_id)) is not None:
-                span = slice(self.offsets[row], self.offsets[row + 1])
-                keep[span] = [self.documents[code] not in banned for code in self.codes[span].tolist()]
+                span = self._span(row)
+                keep[span] = [id not in banned for id in self._ids(self.codes[span])]
         return self if keep.all() else self._where(keep)
+
+    def only(self, query_ids: Collection[str]) -> "Run":
+        """The run with no other queries than these, in run order."""
+        wanted = np.array([id in query_ids for id in self.query_ids], dtype=bool)
+        if wanted.all():
+            return self
+        keep, sizes = wanted[self.rows], np.diff(self.offsets)[wanted]
+        kept = [id for id, want in zip(self.query_ids, wanted.tolist(), strict=True) if want]
+        return self._with(kept, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), keep)
 
     def named(self, name: str) -> "Run":
         """The same run under another name."""
-        return Run(self.query_ids, self.offsets, self.codes, self.documents, self.scores, name=name, notes=self.notes)
+        renamed = copy(self)
+        renamed.name = name
+        return renamed
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """`{query id: {document id: strictly falling score}}`, the form of pytrec_eval, ranx and ir_measures."""
-        ids = [self.documents[code] for code in self.codes.tolist()]
-        scores, ends = self.strict_scores.tolist(), self.offsets.tolist()
+        scores, spans = self.strict_scores, map(self._span, range(len(self)))
         return {
-            query: dict(zip(ids[ends[row] : ends[row + 1]], scores[ends[row] : ends[row + 1]], strict=True))
-            for row, query in enumerate(self.query_ids)
+            query: dict(zip(self._ids(self.codes[span]), scores[span].tolist(), strict=True))
+            for query, span in zip(self.query_ids, spans, strict=True)
         }
 
+    def _span(self, row: int) -> slice:
+        return slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+
+    def _ids(self, codes: NDArray[np.int32]) -> list[str]:
+        if isinstance(self.documents, np.ndarray):
+            ids: list[str] = self.documents[codes].tolist()
+            return ids
+        return [self.documents[code] for code in codes.tolist()]
+
     def _where(self, keep: NDArray[np.bool_]) -> "Run":
+        if keep.all():
+            return self
         counts = np.bincount(self.rows[keep], minlength=len(self))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Run(
-            self.query_ids,
-            offsets,
-            self.codes[keep],
-            self.documents,
-            self.scores[keep],
-            name=self.name,
-            notes=self.notes,
-        )
+        return self._with(self.query_ids, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), keep)
+
+    def _with(self, query_ids: Sequence[str], offsets: NDArray[np.int64], keep: NDArray[np.bool_]) -> "Run":
+        codes, scores = self.codes[keep], self.scores[keep]
+        return Run(query_ids, offsets, codes, self.documents, scores, name=self.name, notes=self.notes)
 
     def _check(self) -> None:
         if len(self._row) < len(self.query_ids):
             twice = next(id for at, id in enumerate(self.query_ids) if self._row[id] != at)
             raise BadInput(f"run {self.name!r}: query {twice!r} occurs twice")
-        bad = np.flatnonzero(~np.isfinite(self.scores))
-        if bad.size:
-            raise BadInput(f"{self._at(bad[0])} has the score {self.scores[bad[0]]}: scores must be finite numbers")
-        same = self.rows[1:] == self.rows[:-1]
-        rising = np.flatnonzero((self.scores[1:] > self.scores[:-1]) & same)
+        if not len(self.codes) == len(self.scores) == self.offsets[-1] or len(self.offsets) != len(self) + 1:
+            raise BadInput(
+                f"run {self.name!r}: {len(self)} queries, {len(self.codes)} codes and {len(self.scores)} scores do not "
+                f"fit the offsets, {len(self.offsets)} of them, that end at {self.offsets[-1]}"
+            )
+        if len(self.codes):
+            self._check_entries()
+
+    def _check_entries(self) -> None:
+        if not np.isfinite(self.scores).all():
+            bad = int(np.flatnonzero(~np.isfinite(self.scores))[0])
+            raise BadInput(f"{self._at(bad)} has the score {self.scores[bad]}: scores must be finite numbers")
+        narrow = float32(self.scores)
+        rising = np.flatnonzero(narrow[1:] > narrow[:-1]) + 1
+        rising = rising[self.rows[rising] == self.rows[rising - 1]]
         if rising.size:
-            raise BadInput(f"{self._at(rising[0] + 1)} has a higher score than the document ranked above it")
+            raise BadInput(f"{self._at(rising[0])} has a higher score than the document ranked above it")
+        if self.codes.min() < 0 or self.codes.max() >= len(self.documents):
+            raise BadInput(f"run {self.name!r}: a code points outside the table of {len(self.documents)} documents")
+        if (self.codes[1:] > self.codes[:-1]).all():
+            return
         keys = np.sort(self.rows.astype(np.int64) * len(self.documents) + self.codes)
         if (repeats := np.flatnonzero(keys[1:] == keys[:-1])).size:
             row, code = divmod(int(keys[repeats[0]]), len(self.documents))
@@ -246,13 +301,46 @@ class Run(Mapping[str, Ranking]):
         return f"run {self.name!r}, query {self.query_ids[row]!r}: document {self.documents[code]!r}"
 
 
+def trec_order(ids: Sequence[str], scores: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(n,) the order in which trec_eval sees the entries of a query: score in float32 falling, then id falling."""
+    falling = np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), dtype=np.intp)
+    return falling[np.argsort(-float32(scores)[falling], kind="stable")]
+
+
+def float32(scores: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The scores in the precision in which trec_eval compares; too large ones become infinite, and tie."""
+    with np.errstate(over="ignore"):
+        return scores.astype(np.float32)
+
+
+def _float32_steps(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Number the float32 values along the number line, so that neighbours differ by 1 and both zeros are 0."""
+    bits = values.view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(1 << 31) - bits, bits)
+
+
+def _float32_from_steps(steps: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.where(steps < 0, -(1 << 31) - steps, steps).astype(np.int32).view(np.float32)
+
+
+def _table(ids: Iterable[str]) -> NDArray[Any]:
+    given = list(ids)
+    try:
+        table = np.array(given, dtype=_STRINGS)
+    except (ValueError, UnicodeEncodeError) as error:
+        raise BadInput(f"ids must be text, and such that UTF-8 can write: {error}") from None
+    if (empty := np.flatnonzero(table == "")).size:
+        raise BadInput(f"an id is empty, the {empty[0] + 1}th of {len(given)}: every query and document needs one")
+    return table
+
+
 def _as_ranking(given: Ranking | Sequence[str] | Mapping[str, float]) -> Ranking:
     if isinstance(given, Ranking):
         return given
     if isinstance(given, Mapping):
-        ids = sorted(given, reverse=True)
-        ids.sort(key=lambda id: -given[id])
-        return Ranking(ids, np.array([given[id] for id in ids], dtype=np.float64))
+        ids, scores = list(given), np.array(list(given.values()), dtype=np.float64)
+        order = trec_order(ids, scores)
+        return Ranking([ids[at] for at in order.tolist()], scores[order])
     return Ranking(given, np.arange(len(given), 0, -1, dtype=np.float64))
 
 
@@ -260,8 +348,18 @@ class Qrels(Mapping[str, Mapping[str, int]]):
     """Relevance judgements: `qrels["q1"]["d7"]` is the grade that an assessor gave; 0 or less is not relevant."""
 
     def __init__(self, grades: Mapping[str, Mapping[str, int]]) -> None:
-        """Hold `{query id: {document id: grade}}`."""
+        """Hold `{query id: {document id: grade}}`.
+
+        Raises:
+            BadInput: a grade is not a whole number, or beyond ±1,000,000 (trec_eval sets aside memory by the largest).
+        """
         self._grades = {query: dict(judged) for query, judged in grades.items()}
+        for query, judged in self._grades.items():
+            for id, grade in judged.items():
+                if not isinstance(grade, int | np.integer) or abs(grade) > LARGEST_GRADE:
+                    raise BadInput(
+                        f"query {query!r}, document {id!r}: the grade {grade!r} is not a whole number within ±1,000,000"
+                    )
 
     def __getitem__(self, query_id: str) -> Mapping[str, int]:
         """The judged documents of one query with their grades."""

@@ -1,0 +1,201 @@
+"""`compare`: is one run better than another, and by how much? Paired tests over queries."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.errors import BadInput
+from whyrank.eval.report import Report, grid
+
+_CHUNK = 2_000_000  # random numbers held at once
+_EQUAL = 1e-12  # differences below are rounding
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One run against the baseline on one measure, over the judged queries.
+
+    Attributes:
+        run: the run's name.
+        measure: the measure.
+        mean: the run's mean.
+        baseline: the baseline's mean.
+        difference: mean - baseline.
+        low: lower end of the difference's bootstrap confidence interval.
+        high: upper end.
+        p: two-sided p value of the paired randomisation test.
+        p_holm: `p` corrected by Holm's method for all contrasts of the comparison.
+        wins: on how many queries the run is better than the baseline.
+        ties: on how many both are equal.
+        losses: on how many it is worse.
+    """
+
+    run: str
+    measure: str
+    mean: float
+    baseline: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    wins: int
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs against a baseline; `print` shows a table."""
+
+    baseline: str
+    contrasts: tuple[Contrast, ...]
+    confidence: float
+
+    def __str__(self) -> str:
+        """One line for each run and measure; a star where the difference is significant at 1 - confidence."""
+        head = ["measure", "run", "mean", "Δ", f"{self.confidence:.0%} interval", "p", "p (Holm)", "", "win/tie/loss"]
+        rows = [_row(one, 1 - self.confidence) for one in self.contrasts]
+        return f"against {self.baseline}, paired over queries\n{grid(head, rows)}"
+
+
+def compare(
+    reports: Sequence[Report],
+    baseline: str | None = None,
+    *,
+    permutations: int = 10_000,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Compare runs with a baseline on every measure they share, query by query.
+
+    Significance is by the paired randomisation test (Fisher, 1935; Smucker, Allan and Carterette, CIKM 2007): the signs
+    of the differences are drawn at random `permutations` times, or all enumerated where that is less work. The interval
+    is the percentile bootstrap of the mean difference. Holm's correction (1979) is over all contrasts. The same seed
+    gives the same numbers.
+
+    Args:
+        reports: evaluations of at least two runs on the same judgements.
+        baseline: the name of the run that the others are compared with; the first if None.
+        permutations: draws of the randomisation test; the smallest p value is 1 / (permutations + 1).
+        resamples: draws of the bootstrap.
+        confidence: level of the interval.
+        seed: of both.
+
+    Raises:
+        BadInput: fewer than two runs, no baseline of that name, other judged queries, no common measure.
+    """
+    base, others = _parted(reports, baseline)
+    measures = [measure for measure in base.means if all(measure in report.means for report in others)]
+    if not measures:
+        raise BadInput("the runs to compare have no measure in common")
+    pairs = [(report, measure) for measure in measures for report in others]
+    differences = np.column_stack([_differences(report, base, measure) for report, measure in pairs])
+    rng = np.random.default_rng(seed)
+    p = randomisation_test(differences, permutations, rng)
+    low, high = bootstrap(differences, resamples, confidence, rng)
+    contrasts = [
+        Contrast(
+            run=report.name,
+            measure=measure,
+            mean=report.means[measure],
+            baseline=base.means[measure],
+            difference=float(differences[:, at].mean()),
+            low=float(low[at]),
+            high=float(high[at]),
+            p=float(p[at]),
+            p_holm=float(holm(p)[at]),
+            wins=int(np.count_nonzero(differences[:, at] > _EQUAL)),
+            ties=int(np.count_nonzero(np.abs(differences[:, at]) <= _EQUAL)),
+            losses=int(np.count_nonzero(differences[:, at] < -_EQUAL)),
+        )
+        for at, (report, measure) in enumerate(pairs)
+    ]
+    return Comparison(base.name, tuple(contrasts), confidence)
+
+
+def randomisation_test(differences: NDArray[np.float64], draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(C,) two-sided p values that the mean of each column of `differences` (Q, C) is 0.
+
+    Exact where 2^Q is at most `draws`; else the share of random signs, the observed ones among them, that give a mean
+    at least as far from 0.
+    """
+    size, columns = differences.shape
+    reached = np.abs(differences.sum(axis=0)) * (1 - _EQUAL)
+    exact = size < 63 and 2**size <= draws
+    signs = _all_signs(size) if exact else _random_signs(size, draws, rng)
+    hits = np.zeros(columns) if exact else np.ones(columns)
+    for part in signs:
+        hits += np.count_nonzero(np.abs(part @ differences) >= reached, axis=0)
+    p: NDArray[np.float64] = hits / (2**size if exact else draws + 1)
+    return p
+
+
+def bootstrap(
+    differences: NDArray[np.float64], draws: int, confidence: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends (C,), (C,) of the percentile bootstrap interval of the mean of each column of `differences` (Q, C)."""
+    size, columns = differences.shape
+    means = np.concatenate(
+        [differences[rng.integers(size, size=(count, size))].mean(axis=1) for count in _chunks(draws, size * columns)]
+    )
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The p values corrected for all tests together (Holm, 1979), in the order given."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def _parted(reports: Sequence[Report], baseline: str | None) -> tuple[Report, list[Report]]:
+    if len(reports) < 2:
+        raise BadInput(f"a comparison needs at least two runs, not {len(reports)}")
+    names = [report.name for report in reports]
+    if baseline is not None and baseline not in names:
+        raise BadInput(f"no run is called {baseline!r}: there are {', '.join(names)}")
+    at = 0 if baseline is None else names.index(baseline)
+    base, others = reports[at], [report for place, report in enumerate(reports) if place != at]
+    for report in others:
+        if odd := set(report.queries) ^ set(base.queries):
+            raise BadInput(
+                f"{report.name!r} and {base.name!r} were evaluated on different queries ({len(odd)} differ, such as "
+                f"{min(odd)!r}): use the same judgements for both"
+            )
+    return base, others
+
+
+def _differences(report: Report, base: Report, measure: str) -> NDArray[np.float64]:
+    values, against = report.per_query[measure], base.per_query[measure]
+    return np.array([values[query] - against[query] for query in against], dtype=np.float64)
+
+
+def _all_signs(size: int) -> Iterator[NDArray[np.float64]]:
+    bits = np.arange(2**size)[:, None] >> np.arange(size) & 1
+    yield np.where(bits, 1.0, -1.0)
+
+
+def _random_signs(size: int, draws: int, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
+    for count in _chunks(draws, size):
+        yield np.where(rng.integers(0, 2, size=(count, size), dtype=np.int8), 1.0, -1.0)
+
+
+def _chunks(draws: int, width: int) -> Iterable[int]:
+    step = max(1, _CHUNK // max(1, width))
+    return (min(step, draws - start) for start in range(0, draws, step))
+
+
+def _row(one: Contrast, level: float) -> list[str]:
+    star = "*" if one.p_holm < level else ""
+    interval = f"[{one.low:+.4f}, {one.high:+.4f}]"
+    tests = [f"{one.p:.4f}", f"{one.p_holm:.4f}", star]
+    won = f"{one.wins}/{one.ties}/{one.losses}"
+    return [one.measure, one.run, f"{one.mean:.4f}", f"{one.difference:+.4f}", interval, *tests, won]

@@ -1,0 +1,138 @@
+"""What an evaluation found, as an object, as text and as JSON."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from whyrank.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of one run: `report["nDCG@10"]` is the mean over all judged queries, `print(report)` shows all.
+
+    Attributes:
+        name: the run's name.
+        per_query: `{measure: {query: value}}` for every judged query, 0 where the run has no documents for it.
+        missing: judged queries for which the run has no documents.
+        unjudged: queries of the run that nobody judged; they are left out.
+        without_relevant: judged queries without a relevant document (no grade above 0); as in trec_eval they count.
+        ties: entries of judged queries with the same score as the entry above; in a file that was read, their order is
+            that of the document ids.
+        entries: how many entries the run has for judged queries.
+        judged_share: how many of the first 10 documents are judged, a mean over queries, in [0, 1].
+    """
+
+    name: str
+    per_query: Mapping[str, Mapping[str, float]]
+    missing: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    without_relevant: tuple[str, ...] = ()
+    ties: int = 0
+    entries: int = 0
+    judged_share: float = 0.0
+
+    def __getitem__(self, measure: str) -> float:
+        """The mean over all judged queries.
+
+        Raises:
+            BadInput: the measure was not computed.
+        """
+        if measure not in self.means:
+            raise BadInput(f"the report of {self.name!r} has no {measure!r}: it has {', '.join(self.means)}")
+        return self.means[measure]
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """The judged queries."""
+        return tuple(next(iter(self.per_query.values())))
+
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """The mean of each measure over all judged queries; missing ones count 0."""
+        return {measure: _mean(list(values.values())) for measure, values in self.per_query.items()}
+
+    @cached_property
+    def means_ranked(self) -> dict[str, float]:
+        """The mean of each measure over the judged queries for which the run has documents."""
+        missing = set(self.missing)
+        return {
+            measure: _mean([value for query, value in values.items() if query not in missing])
+            for measure, values in self.per_query.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All there is, in plain dictionaries and lists."""
+        return {
+            "name": self.name,
+            "means": self.means,
+            "means_ranked": self.means_ranked,
+            "queries": len(self.queries),
+            "missing": list(self.missing),
+            "unjudged": list(self.unjudged),
+            "without_relevant": list(self.without_relevant),
+            "ties": self.ties,
+            "entries": self.entries,
+            "judged_share": self.judged_share,
+            "per_query": {measure: dict(values) for measure, values in self.per_query.items()},
+        }
+
+    def to_json(self) -> str:
+        """All there is, as one JSON object."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def __str__(self) -> str:
+        """A small table."""
+        return table([self])
+
+
+def table(reports: Sequence[Report]) -> str:
+    """One line for each run: both means of every measure, and how far the judgements cover the run.
+
+    The first mean is over all judged queries; the one in brackets, where it differs, over those that the run ranks.
+    """
+    measures = list(dict.fromkeys(measure for report in reports for measure in report.means))
+    head = ["run", *measures, "queries", "judged@10", "ties"]
+    lines = [grid(head, [_row(report, measures) for report in reports])]
+    if any(report.missing for report in reports):
+        lines.append("(in brackets: the mean over the judged queries that the run ranks; the others count 0)")
+    lines += [f"{report.name}: {_some(report.unjudged)} not judged, left out" for report in reports if report.unjudged]
+    lines += [f"{report.name}: {_some(report.missing)} missing, counted 0" for report in reports if report.missing]
+    return "\n".join(lines)
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text in columns: the first flush left, the others flush right, a rule under the head."""
+    widths = [max(len(line[at]) for line in (head, *rows)) for at in range(len(head))]
+    rule = ["─" * width for width in widths]
+    return "\n".join("  ".join(_set(line, widths)).rstrip() for line in (head, rule, *rows))
+
+
+def _row(report: Report, measures: Sequence[str]) -> list[str]:
+    ranked = len(report.queries) - len(report.missing)
+    queries = f"{ranked}/{len(report.queries)}" if report.missing else str(ranked)
+    cells = [_cell(report, measure) for measure in measures]
+    return [report.name, *cells, queries, f"{report.judged_share:.1%}", str(report.ties)]
+
+
+def _cell(report: Report, measure: str) -> str:
+    if measure not in report.means:
+        return "–"
+    beside = f" ({report.means_ranked[measure]:.4f})" if report.missing else ""
+    return f"{report.means[measure]:.4f}{beside}"
+
+
+def _some(queries: Sequence[str]) -> str:
+    shown = ", ".join(queries[:3]) + (", …" if len(queries) > 3 else "")
+    return f"{len(queries)} {'query' if len(queries) == 1 else 'queries'} ({shown})"
+
+
+def _set(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0

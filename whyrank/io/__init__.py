@@ -1,0 +1,18 @@
+"""Files in and out: TREC and JSON runs, qrels, JSONL corpora and queries. Strict; errors say file and line."""
+
+from whyrank.io.files import atomic_write, lines
+from whyrank.io.qrels import read_qrels, write_qrels
+from whyrank.io.runs import read_run, write_run
+from whyrank.io.texts import iter_corpus, read_corpus, read_queries
+
+__all__ = [
+    "atomic_write",
+    "iter_corpus",
+    "lines",
+    "read_corpus",
+    "read_qrels",
+    "read_queries",
+    "read_run",
+    "write_qrels",
+    "write_run",
+]

@@ -1,0 +1,163 @@
+"""What all formats share: text in blocks of whole lines, files that are written whole, ids in TREC columns."""
+
+import gzip
+import os
+import re
+import secrets
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from whyrank.errors import BadInput, NotFound
+
+BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
+
+_UNSAFE = re.compile(r"[\s\ufeff]|\\(?=u[0-9a-fA-F]{4})")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing bytes; it appears, whole, when the block ends well, and is left as it was when not.
+
+    The text goes to a temporary file in the same folder, which is renamed at the end. Folders are made as needed, and a
+    path that ends in `.gz` is compressed (always to the same bytes).
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "runs" / "note.txt"
+        >>> with atomic_write(path) as file:
+        ...     _ = file.write(b"kept whole")
+        >>> path.read_text()
+        'kept whole'
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        with open(partial, "xb") as raw:
+            if target.suffix == ".gz":
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
+                    yield cast(BinaryIO, packed)
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(partial, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+        raise
+
+
+class Block(NamedTuple):
+    """A piece of a file: how many whole lines (the last may lack its end), the number of the first, the bytes."""
+
+    first: int
+    size: int
+    data: bytes
+
+
+def blocks(path: str | Path) -> Iterator[Block]:
+    """A text file in pieces of whole lines, numbered from 1; all is valid UTF-8, without byte-order mark.
+
+    A path that ends in `.gz` is decompressed.
+
+    Raises:
+        NotFound: no such file.
+        BadInput: the file is empty, is no UTF-8 (the line is named), or its compression is damaged or cut off.
+    """
+    first = 1
+    with _opened(Path(path)) as file:
+        while data := _read(file, path, first):
+            if first == 1 and data.startswith(b"\x1f\x8b"):
+                raise BadInput(f"{path}: the file is compressed: its name must end in .gz")
+            if not data.isascii():
+                _refuse_damage(path, first, data)
+            size = data.count(b"\n") + (not data.endswith(b"\n"))
+            yield Block(first, size, data.removeprefix(b"\xef\xbb\xbf") if first == 1 else data)
+            first += size
+    if first == 1:
+        raise BadInput(f"{path}: the file is empty")
+
+
+def lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not blank, with their numbers, without line ends; raises what `blocks` raises."""
+    for block in blocks(path):
+        yield from block_lines(block)
+
+
+def block_lines(block: Block) -> Iterator[tuple[int, str]]:
+    """The lines of one block, as `lines` gives them."""
+    for number, line in enumerate(block.data.decode().split("\n"), block.first):
+        if line and not line.isspace():
+            yield number, line.removesuffix("\r")
+
+
+def suffix(path: str | Path) -> str:
+    """The ending that tells a file's format: that before `.gz`, if it is compressed."""
+    return Path(str(path).removesuffix(".gz")).suffix.lower()
+
+
+def escape(id: str) -> str:
+    r"""An id as it stands in a TREC column: white space as `\uXXXX`; ids without white space stay as they are.
+
+    A backslash that happens to stand before `uXXXX` becomes `\u005c`, so that `unescape` gives back every id.
+
+    Example:
+        >>> escape("page 7"), unescape("page\\u00207")
+        ('page\\u00207', 'page 7')
+    """
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", id)
+
+
+def escape_all(ids: Sequence[str]) -> Sequence[str]:
+    """Each id as `escape` writes it; quick where there is nothing to escape."""
+    text = "".join(ids)
+    plain = text.isascii() and text.isprintable() and " " not in text and "\\u" not in text
+    return ids if plain else [escape(id) for id in ids]
+
+
+def unescape(column: str) -> str:
+    """The id that `escape` wrote; other sequences that look alike are left as they are."""
+    return _ESCAPE.sub(_unescaped, column) if "\\u" in column else column
+
+
+def columns(line: str) -> list[str]:
+    """The columns of a line, parted by ASCII white space."""
+    return [column.decode() for column in line.encode().split()]
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if character in "\\\ufeff" or character.isspace() else match[0]
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, a file is wanted")
+    try:
+        return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}") from None
+
+
+def _read(file: BinaryIO, path: str | Path, first: int) -> bytes:
+    try:
+        return file.read(BLOCK) + file.readline()
+    except EOFError:
+        raise BadInput(
+            f"{path}: the compressed file is cut off after line {first - 1}: fetch or write it again"
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{path}: the compressed file is damaged after line {first - 1}: {error}") from None
+
+
+def _refuse_damage(path: str | Path, first: int, data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = first + data.count(b"\n", 0, error.start)
+        raise BadInput(f"{path}:{line}: byte 0x{data[error.start]:02x} is not valid UTF-8") from None

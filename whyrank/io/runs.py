@@ -1,0 +1,90 @@
+"""Runs as files: TREC's six columns, or JSON `{query id: {document id: score}}`."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whyrank.errors import BadInput
+from whyrank.io.files import atomic_write, blocks, suffix
+from whyrank.io.trec import read_trec, trec_text
+from whyrank.types import Run
+
+_SHAPE = "{query id: {document id: score}}"
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a run: JSON if the path ends in `.json`, else TREC; either may be compressed (`.gz`).
+
+    The order is the one that trec_eval sees: score falling, compared in float32, then document id falling; ranks are
+    not used. The run is named after the tag of its first line, or after the JSON file.
+
+    Raises:
+        NotFound: no such file.
+        BadInput: naming file and line: a line has not six columns, a rank or score is no (finite) number, a document is
+            ranked twice, the file is empty, cut off or no UTF-8.
+    """
+    return _read_json(Path(path)) if suffix(path) == ".json" else read_trec(Path(path))
+
+
+def write_run(run: Run, path: str | Path) -> None:
+    r"""Write a run: JSON if the path ends in `.json`, else TREC; compressed if it ends in `.gz`.
+
+    The scores written are `run.strict_scores`, in the fewest digits that give back the same float32, so that they fall
+    strictly for every tool. In TREC columns white space in ids is written as `\uXXXX`, and a query without documents
+    leaves no trace.
+    """
+    with atomic_write(path) as file:
+        for text in _json_text(run) if suffix(path) == ".json" else trec_text(run):
+            file.write(text.encode())
+
+
+def _json_text(run: Run) -> Iterator[str]:
+    texts, before = run.strict_scores.astype(np.dtypes.StringDType()), "{"
+    for (query, (ids, _)), (start, end) in zip(run.items(), pairwise(run.offsets.tolist()), strict=True):
+        scores = map(float, texts[start:end].tolist())
+        entries = json.dumps(dict(zip(ids, scores, strict=True)), ensure_ascii=False)
+        yield f"{before}\n{json.dumps(query, ensure_ascii=False)}: {entries}"
+        before = ","
+    yield "\n}\n" if len(run) else "{}\n"
+
+
+def _read_json(path: Path) -> Run:
+    text = b"".join(block.data for block in blocks(path)).decode()
+    try:
+        given = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        cut = ": the file is cut off here" if error.pos >= len(text.rstrip()) else ""
+        raise BadInput(f"{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno}){cut}") from None
+    if not isinstance(given, dict) or not given:
+        raise BadInput(f"{path}: expected {_SHAPE}, found {text[:40]!r}")
+    if isinstance(given, _Repeating):
+        raise BadInput(f"{path}: query {given.key!r} occurs twice")
+    for query, ranking in given.items():
+        if not isinstance(ranking, dict) or not all(type(score) in (int, float) for score in ranking.values()):
+            raise BadInput(f"{path}: query {query!r}: expected {_SHAPE}, with numbers as scores")
+        if isinstance(ranking, _Repeating):
+            raise BadInput(f"{path}: query {query!r}: document {ranking.key!r} is ranked twice")
+    try:
+        return Run.of(given, name=path.name.split(".")[0])
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+class _Repeating(dict[str, Any]):
+    """A JSON object in which a key occurs twice."""
+
+    key = ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    repeating = _Repeating(found)
+    repeating.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+    return repeating

@@ -1,0 +1,213 @@
+"""TREC runs (`query Q0 document rank score tag`), read in blocks into arrays, by line only where something is wrong."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.errors import BadInput
+from whyrank.io.files import Block, block_lines, blocks, columns, escape, escape_all, lines, unescape
+from whyrank.types import Run, float32, trec_order
+
+EXPECTED = "expected: query Q0 document rank score tag"
+_SPACED = re.compile(r"(\S+) (Q0) (\S.* .*\S) (\d+) ([-+.\deE]+) (\S+)")
+
+
+class _Columns(NamedTuple):
+    """Three columns of some lines; ids in UTF-8 and still escaped."""
+
+    queries: Sequence[bytes]
+    documents: Sequence[bytes]
+    scores: NDArray[np.float64]
+
+
+def read_trec(path: Path) -> Run:
+    """Read a TREC run, as `read_run` says."""
+    entries = _Entries(path)
+    tag = b""
+    for block in blocks(path):
+        entries.add(_columns(block) or _columns_by_line(path, block))
+        tag = tag or _tag(block)
+    if not entries.row_of:
+        raise BadInput(f"{path}: the file has only blank lines")
+    _refuse_cut_tag(path, block, tag)
+    return entries.run(unescape(tag.decode()))
+
+
+def trec_text(run: Run) -> Iterator[str]:
+    """A run as TREC text, in one piece for each query."""
+    ranks = [str(rank) for rank in range(1, int(np.diff(run.offsets).max(initial=0)) + 1)]
+    texts, tag = run.strict_scores.astype(np.dtypes.StringDType()), escape(run.name) or "run"
+    for (query, (ids, _)), (start, end) in zip(run.items(), pairwise(run.offsets.tolist()), strict=True):
+        entries = zip(escape_all(ids), ranks, texts[start:end].tolist(), strict=False)
+        start_of_line = escape(query)
+        yield "".join([f"{start_of_line} Q0 {id} {rank} {score} {tag}\n" for id, rank, score in entries])
+
+
+class _Entries:
+    """The entries of a file as they come, gathered in arrays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.row_of: dict[bytes, int] = {}
+        self._rows: list[NDArray[np.int32]] = []
+        self._documents: list[NDArray[Any]] = []
+        self._scores: list[NDArray[np.float64]] = []
+        self._query, self._seen = b"", set[bytes]()
+
+    def add(self, given: _Columns) -> None:
+        """Take the next lines; a document twice among neighbouring lines of a query is refused at once."""
+        rows, lengths = [], []
+        at = 0
+        for query, group in groupby(given.queries):
+            end = at + len(list(group))
+            if query != self._query:
+                self._query, self._seen = query, set()
+            known = len(self._seen)
+            self._seen.update(given.documents[at:end])
+            if len(self._seen) < known + end - at:
+                _refuse_repeat(self._path)
+            rows.append(self.row_of.setdefault(query, len(self.row_of)))
+            lengths.append(end - at)
+            at = end
+        self._rows.append(np.repeat(np.array(rows, dtype=np.int32), lengths))
+        self._documents.append(_strings(given.documents))
+        self._scores.append(given.scores)
+
+    def run(self, name: str) -> Run:
+        """The run, each query's entries together and in the order of `trec_order`."""
+        rows, documents, scores = (
+            np.concatenate(self._rows),
+            np.concatenate(self._documents),
+            np.concatenate(self._scores),
+        )
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(rows))]).astype(np.int64)
+        together = bool((rows[1:] >= rows[:-1]).all())
+        documents, scores = _as_trec_eval(rows, documents, scores, offsets)
+        if not together:
+            for start, end in pairwise(offsets.tolist()):
+                if len(set(documents[start:end].tolist())) < end - start:
+                    _refuse_repeat(self._path)
+        queries = [unescape(query.decode()) for query in self.row_of]
+        return Run(queries, offsets, np.arange(len(rows), dtype=np.int32), documents, scores, name=name)
+
+
+def _columns(block: Block) -> _Columns | None:
+    """The columns of a flawless block, or None where a look at each line is needed."""
+    data, count = block.data, block.size
+    tokens = data.split()
+    if len(tokens) != 6 * count or tokens[1::6].count(tokens[1]) != count or (b"\t" in data and b" " in data):
+        return None
+    documents, numbers = tokens[2::6], tokens[4::6]
+    if not b"".join(tokens[3::6]).isdigit() or b"_" in b"".join(numbers) or documents[0] == b"Q0":
+        return None
+    try:
+        scores = np.fromiter(map(float, numbers), np.float64, count)
+    except ValueError:
+        return None
+    return _Columns(tokens[0::6], documents, scores) if np.isfinite(scores).all() else None
+
+
+def _columns_by_line(path: Path, block: Block) -> _Columns:
+    entries = [_entry(f"{path}:{number}", line) for number, line in block_lines(block)]
+    queries, documents, scores = zip(*entries, strict=True) if entries else ((), (), ())
+    return _Columns(
+        [query.encode() for query in queries],
+        [document.encode() for document in documents],
+        np.array(scores, dtype=np.float64),
+    )
+
+
+def _entry(where: str, line: str) -> tuple[str, str, float]:
+    fields = _fields(line)
+    if len(fields) != 6:
+        raise BadInput(f"{where}: {len(fields)} fields, expected 6{_hint(fields)}")
+    query, iteration, document, rank, score, _ = fields
+    if not query or not document:
+        raise BadInput(f"{where}: the {'document' if query else 'query'} id is empty; {EXPECTED}")
+    if document == "Q0" != iteration:
+        raise BadInput(f"{where}: the document id (3rd field) is 'Q0': are columns mixed up? {EXPECTED}")
+    position, value = _number(rank), _number(score)
+    if position is None or not position.is_integer():
+        raise BadInput(f"{where}: the rank (4th field) is {rank!r}, no whole number: are columns mixed up? {EXPECTED}")
+    if value is None:
+        raise BadInput(f"{where}: the score (5th field) is {score!r}, no number: are columns mixed up? {EXPECTED}")
+    if not np.isfinite(value):
+        raise BadInput(f"{where}: document {unescape(document)!r} has the score {score}: scores must be finite numbers")
+    return query, document, value
+
+
+def _fields(line: str) -> list[str]:
+    """The columns of a line; an id with raw spaces is taken whole where tabs or the other columns leave no doubt."""
+    if len(parts := line.split("\t")) == 6:
+        return parts
+    spaced = _SPACED.fullmatch(line)
+    return list(spaced.groups()) if spaced else columns(line)
+
+
+def _hint(fields: Sequence[str]) -> str:
+    if len(fields) == 4:
+        return f": is the file cut off here, or is it one of judgements (qrels)? {EXPECTED}"
+    if len(fields) > 6:
+        return f": does an id hold a space? Write it as \\u0020, or part the columns by tabs; {EXPECTED}"
+    return f": is the file cut off here? {EXPECTED}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def _tag(block: Block) -> bytes:
+    line = next((line for _, line in block_lines(block)), None)
+    return _fields(line)[5].encode() if line is not None else b""
+
+
+def _refuse_cut_tag(path: Path, block: Block, tag: bytes) -> None:
+    """A last line without its end whose tag is only the beginning of the tag was cut off there."""
+    last = block.data.rsplit(None, 1)[-1]
+    if not block.data.endswith(b"\n") and last != tag and tag.startswith(last):
+        line = block.first + block.size - 1
+        raise BadInput(f"{path}:{line}: the tag is {last.decode()!r}, not {tag.decode()!r}: the file is cut off here")
+
+
+def _refuse_repeat(path: Path) -> NoReturn:
+    seen: dict[tuple[str, str], int] = {}
+    for number, line in lines(path):
+        query, document, _ = _entry(f"{path}:{number}", line)
+        before = seen.setdefault((query, document), number)
+        if before != number:
+            raise BadInput(
+                f"{path}:{number}: query {unescape(query)!r}: document {unescape(document)!r} is ranked twice, "
+                f"first in line {before}"
+            )
+    raise BadInput(f"{path}: a document is ranked twice for one query")
+
+
+def _strings(ids: Sequence[bytes]) -> NDArray[Any]:
+    text = b"\n".join(ids).decode()
+    given = text.split("\n") if ids else []
+    return np.array([unescape(id) for id in given] if "\\u" in text else given, dtype=np.dtypes.StringDType())
+
+
+def _as_trec_eval(
+    rows: NDArray[np.int32], documents: NDArray[Any], scores: NDArray[np.float64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The entries with each query's together and in the order of `trec_order`; nothing moves that stands right."""
+    narrow = float32(scores)
+    if ((rows[1:] < rows[:-1]) | ((rows[1:] == rows[:-1]) & (narrow[1:] > narrow[:-1]))).any():
+        order = np.lexsort((-narrow, rows))
+        rows, documents, scores, narrow = rows[order], documents[order], scores[order], narrow[order]
+    ties = np.flatnonzero((rows[1:] == rows[:-1]) & (narrow[1:] == narrow[:-1]))
+    wrong = ties[documents[ties + 1] > documents[ties]]
+    for row in np.unique(rows[wrong]).tolist():
+        start, end = offsets[row : row + 2].tolist()
+        order = trec_order(documents[start:end].tolist(), scores[start:end]) + start
+        documents[start:end], scores[start:end] = documents[order], scores[order]
+    return documents, scores
