@@ -24,6 +24,9 @@ Data = Annotated[str, typer.Option("--data", help="A data set: a name such as be
 Out = Annotated[Path, typer.Option("-o", "--out", help="The run folder to write; calling again goes on there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 Split = Annotated[str | None, typer.Option("--split", help="Which judgements: test, dev or train.")]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Stop once model calls cost this much.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Stop once model calls took so many tokens.")]
+PriceTable = Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")]
 
 
 def main() -> None:
@@ -63,19 +66,24 @@ def search(
     data: Data,
     out: Out,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: PriceTable = None,
     split: Split = None,
     json: AsJson = False,
 ) -> None:
     """Search all queries of a data set."""
     from whyrank import experiment
     from whyrank.datasets import load
+    from whyrank.llm.ledger import Prices
     from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
     show()
     retriever = make(spec, Retriever)  # type: ignore[type-abstract]
-    _tell(experiment.search(retriever, load(data, split=split), out, k), json)
+    limits = experiment.Limits(Prices.read(prices) if prices is not None else None, max_cost, max_tokens)
+    _tell(experiment.search(retriever, load(data, split=split), out, k, limits), json)
 
 
 @app.command()
@@ -85,9 +93,9 @@ def rerank(
     data: Data,
     out: Out,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query to rerank.")] = 100,
-    max_cost: Annotated[float | None, typer.Option("--max-cost", help="Stop once calls cost this much.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Stop once calls took so many tokens.")] = None,
-    prices: Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")] = None,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: PriceTable = None,
     split: Split = None,
     json: AsJson = False,
 ) -> None:
@@ -101,8 +109,8 @@ def rerank(
 
     show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
-    table = Prices.read(prices) if prices is not None else None
-    _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, table, max_cost, max_tokens), json)
+    limits = experiment.Limits(Prices.read(prices) if prices is not None else None, max_cost, max_tokens)
+    _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, limits), json)
 
 
 @app.command(name="eval")

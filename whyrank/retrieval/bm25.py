@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
+from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval import folder, reading, topk
 from whyrank.retrieval.analysis import Analyzer, find_analyzer
@@ -214,9 +214,9 @@ class _Lexical(Retriever):
         return self._hold(folder.read(Path(self.path), kind=_KIND, version=_VERSION))
 
     def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        return list(self._run(queries, k).values())
+        return list(self._run(queries, k, None).values())
 
-    def _run(self, queries: Sequence[Query], k: int) -> Run:
+    def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         index = self._ready()
         tokens, number = index.analyzer.tokens, index.number
         weighted = {}
