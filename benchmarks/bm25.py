@@ -166,16 +166,12 @@ def run_whyrank(folder: Path) -> Figures:
     def search(queries: list[str], k: int, threads: int) -> object:
         return held[threads].search([Query(str(number), text) for number, text in enumerate(queries)], k)
 
-    def hook(queries: list[str], k: int, threads: int) -> object:
-        return held[threads]._search([Query(str(number), text) for number, text in enumerate(queries)], k)
-
     figures |= searches(folder, search)
-    hooks = searches(folder, hook)
     figures |= peak()
     start = time.perf_counter()
     BM25(processes=2).index(documents)
     figures["index, 2 processes: s"] = time.perf_counter() - start
-    return figures | {f"hook {what}": figure for what, figure in hooks.items()}
+    return figures
 
 
 def run_bm25s(folder: Path) -> Figures:
@@ -195,7 +191,6 @@ def run_bm25s(folder: Path) -> Figures:
         return engine.retrieve(bm25s.tokenize(queries, **quiet), k=k, n_threads=threads, **quiet)
 
     figures |= searches(folder, search)
-    figures |= {f"hook {what}": figure for what, figure in figures.items() if "terms" in what}
     return figures | peak()
 
 
