@@ -5,7 +5,7 @@
 Each engine works in processes of its own, in turn, and of several rounds the best time counts. Indexing starts from raw
 text in memory (Lucene: from two JSONL files, one for each of its threads; starting Java is not counted). Search starts
 from query text and ends with what the engine gives: bm25s document numbers, Lucene its hits as Java objects, and
-whyrank a checked `Run` with ids ("search"), or the same as plain rankings ("hook"). bm25s does not stem; Lucene and
+whyrank a checked `Run` with ids. bm25s does not stem; Lucene and
 whyrank do. Peak memory is the process's after indexing and all searches, the texts included.
 """
 
