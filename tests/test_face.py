@@ -43,5 +43,4 @@ def test_held_names_are_public():
 
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="Listwize"):
-        whyrank.Listwize  # noqa: B018
-
+        _ = whyrank.Listwize

@@ -17,8 +17,8 @@ from .llm.base import Piece as Piece
 from .llm.base import Prompt as Prompt
 from .llm.base import Sampling as Sampling
 from .llm.fake import Fake as Fake
-from .llm.openai import OpenAI as OpenAI
 from .llm.ledger import Prices as Prices
+from .llm.openai import OpenAI as OpenAI
 from .llm.schedule import Plan as Plan
 from .llm.trace import Trace as Trace
 from .llm.transformers import Transformers as Transformers

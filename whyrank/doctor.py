@@ -39,7 +39,7 @@ STARTS = {
     "vllm(...)": ("vllm", "import vllm; print('imported', vllm.__version__)"),
     "GPU": (
         "transformers",
-        "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: engines run on the CPU')",
+        "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: the CPU is used')",
     ),
 }
 """What `examine(start=True)` tries in a process of its own: name, the extra it needs, and the code."""
