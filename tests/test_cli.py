@@ -58,6 +58,12 @@ def test_eval_prints_one_json_object(run, searched):
     assert means["bm25"] == means["run"]
 
 
+def test_runs_of_one_name_are_told_apart_by_their_paths(run, searched):
+    code, out, _ = run("eval", searched, searched, f"{searched}/run.trec", "--data", "toy", "--json")
+    assert code == 0
+    assert set(json.loads(out)) == {searched, "run"}
+
+
 def test_rerank_traces_and_resumes(run, searched, tmp_path):
     command = ("rerank", searched, f"listwise(fake({ANSWER!r}))", "--data", "toy", "--depth", 10, "-o", "runs/lw")
     code, out, _ = run(*command)

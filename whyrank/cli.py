@@ -127,13 +127,13 @@ def evaluate_runs(
     from whyrank import eval as evaluation
     from whyrank.datasets import load
     from whyrank.errors import BadInput
-    from whyrank.experiment import open_run
+    from whyrank.experiment import open_runs
     from whyrank.io import read_qrels
 
     if (data is None) == (qrels is None):
         raise BadInput("give the judgements either by --data or by --qrels")
     judged = read_qrels(qrels) if qrels is not None else load(str(data), split=split).qrels
-    reports = [evaluation.evaluate(open_run(run), judged, measure or ["nDCG@10", "R@100"]) for run in runs]
+    reports = [evaluation.evaluate(run, judged, measure or ["nDCG@10", "R@100"]) for run in open_runs(runs)]
     if json:
         typer.echo(_json({report.name: report.means for report in reports}))
         return

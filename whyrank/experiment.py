@@ -14,7 +14,8 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -141,6 +142,13 @@ def run_name(source: str | Path) -> str:
 def open_run(source: str | Path) -> Run:
     """Read the run at `source` (a run folder, a TREC file, or a JSON file of scores), named after its place."""
     return read_run(run_file(source)).named(run_name(source))
+
+
+def open_runs(sources: Sequence[str | Path]) -> list[Run]:
+    """Read several runs; those that would have the same name are named by their whole paths."""
+    runs = [open_run(source) for source in sources]
+    clashes = {name for name, times in Counter(run.name for run in runs).items() if times > 1}
+    return [run.named(str(at)) if run.name in clashes else run for run, at in zip(runs, sources, strict=True)]
 
 
 def _once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
