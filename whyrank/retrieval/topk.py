@@ -5,7 +5,7 @@ number rising, whatever the number of threads. The sums run in SciPy's compiled 
 lock, so that threads help. They are called directly: the public matrix product would copy each posting list first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import local
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import _sparsetools as kernels
 
 from whyrank.retrieval.postings import Floats, Integers
+from whyrank.types import Run
 
 SMALL = 1 << 15
 """Up to this many documents, queries are scored several at a time: a table of scores stays in the processor's cache."""
@@ -75,6 +76,13 @@ class Found(NamedTuple):
     documents: NDArray[np.int32]
     scores: Floats
     counts: NDArray[np.int64]
+
+    def run(self, query_ids: Sequence[str], ids: Sequence[str], name: str) -> Run:
+        """The same as a run, given the ids of queries and documents."""
+        offsets = np.cumsum([0, *self.counts], dtype=np.int64)
+        filled = np.arange(self.documents.shape[1]) < self.counts[:, np.newaxis]
+        scores = self.scores[filled].astype(np.float64)
+        return Run(query_ids, offsets, self.documents[filled], ids, scores, name=name)
 
 
 def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> Found:

@@ -1,0 +1,161 @@
+"""What retrievers share whose documents a model turns into arrays of its own kind: settings, index folder, checks."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.encoders import Several, Side, for_side, load_engine
+from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.progress import progress
+from whyrank.registry import name_of
+from whyrank.retrieval import folder
+from whyrank.retrieval.base import Retriever
+from whyrank.types import Document, Query
+
+BLOCK = 512
+"""Documents that are encoded at once."""
+
+PROBE = "Bees come home and dance in the dark; the others fly out to flowers that they have never seen. How?"
+"""What it becomes is kept with an index, and tells whether the model is still the same."""
+
+_DRIFT = 0.03
+"""How far that may move, relative to its length: room for another device or precision."""
+
+_VERSION = 1
+_NOT_MADE_BY = {"path", "batch_size", "device", "threads", "trust_remote_code"}
+_SHOWN_BY_PROBE = {"model", "query_prompt", "document_prompt"}
+
+
+@dataclass(frozen=True)
+class Encoded(Retriever):
+    """A retriever whose index a model makes; see the subclasses."""
+
+    model: str
+    path: str | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    max_length: int | None = None
+    batch_size: int = 32
+    device: str | None = None
+    trust_remote_code: bool = False
+    _held: folder.Saved | None = field(default=None, init=False, repr=False, compare=False)
+
+    masks_excluded: ClassVar[bool] = True
+    engine: ClassVar[Several]
+    """The class of sentence-transformers that runs the model."""
+
+    def __post_init__(self) -> None:
+        """Refuse a batch of nothing."""
+        object.__setattr__(self, "path", None if self.path is None else str(self.path))
+        if self.batch_size < 1:
+            raise BadInput(f"{name_of(type(self))}(...): batch_size must be at least 1, not {self.batch_size}")
+
+    @abstractmethod
+    def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:
+        """The arrays of the index, from the texts of the documents."""
+
+    @abstractmethod
+    def _probe(self) -> NDArray[np.float32]:
+        """What the model makes of `PROBE`, in one vector."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the index to the new folder `path`: whole or not at all.
+
+        Raises:
+            BadInput: there is no index yet.
+            BadIndex: `path` is there already, and is no empty folder.
+        """
+        self._write(Path(path), self._ready())
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The retriever that wrote the index in the folder `path`; it runs on this machine's best device.
+
+        Raises:
+            NotFound: there is no such folder.
+            BadIndex: the folder holds no index of this kind, or a damaged one.
+        """
+        saved = folder.read(Path(path), kind=_kind(cls), version=_VERSION)
+        opened = cls(path=str(path), **saved.about)
+        opened._hold(saved)
+        return opened
+
+    def _index(self, corpus: Iterable[Document]) -> None:
+        ids: list[str] = []
+
+        def blocks() -> Iterator[list[str]]:
+            with progress(f"encoding with {self!r}", len(corpus) if isinstance(corpus, Sized) else None) as advance:
+                documents = iter(corpus)
+                while block := list(islice(documents, BLOCK)):
+                    ids.extend(document.id for document in block)
+                    yield [document.content for document in block]
+                    advance(len(block))
+
+        made_by = [field.name for field in fields(self) if field.repr and field.name not in _NOT_MADE_BY]
+        arrays = self._arrays(blocks()) | {"probe": self._probe()}
+        saved = folder.Saved({name: getattr(self, name) for name in made_by}, arrays, {"ids": ids})
+        if self.path is not None:
+            self._write(Path(self.path), saved)
+            saved = folder.read(Path(self.path), kind=_kind(type(self)), version=_VERSION)
+        object.__setattr__(self, "_held", saved)
+
+    def _ready(self) -> folder.Saved:
+        if self._held is not None:
+            return self._held
+        if self.path is None:
+            raise BadInput(f"{self!r} has no index yet: call index(corpus), or give the path of a saved index")
+        return self._hold(folder.read(Path(self.path), kind=_kind(type(self)), version=_VERSION))
+
+    def _hold(self, saved: folder.Saved) -> folder.Saved:
+        """Search the index of a folder, if this retriever would encode its documents in the same way."""
+        probe, then = self._probe(), saved.arrays["probe"]
+        same = all(getattr(self, name) == value for name, value in saved.about.items() if name not in _SHOWN_BY_PROBE)
+        if not same or then.shape != probe.shape or np.linalg.norm(then - probe) > _DRIFT * np.linalg.norm(probe):
+            raise BadIndex(
+                f"{self.path} was not made by {self!r} but with {saved.about}, or by another version of the model"
+            )
+        object.__setattr__(self, "_held", saved)
+        return saved
+
+    def _write(self, path: Path, saved: folder.Saved) -> None:
+        folder.write(path, kind=_kind(type(self)), version=_VERSION, **saved._asdict())
+
+    def _engine(self) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
+        return load_engine(
+            self.engine,
+            self.model,
+            device=self.device,
+            max_length=self.max_length,
+            trust_remote_code=self.trust_remote_code,
+            asked_by=f"{name_of(type(self))}(...)",
+        )
+
+    def _encode(self, texts: Sequence[str], side: Side, **settings: object) -> Any:  # noqa: ANN401 (as the engine gives it)
+        """What the model makes of `texts`, each distinct text encoded once, and where each text stands there."""
+        encode, prompt = for_side(self._engine(), side, self.query_prompt if side == "query" else self.document_prompt)
+        place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        made = encode(list(place), prompt=prompt, batch_size=self.batch_size, show_progress_bar=False, **settings)
+        return made, [place[text] for text in texts]
+
+    def _finite(self, numbers: NDArray[Any], side: Side) -> None:
+        if not np.isfinite(numbers).all():
+            raise EngineError(f"{self!r}: the model gives numbers for a {side} that are not finite")
+
+
+def banned(ids: Sequence[str], queries: Sequence[Query]) -> dict[int, NDArray[np.int64]]:
+    """For queries that exclude documents, by their place: the numbers of those documents."""
+    if not any(query.excluded for query in queries):
+        return {}
+    places = {id: number for number, id in enumerate(ids)}
+    shut = ([places[id] for id in query.excluded if id in places] for query in queries)
+    return {at: np.array(numbers, dtype=np.int64) for at, numbers in enumerate(shut) if numbers}
+
+
+def _kind(part: type[Encoded]) -> str:
+    return f"whyrank-{name_of(part)}"
