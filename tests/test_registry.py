@@ -143,7 +143,7 @@ def test_parameters_unfold_every_part_with_its_defaults() -> None:
         ("listwse(fake())", "no part is called 'listwse': did you mean 'listwise'?"),
         ("BM25()", "did you mean 'bm25'?"),
         ("Listwise(fake())", "did you mean 'listwise'?"),
-        ("quux()", "known parts: bm25, bm25q, "),
+        ("quux()", ", bm25, bm25q, "),
         ("listwise(fake(), windw=3)", "listwise(...) takes no 'windw': did you mean 'window'?"),
         ("direct(colour='red')", "direct(...) takes no 'colour'; it takes nothing"),
         ("sampling(colour=1)", "it takes temperature, max_tokens, "),
@@ -267,6 +267,9 @@ def test_entry_points_add_names_but_never_replace_builtin_ones(monkeypatch: pyte
 
 EXAMPLES = {
     "dense": "dense('minilm')",
+    "splade": "splade('naver/splade-v3')",
+    "late": "late('colbert-ir/colbertv2.0')",
+    "agentic": "agentic(bm25(), fake(), rounds=2)",
     "encoder_rerank": "encoder_rerank('minilm')",
     "listwise": "listwise(fake())",
     "openai": "openai('Qwen/Qwen3-8B')",

@@ -36,11 +36,15 @@ from .rerank.formats import Format as Format
 from .rerank.formats import Parsed as Parsed
 from .rerank.formats import Reasoned as Reasoned
 from .rerank.listwise import Listwise as Listwise
+from .retrieval.agent import Agentic as Agentic
 from .retrieval.base import Retriever as Retriever
 from .retrieval.bm25 import BM25 as BM25
 from .retrieval.bm25 import BM25Q as BM25Q
 from .retrieval.dense import Dense as Dense
+from .retrieval.late import Late as Late
 from .retrieval.lucene import Lucene as Lucene
+from .retrieval.sparse import Splade as Splade
+from .retrieval.tool import SearchTool as SearchTool
 from .types import Corpus as Corpus
 from .types import Dataset as Dataset
 from .types import Document as Document

@@ -39,7 +39,7 @@ class _Known(NamedTuple):
 
 
 _OF_KIND: dict[Several, _Known] = {
-    "SparseEncoder": _Known(frozenset(), ("ForMaskedLM",), "learned sparse encoder", "sparse"),
+    "SparseEncoder": _Known(frozenset(), ("ForMaskedLM",), "learned sparse encoder", "dense"),
     "MultiVectorEncoder": _Known(
         frozenset({"query_prefix"}), ("HF_ColBERT", "ForRetrieval"), "late-interaction model", "late"
     ),

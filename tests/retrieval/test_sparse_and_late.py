@@ -1,5 +1,7 @@
 """Learned sparse and late-interaction retrieval with tiny models of random weights: the library's scores, exactly."""
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def test_a_library_without_this_kind_of_model_is_named(kind, models, monkeypatch
     encoded.load_engine.__globals__["_engine"].cache_clear()
     monkeypatch.delattr(sentence_transformers, KINDS[kind][0].engine)
     with pytest.raises(
-        MissingExtra, match=r"sentence-transformers [\d.]+ has none: pip install 'whyrank\[(sparse|late)\]'"
+        MissingExtra, match=r"sentence-transformers [\d.]+ has none: pip install 'whyrank\[(dense|late)\]'"
     ):
         part(kind, models).index(DOCUMENTS)
 
@@ -133,7 +135,7 @@ def test_a_library_without_this_kind_of_model_is_named(kind, models, monkeypatch
 def test_a_missing_library_is_named_with_its_extra(kind, models, monkeypatch):
     encoded.load_engine.__globals__["_engine"].cache_clear()
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'whyrank\[(sparse|late)\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'whyrank\[(dense|late)\]'"):
         part(kind, models).index(DOCUMENTS)
 
 
@@ -153,12 +155,13 @@ def test_the_size_of_blocks_does_not_change_what_is_found(models, monkeypatch):
 
 
 def test_a_model_of_pylate_is_read(models, tmp_path):
-    """PyLate keeps prefixes and lengths in the top of its settings; the library reads them."""
-    import json
-    import shutil
-
+    """PyLate names its own modules, and keeps prefixes and lengths in the top of its settings."""
     folder = Path(shutil.copytree(models["late 0"], tmp_path / "pylate"))
-    settings = {"query_prefix": "bees ", "document_prefix": "birds ", "query_length": 32, "document_length": 60}
+    settings = {"model_type": "ColBERT", "query_prefix": "bees ", "document_prefix": "birds ", "query_length": 32}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    modules = (folder / "modules.json").read_text()
+    theirs = modules.replace("sentence_transformers.base.modules.dense.Dense", "pylate.models.Dense.Dense")
+    assert theirs != modules
+    (folder / "modules.json").write_text(theirs)
     run = Late(str(folder), device="cpu").index(DOCUMENTS).search(QUERIES, k=3)
     assert all(len(run[query.id].ids) == 3 for query in QUERIES)
