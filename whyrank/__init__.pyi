@@ -43,9 +43,9 @@ from .retrieval.bm25 import BM25Q as BM25Q
 from .retrieval.dense import Dense as Dense
 from .retrieval.late import Late as Late
 from .retrieval.lucene import Lucene as Lucene
+from .retrieval.rewrite import Rewritten as Rewritten
 from .retrieval.sparse import Splade as Splade
 from .retrieval.tool import SearchTool as SearchTool
-from .retrieval.rewrite import Rewritten as Rewritten
 from .types import Corpus as Corpus
 from .types import Dataset as Dataset
 from .types import Document as Document
