@@ -208,11 +208,17 @@ def test_a_reranker_sees_the_original_query():
         assert query.text in prompt and "waggle" not in prompt
 
 
-def test_calls_of_an_inner_rewriter_are_told_too():
-    inner = Rewritten(BM25(), HyDE(Fake("honey", model="inner")))
-    run = Rewritten(inner, StepBack(Fake("nectar", model="outer"))).index(DOCUMENTS).search([QUERY])
-    assert len(run.notes["q"]["calls"]) == 3
+@pytest.mark.parametrize(("kind", "searches"), [(StepBack, 2), (LameR, 1)])
+def test_calls_of_an_inner_rewriter_are_told_and_recorded_too(kind, searches):
+    inner = Rewritten(BM25(), HyDE(Fake(lambda prompt: f"honey {len(shown(prompt))}", model="inner")))
+    trace = Trace()
+    part = Rewritten(inner, kind(Fake("nectar", model="outer"))).index(DOCUMENTS)
+    run = part.search([QUERY], trace=trace)
+    assert len(run.notes["q"]["calls"]) == 1 + searches
     assert run.notes["q"]["rewritten"] == ["nectar"]
+    assert (
+        trace.ledger.total.calls == 3
+    )  # the outer rewriter's own, and the inner one's for the query and for another text
 
 
 @pytest.mark.parametrize(
