@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, wraps
 from importlib.metadata import entry_points
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -41,6 +41,9 @@ BUILTIN: dict[str, str] = {
     "repeat": "whyrank.retrieval.rewrite.combine:Repeat",
     "fuse_original": "whyrank.retrieval.rewrite.combine:FuseOriginal",
     "gate": "whyrank.retrieval.rewrite.combine:Gate",
+    "fuse": "whyrank.retrieval.fuse:Fuse",
+    "rm3": "whyrank.retrieval.feedback:RM3",
+    "rocchio": "whyrank.retrieval.feedback:Rocchio",
     "encoder_rerank": "whyrank.rerank.encoder:EncoderRerank",
     "listwise": "whyrank.rerank.listwise:Listwise",
     "reasoned": "whyrank.rerank.formats:Reasoned",
@@ -53,6 +56,7 @@ BUILTIN: dict[str, str] = {
 }
 
 P = TypeVar("P", bound="Part")
+C = TypeVar("C")
 
 
 class Part:
@@ -66,6 +70,26 @@ class Part:
         """Give every part the spec as `repr`, also where `@dataclass` would write its own."""
         super().__init_subclass__()
         cls.__repr__ = _spec  # type: ignore[assignment, method-assign]
+
+
+def variadic(part: type[C]) -> type[C]:
+    """Let a part take its one field without a default, a tuple, item by item: `fuse(a, b)` instead of `fuse((a, b))`.
+
+    Stands above `@dataclass(frozen=True)`; all other fields must be keyword-only. The tuple can also be given by name,
+    as `dataclasses.replace` does.
+    """
+    plain = part.__init__
+    (several,) = _positions(part)
+
+    @wraps(plain)
+    def take(self: C, *items: object, **named: object) -> None:
+        if items and several in named:
+            raise TypeError(f"{part.__name__}.__init__() got multiple values for argument {several!r}")
+        plain(self, **{several: items, **named})
+
+    take.several = several  # type: ignore[attr-defined]
+    part.__init__ = take  # type: ignore[method-assign, assignment]
+    return part
 
 
 def make(spec: str, kind: type[P] = Part) -> P:  # type: ignore[assignment]
@@ -152,12 +176,14 @@ def _names() -> dict[str, str]:
 
 
 def _spec(self: Part) -> str:
-    arguments = []
-    for field in fields(self):  # type: ignore[arg-type]
+    arguments: list[str] = []
+    for field in sorted(fields(self), key=lambda field: bool(field.kw_only)):  # type: ignore[arg-type]
         if not (field.repr and field.init):
             continue
         value = getattr(self, field.name)
-        if field.default is MISSING and field.default_factory is MISSING:
+        if field.name == _several(type(self)):
+            arguments += map(_text, value)
+        elif field.default is MISSING and field.default_factory is MISSING:
             arguments.append(_text(value) if not field.kw_only else f"{field.name}={_text(value)}")
         elif value != (field.default_factory() if field.default_factory is not MISSING else field.default):
             arguments.append(f"{field.name}={_text(value)}")
@@ -202,7 +228,9 @@ def _construct(name: str, positional: list[object], named: dict[str, object], sp
             near = difflib.get_close_matches(given, takes, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f"; it takes {', '.join(takes) or 'nothing'}"
             raise BadSpec(f"{name}(...) takes no {given!r}{hint}")
-    _check_types(part, name, {**dict(zip(_positions(part), positional, strict=False)), **named})
+    several = _several(part)
+    by_position = {several: tuple(positional)} if several else dict(zip(_positions(part), positional, strict=False))
+    _check_types(part, name, {**by_position, **named})
     try:
         return part(*positional, **named)
     except TypeError as error:
@@ -210,8 +238,13 @@ def _construct(name: str, positional: list[object], named: dict[str, object], sp
         raise BadSpec(f"{name}(...) in {spec!r}: {detail}") from None
 
 
-def _positions(part: type[Part]) -> list[str]:
-    return [field.name for field in fields(part) if field.init and not field.kw_only]  # type: ignore[arg-type]
+def _positions(part: type[Any]) -> list[str]:
+    return [field.name for field in fields(part) if field.init and not field.kw_only]
+
+
+def _several(part: type[Part]) -> str | None:
+    """The field whose items are given one by one, if the part is `variadic`."""
+    return getattr(part.__init__, "several", None)
 
 
 def _check_types(part: type[Part], name: str, given: dict[str, object]) -> None:

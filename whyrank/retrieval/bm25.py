@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -51,6 +51,11 @@ class _Index:
         """Finds the number of the term behind a raw token; None where the collection does not have it."""
         term, numbers = self.analyzer.term, self.numbers
         return lru_cache(1 << 16)(lambda token: numbers.get(term(token)))  # type: ignore[arg-type]
+
+    @cached_property
+    def terms(self) -> list[str]:
+        """The term of each number."""
+        return list(self.numbers)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -139,6 +144,30 @@ class _Lexical(Retriever):
             {numbers[term]: weighted[term] for term in weighted if term in numbers} for weighted in queries.values()
         ]
         return self._find(index, dict(zip(queries, known, strict=True)), [excluded.get(id, ()) for id in queries], k)
+
+    def document_terms(self, ids: Iterable[str], max_df: float = 1.0) -> dict[str, dict[str, int]]:
+        """How often each index term occurs in each of these documents, by document id.
+
+        One pass over the postings finds the terms of all of them, so ask for many documents at once.
+
+        Args:
+            ids: of documents.
+            max_df: terms in more than this share of the collection are left out.
+
+        Raises:
+            BadInput: there is no such document, or no index yet.
+        """
+        index, wanted = self._ready(), list(dict.fromkeys(ids))
+        if unknown := [id for id in wanted if id not in index.places]:
+            raise BadInput(f"the index of {self!r} has no document {unknown[0]!r}")
+        found = index.postings.of_documents(np.array([index.places[id] for id in wanted], dtype=np.int64))
+        common = index.postings.statistics.frequencies > max_df * len(index.ids)
+        terms, counts, rare = found.indices.tolist(), found.data.tolist(), (~common[found.indices]).tolist()
+        spans = pairwise(found.indptr.tolist())
+        return {
+            id: {index.terms[terms[at]]: counts[at] for at in range(start, end) if rare[at]}
+            for id, (start, end) in zip(wanted, spans, strict=True)
+        }
 
     def save(self, path: str | Path) -> None:
         """Write the index to the new folder `path`: whole or not at all.

@@ -1,7 +1,7 @@
 """Dense retrieval: one vector for each text, exact search by inner product."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import islice
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from whyrank.encoders import BiEncoder, Side, bi_encoder
 from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
+from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever, new_folder
 from whyrank.retrieval.vectors import DTYPES, Folder, Vectors, chained, nearest, read_manifest
-from whyrank.types import Document, Query, Ranking
+from whyrank.types import Document, Query, Ranking, Run
 
 BLOCK = 1024
 """Documents that are sorted by length, encoded and written at once: what a killed encoding loses at most."""
@@ -137,16 +139,74 @@ class Dense(Retriever):
         object.__setattr__(self, "_vectors", vectors)
         object.__setattr__(self, "_agreed", True)
 
-    def _search(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
-        vectors, encoder = self._read(), self._encoder()
+    def query_vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """(q, d) the vectors of these queries, made by the model that made those of the documents.
+
+        Raises:
+            BadIndex: the index was made otherwise than this retriever would make it.
+            EngineError: the model gives no finite numbers.
+        """
+        vectors = self._read()
+        if not queries:
+            return np.empty((0, vectors.matrix.shape[1]), dtype=np.float32)
+        encoder = self._encoder()
         if not self._agreed:
             self._check(vectors.about, self._probe(encoder))
             object.__setattr__(self, "_agreed", True)
-        with progress(f"searching with {self!r}", len(queries) + len(vectors.ids)) as advance:
+        with progress(f"encoding queries with {self!r}", len(queries)) as advance:
             asked = self._encode(encoder, [query.text for query in queries], "query", advance)
-            _finite(asked, [f"query {query.id!r}" for query in queries], self)
-            found = nearest(vectors.matrix, asked, k, _banned(vectors, queries), device=self.device, advance=advance)
-        return (Ranking([vectors.ids[row] for row in rows.tolist()], scores) for rows, scores in found)
+        _finite(asked, [f"query {query.id!r}" for query in queries], self)
+        return asked
+
+    def document_vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) the stored vectors of these documents.
+
+        Raises:
+            BadInput: there is no such document, or no index yet.
+        """
+        vectors = self._read()
+        if unknown := [id for id in ids if id not in vectors.rows]:
+            raise BadInput(f"the index of {self!r} has no document {unknown[0]!r}")
+        return np.asarray(vectors.matrix[[vectors.rows[id] for id in ids]], dtype=np.float32)
+
+    def search_vectors(
+        self,
+        queries: Mapping[str, NDArray[np.float32]],
+        k: int = 100,
+        excluded: Mapping[str, Collection[str]] | None = None,
+    ) -> Run:
+        """Search with vectors instead of text: a document scores its inner product.
+
+        Args:
+            queries: for each query id its vector (d,).
+            k: how many documents to return for each query.
+            excluded: for some queries, ids of documents that must not be returned.
+
+        Raises:
+            BadInput: `k` is below 1, a vector is not finite or of another length, or there is no index yet.
+        """
+        if k < 1:
+            raise BadInput(f"k must be at least 1, not {k}")
+        vectors, dimensions = self._read(), self._read().matrix.shape[1]
+        for query, vector in queries.items():
+            if vector.shape != (dimensions,) or not np.isfinite(vector).all():
+                raise BadInput(f"query {query!r}: a vector of {dimensions} finite numbers is wanted")
+        banned = [_rows(vectors, (excluded or {}).get(query, ())) for query in queries]
+        asked = np.array(list(queries.values()), dtype=np.float32).reshape(len(queries), dimensions)
+        with progress(f"searching with {self!r}", len(vectors.ids)) as advance:
+            found = nearest(vectors.matrix, asked, k, banned, device=self.device, advance=advance)
+        offsets = np.cumsum([0, *(len(rows) for rows, _ in found)], dtype=np.int64)
+        codes = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in found)]).astype(np.int32)
+        scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
+        return Run(list(queries), offsets, codes, vectors.ids, scores, name=name_of(type(self)))
+
+    def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        return list(self._run(queries, k, None).values())
+
+    def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
+        ids = [query.id for query in queries]
+        vectors = dict(zip(ids, self.query_vectors(queries), strict=True))
+        return self.search_vectors(vectors, k, {query.id: query.excluded for query in queries})
 
     def _encoder(self) -> BiEncoder:
         return bi_encoder(
@@ -205,11 +265,10 @@ class Dense(Retriever):
         return vectors
 
 
-def _banned(vectors: Vectors, queries: Sequence[Query]) -> list[NDArray[np.int64]]:
-    if not any(query.excluded for query in queries):
-        return [np.empty(0, dtype=np.int64)] * len(queries)
-    rows = {id: row for row, id in enumerate(vectors.ids)}
-    return [np.array([rows[id] for id in query.excluded if id in rows], dtype=np.int64) for query in queries]
+def _rows(vectors: Vectors, ids: Collection[str]) -> NDArray[np.int64]:
+    """The rows of those of these documents that there are."""
+    rows = vectors.rows if ids else {}
+    return np.array([rows[id] for id in ids if id in rows], dtype=np.int64)
 
 
 def _finite(

@@ -11,6 +11,9 @@ from scipy import sparse
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.float32]
 
+_PASSED = 1 << 24
+"""Postings looked at together in a pass over all of them."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -70,6 +73,19 @@ class Postings:
         ]
         both = sparse.hstack(halves, format="csr")
         return Postings(both.indptr, both.indices, both.data, np.concatenate([self.lengths, later.lengths]))
+
+    def of_documents(self, documents: Integers) -> sparse.csr_array:
+        """(n, T) how often each term occurs in each of these documents: one pass over all postings, none is copied."""
+        rows = np.full(len(self.lengths), -1, dtype=np.int32)
+        rows[documents] = np.arange(len(documents))
+        places = [
+            start + np.flatnonzero(rows[self.documents[start : start + _PASSED]] >= 0)
+            for start in range(0, len(self.documents), _PASSED)
+        ]
+        at = np.concatenate([np.empty(0, dtype=np.int64), *places])
+        terms = np.searchsorted(self.offsets, at, side="right") - 1
+        shape = (len(documents), len(self.offsets) - 1)
+        return sparse.csr_array((self.counts[at], (rows[self.documents[at]], terms)), shape=shape)
 
     @cached_property
     def statistics(self) -> Statistics:

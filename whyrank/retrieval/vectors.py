@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -52,6 +53,11 @@ class Vectors:
     matrix: NDArray[Any]
     corpus: str
     about: Mapping[str, Any]
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of each document."""
+        return {id: row for row, id in enumerate(self.ids)}
 
 
 @dataclass
