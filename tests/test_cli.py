@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from whyrank import Failed, cli, load, read_run
+from whyrank import Failed, Fusion, Qrels, cli, load, read_run, write_qrels
+from whyrank.experiment import open_run
 from whyrank.progress import show
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
@@ -150,6 +151,107 @@ def test_an_index_of_another_collection_is_refused(run, tmp_path):
     assert code == 1 and "idx" in err
 
 
+@pytest.fixture
+def split(run, tmp_path):
+    """The toy collection with its judgements in dev and test, and two runs over all of its queries."""
+    toy, folder = load("toy"), tmp_path / "split"
+    (folder / "qrels").mkdir(parents=True)
+    corpus = [{"_id": document.id, "text": document.text} for document in toy.corpus]
+    queries = [
+        {"_id": query.id, "text": query.text, "excluded_ids": sorted(toy.qrels[query.id])[:1]} for query in toy.queries
+    ]
+    for name, rows in {"corpus": corpus, "queries": queries}.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, part in {"dev": toy.queries[::2], "test": toy.queries[1::2]}.items():
+        write_qrels(Qrels({query.id: toy.qrels[query.id] for query in part}), folder / "qrels" / f"{name}.tsv")
+    for spec in ("bm25", "bm25q"):
+        assert run("search", f"{spec}()", "--data", "toy", "-k", 30, "-o", f"runs/{spec}")[0] == 0
+    return folder
+
+
+def test_fuse_writes_a_run_folder_and_resumes(run, split, tmp_path):
+    command = (
+        "fuse",
+        "runs/bm25",
+        "runs/bm25q",
+        "--method",
+        "combsum",
+        "--weights",
+        "0.25,1",
+        "-k",
+        20,
+        "-o",
+        "runs/both",
+    )
+    code, out, _ = run(*command)
+    assert code == 0 and "runs/both: 15 queries" in out
+    manifest = json.loads((tmp_path / "runs/both/manifest.json").read_text())
+    assert manifest["finished"]
+    assert manifest["task"]["spec"] == "fusion(method='combsum', weights=(0.25, 1.0))"
+    assert [given["run"] for given in manifest["task"]["inputs"]] == ["runs/bm25", "runs/bm25q"]
+    fused = Fusion(method="combsum", weights=(0.25, 1)).of([open_run("runs/bm25"), open_run("runs/bm25q")]).top(20)
+    before = (tmp_path / "runs/both/run.trec").read_bytes()
+    assert {query: list(ids) for query, (ids, _) in read_run("runs/both/run.trec").items()} == {
+        query: list(ids) for query, (ids, _) in fused.items()
+    }
+    assert run(*command)[0] == 0 and (tmp_path / "runs/both/run.trec").read_bytes() == before
+    code, _, err = run(*command[:-4], "-k", 10, "-o", "runs/both")
+    assert code == 1 and "holds another run (k: 20 there, 10 here)" in err
+    (tmp_path / "runs/bm25/run.trec").write_text("q0 Q0 d1 1 1.0 changed\n")
+    code, _, err = run(*command)
+    assert code == 1 and "holds another run (inputs" in err
+
+
+def test_weights_are_tuned_on_dev_and_serve_elsewhere(run, split, tmp_path):
+    tuned = (
+        "fuse",
+        "runs/bm25",
+        "runs/bm25q",
+        "--method",
+        "combsum",
+        "--tune",
+        "dev",
+        "--data",
+        split,
+        "-o",
+        "runs/tuned",
+    )
+    code, out, _ = run(*tuned)
+    assert code == 0 and "nDCG@10 on 8 queries" in out
+    task = json.loads((tmp_path / "runs/tuned/manifest.json").read_text())["task"]
+    assert task["tuned"]["split"] == "dev" and task["tuned"]["queries"] == 8
+    assert task["tuned"]["value"] >= task["tuned"]["equal_weights"]
+    assert sum(task["part"]["weights"]) == pytest.approx(1)
+    assert run(*tuned)[0] == 0
+    assert run("fuse", "runs/bm25", "runs/bm25q", "--like", "runs/tuned", "--data", split, "-o", "runs/like")[0] == 0
+    like = json.loads((tmp_path / "runs/like/manifest.json").read_text())["task"]
+    assert like["spec"] == task["spec"] and "tuned" not in like
+    dev, test = load(split, split="dev"), load(split, split="test")
+    fused = {name: read_run(tmp_path / f"runs/{name}/run.trec") for name in ("tuned", "like")}
+    assert len(fused["tuned"]) == len(dev.qrels) + len(test.qrels)
+    for query in test.queries:  # queries are excluded in both, since --data names them
+        assert fused["tuned"][query.id].ids == fused["like"][query.id].ids
+        assert not query.excluded & set(fused["like"][query.id].ids)
+
+
+def test_test_judgements_do_not_touch_the_weights(run, split, tmp_path):
+    command = ("fuse", "runs/bm25", "runs/bm25q", "--tune", "dev", "--data", split)
+    assert run(*command, "-o", "runs/a")[0] == 0
+    write_qrels(Qrels({query: {"nothing": 1} for query in load(split).qrels}), split / "qrels" / "test.tsv")
+    assert run(*command, "-o", "runs/b")[0] == 0
+    specs = [json.loads((tmp_path / f"runs/{name}/manifest.json").read_text())["task"]["tuned"] for name in "ab"]
+    assert specs[0] == specs[1]
+
+
+def test_tuning_on_what_is_evaluated_is_refused(run, split):
+    command = ("fuse", "runs/bm25", "runs/bm25q", "--data", split, "-o", "x", "--tune")
+    assert "tune on dev or train" in run(*command, "test")[2]
+    assert "no split 'train'" in run(*command, "train")[2]
+    dev = split / "qrels" / "dev.tsv"
+    dev.write_text(dev.read_text() + (split / "qrels" / "test.tsv").read_text().split("\n", 1)[1])
+    assert "7 queries are judged both in 'dev' and in 'test'" in run(*command, "dev")[2]
+
+
 def dict_of(folder):
     return read_run(folder / "run.trec").to_dict()
 
@@ -164,6 +266,13 @@ def dict_of(folder):
         (("rerank", "nowhere", "encoder_rerank('minilm')", "--data", "toy", "-o", "x"), "no run at nowhere"),
         (("eval", "nowhere", "--data", "toy"), "no run at nowhere"),
         (("eval", "nowhere"), "--data or by --qrels"),
+        (("fuse", "nowhere", "-o", "x"), "two runs or more, not of 1"),
+        (("fuse", "a", "b", "--weights", "1,x", "-o", "x"), "--weights wants numbers"),
+        (("fuse", "a", "b", "--method", "best", "-o", "x"), "method must be one of rrf, combsum, combmnz"),
+        (("fuse", "a", "b", "--tune", "dev", "-o", "x"), "--data"),
+        (("fuse", "a", "b", "--like", "c", "--norm", "zscore", "-o", "x"), "--like brings"),
+        (("fuse", "a", "b", "--like", "c", "-o", "x"), "no run folder at c"),
+        (("fuse", "a", "b", "-o", "x"), "no run at a"),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(run, tmp_path, arguments, told):

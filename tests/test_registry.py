@@ -5,7 +5,7 @@ import os
 import sys
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, Protocol
 
@@ -17,7 +17,7 @@ from whyrank import registry
 from whyrank.errors import BadInput, BadSpec
 from whyrank.llm.base import LLM, Sampling
 from whyrank.llm.fake import Fake
-from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters
+from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters, variadic, walk
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.rerank.listwise import Listwise
@@ -35,6 +35,19 @@ class Leaf(Part):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "doubled", 2 * self.number)
+
+
+@variadic
+@dataclass(frozen=True)
+class Branches(Part):
+    parts: tuple[Part, ...]
+    label: str = field(default="b", kw_only=True)
+    several: tuple[int, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Knots(Branches):
+    """Derived without being variadic itself: takes its tuple as a tuple."""
 
 
 class Named(Protocol):
@@ -63,6 +76,19 @@ DEEP = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3).map(tuple)
 TREES = st.recursive(
     LEAVES, lambda inner: st.builds(Tree, inner, inner, deep=DEEP, leaf=LEAVES, label=TEXT), max_leaves=6
 )
+BRANCHES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.builds(
+            lambda parts, **named: Branches(*parts, **named),
+            st.lists(inner, max_size=3),
+            label=TEXT,
+            several=st.lists(st.integers(), max_size=2).map(tuple),
+        )
+        | st.builds(Knots, st.lists(inner, max_size=3).map(tuple), label=TEXT)
+    ),
+    max_leaves=6,
+)
 SAMPLINGS = st.builds(
     Sampling,
     temperature=st.floats(0, 2),
@@ -87,7 +113,7 @@ def fresh_names() -> Iterator[None]:
     registry._names.cache_clear()
 
 
-@given(TREES | SAMPLINGS | LISTWISE)
+@given(TREES | BRANCHES | SAMPLINGS | LISTWISE)
 def test_what_is_written_is_read_again(part: Part) -> None:
     again = make(repr(part))
     assert again == part and repr(again) == repr(part) and type(again) is type(part)
@@ -105,6 +131,22 @@ def test_arguments_by_position_and_by_protocol() -> None:
     leaf = f"{__name__}.Leaf"
     tree = make(f"{__name__}.Tree({leaf}(1), {leaf}(2), {leaf}(3), label='l', named=direct)")
     assert tree == Tree(Leaf(1), Leaf(2), Leaf(3), label="l", named=Direct())  # type: ignore[arg-type]
+
+
+def test_parts_one_by_one() -> None:
+    leaf, name = f"{__name__}.Leaf", f"{__name__}.Branches"
+    pair = Branches(Leaf(1.0), Leaf(2.0), label="l")
+    assert pair.parts == (Leaf(1.0), Leaf(2.0))
+    assert repr(pair) == f"{name}({leaf}(1.0), {leaf}(2.0), label='l')"
+    assert make(f"{name}({leaf}(1), label='l')") == Branches(Leaf(1), label="l")
+    assert repr(Knots((Leaf(1.0),))) == f"{__name__}.Knots(({leaf}(1.0),))"
+    assert replace(pair, label="b") == Branches(*pair.parts) == Branches(parts=pair.parts)
+    assert list(walk(pair)) == [pair, *pair.parts]
+    assert parameters(pair)["parts"][1]["number"] == 2.0
+    with pytest.raises(BadSpec, match=r"wants tuple\[Part, ...\] for 'parts', not \(1,\)"):
+        make(f"{name}(1)")
+    with pytest.raises(BadSpec, match="multiple values for argument 'parts'"):
+        make(f"{name}({leaf}(1), parts=({leaf}(2),))")
 
 
 def test_infinity_has_a_literal() -> None:
@@ -271,6 +313,9 @@ EXAMPLES = {
     "late": "late('colbert-ir/colbertv2.0')",
     "agentic": "agentic(bm25(), fake(), rounds=2)",
     "encoder_rerank": "encoder_rerank('minilm')",
+    "fuse": "fuse(bm25(), bm25q())",
+    "rm3": "rm3(bm25())",
+    "rocchio": "rocchio(bm25())",
     "listwise": "listwise(fake())",
     "openai": "openai('Qwen/Qwen3-8B')",
     "vllm": "vllm('Qwen/Qwen3-8B')",

@@ -3,6 +3,7 @@ from .eval import Comparison as Comparison
 from .eval import Report as Report
 from .eval import compare as compare
 from .eval import evaluate as evaluate
+from .fusion import Fusion as Fusion
 from .io import read_corpus as read_corpus
 from .io import read_qrels as read_qrels
 from .io import read_queries as read_queries
@@ -42,6 +43,9 @@ from .retrieval.bm25 import BM25 as BM25
 from .retrieval.bm25 import BM25Q as BM25Q
 from .retrieval.dense import Dense as Dense
 from .retrieval.late import Late as Late
+from .retrieval.feedback import RM3 as RM3
+from .retrieval.feedback import Rocchio as Rocchio
+from .retrieval.fuse import Fuse as Fuse
 from .retrieval.lucene import Lucene as Lucene
 from .retrieval.rewrite import Rewritten as Rewritten
 from .retrieval.sparse import Splade as Splade

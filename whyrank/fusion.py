@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, BadSpec
+from whyrank.registry import Part
 from whyrank.types import Run, float32
 
 Method = Literal["rrf", "combsum", "combmnz"]
@@ -22,7 +23,7 @@ _STEPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fusion:
+class Fusion(Part):
     """How rankings are fused, query by query.
 
     A document that a run lacks gets the lowest normalised score that the run gives for the query, so that being found
@@ -130,7 +131,7 @@ def normalised(run: Run, norm: Norm) -> Normalised:
     scores = run.scores
     if norm != "none" and len(scores):
         peak = np.maximum.reduceat(np.abs(scores), starts)
-        scores = scores / spread(np.where(peak > 0, peak, 1))  # neither sums nor squares can overflow
+        scores = np.ldexp(scores, -spread(np.frexp(peak)[1]))  # exact, and neither sums nor squares can overflow
         low, high = np.minimum.reduceat(scores, starts), np.maximum.reduceat(scores, starts)
         if norm == "minmax":
             width = spread(high - low)

@@ -42,6 +42,7 @@ BUILTIN: dict[str, str] = {
     "fuse_original": "whyrank.retrieval.rewrite.combine:FuseOriginal",
     "gate": "whyrank.retrieval.rewrite.combine:Gate",
     "fuse": "whyrank.retrieval.fuse:Fuse",
+    "fusion": "whyrank.fusion:Fusion",
     "rm3": "whyrank.retrieval.feedback:RM3",
     "rocchio": "whyrank.retrieval.feedback:Rocchio",
     "encoder_rerank": "whyrank.rerank.encoder:EncoderRerank",

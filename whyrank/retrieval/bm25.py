@@ -152,7 +152,7 @@ class _Lexical(Retriever):
 
         Args:
             ids: of documents.
-            max_df: terms in more than this share of the collection are left out.
+            max_df: terms in more than this share of the documents that are not empty are left out.
 
         Raises:
             BadInput: there is no such document, or no index yet.
@@ -161,7 +161,8 @@ class _Lexical(Retriever):
         if unknown := [id for id in wanted if id not in index.places]:
             raise BadInput(f"the index of {self!r} has no document {unknown[0]!r}")
         found = index.postings.of_documents(np.array([index.places[id] for id in wanted], dtype=np.int64))
-        common = index.postings.statistics.frequencies > max_df * len(index.ids)
+        whole = index.postings.statistics
+        common = whole.frequencies > max_df * whole.filled
         terms, counts, rare = found.indices.tolist(), found.data.tolist(), (~common[found.indices]).tolist()
         spans = pairwise(found.indptr.tolist())
         return {
