@@ -226,6 +226,8 @@ def test_weights_are_tuned_on_dev_and_serve_elsewhere(run, split, tmp_path):
     assert run("fuse", "runs/bm25", "runs/bm25q", "--like", "runs/tuned", "--data", split, "-o", "runs/like")[0] == 0
     like = json.loads((tmp_path / "runs/like/manifest.json").read_text())["task"]
     assert like["spec"] == task["spec"] and "tuned" not in like
+    warned, silent = (run("eval", "runs/tuned", "--data", split, "--split", part)[2] for part in ("dev", "test"))
+    assert "runs/tuned: its weights were tuned on these judgements" in warned and not silent
     dev, test = load(split, split="dev"), load(split, split="test")
     fused = {name: read_run(tmp_path / f"runs/{name}/run.trec") for name in ("tuned", "like")}
     assert len(fused["tuned"]) == len(dev.qrels) + len(test.qrels)
@@ -245,7 +247,7 @@ def test_test_judgements_do_not_touch_the_weights(run, split, tmp_path):
 
 def test_tuning_on_what_is_evaluated_is_refused(run, split):
     command = ("fuse", "runs/bm25", "runs/bm25q", "--data", split, "-o", "x", "--tune")
-    assert "tune on dev or train" in run(*command, "test")[2]
+    assert "take dev or train" in run(*command, "test")[2]
     assert "no split 'train'" in run(*command, "train")[2]
     dev = split / "qrels" / "dev.tsv"
     dev.write_text(dev.read_text() + (split / "qrels" / "test.tsv").read_text().split("\n", 1)[1])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from whyrank import evaluate, load, read_run
 from whyrank.errors import BadInput, BadSpec
+from whyrank.eval.ranx import ranx_fuse
 from whyrank.fusion import Fusion, normalised
 from whyrank.registry import make
 from whyrank.types import Ranking, Run
@@ -252,35 +253,27 @@ def some_runs(n, size, depth, pool):
 )
 def test_it_equals_ranx_where_both_define_the_same(how, method, norm):
     """Z-scores and raw scores count 0 in ranx for a missing document, so those runs share their documents here."""
-    import ranx
-
     shared = how[1] in {"zscore", "none"}
-    runs = list(some_runs(3, size=8, depth=30, pool=30 if shared else 45))
-    theirs = [ranx.Run(run.to_dict()) for run in runs]
-    fused = ranx.fuse(runs=theirs, norm=norm, method=method, params={"k": 60} if method == "rrf" else None)
-    wanted = fused.to_dict()
-    ours = Fusion(method=how[0], norm=how[1]).of([Run.of(run.to_dict()) for run in runs])
-    for query, (ids, scores) in ours.items():
-        assert set(ids) == set(wanted[query])
-        np.testing.assert_allclose(scores, [wanted[query][id] for id in ids], rtol=1e-6, atol=1e-9)
+    runs = [Run.of(run.to_dict()) for run in some_runs(3, size=8, depth=30, pool=30 if shared else 45)]
+    theirs = ranx_fuse(runs, method, norm)
+    for query, (ids, scores) in Fusion(method=how[0], norm=how[1]).of(runs).items():
+        wanted = dict(zip(*theirs[query], strict=True))
+        np.testing.assert_allclose(scores, [wanted.pop(id) for id in ids], rtol=1e-6, atol=1e-9)
+        assert not wanted
 
 
 @pytest.mark.engines
 def test_where_ranx_differs():
     """It gives 0 for a z-score that is missing, above most that are found, and 0 to the only document of a list."""
-    import ranx
-
     runs = [
         Run.of({"q": {"a": 3.0, "b": 2.0, "c": 1.0}}),
         Run.of({"q": {"d": 9.0, "a": 8.0}}),
         Run.of({"q": {"e": 1.0}}),
     ]
-    theirs = [ranx.Run(run.to_dict()) for run in runs]
-    zscores = ranx.fuse(runs=theirs[:2], norm="zmuv", method="sum").to_dict()["q"]
-    assert zscores["d"] > zscores["a"]  # never seen by the first run, and yet before what both found
+    zscores = dict(zip(*ranx_fuse(runs[:2], "sum", "zmuv")["q"], strict=True))
+    assert zscores["d"] > zscores["a"]  # never found by the first run, and yet before what both found
     assert Fusion(method="combsum", norm="zscore").of(runs[:2])["q"].ids[0] == "a"
-    alone = ranx.fuse(runs=theirs, norm="min-max", method="sum").to_dict()["q"]
-    assert alone["e"] == 0
+    assert dict(zip(*ranx_fuse(runs, "sum", "min-max")["q"], strict=True))["e"] == 0
     assert dict(zip(*Fusion(method="combsum").of(runs)["q"], strict=True))["e"] == 1
 
 

@@ -137,6 +137,7 @@ def fuse(
         str | None, typer.Option("--data", help="The data set: for --tune, and for what queries exclude.")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to keep for each query.")] = 1000,
+    split: Split = None,
     json: AsJson = False,
 ) -> None:
     """Fuse runs of the same queries; weights may be tuned on queries that are not evaluated."""
@@ -152,7 +153,7 @@ def fuse(
         raise BadInput("--like brings method, norm and weights with it: leave out those options")
     fusion = given if like is None else experiment.fusion_of(like)
     tuning = experiment.Tuning.on(str(data), tune, measure) if tune is not None else None
-    _tell(experiment.fuse(runs, fusion, out, k, None if data is None else load(data), tuning), json)
+    _tell(experiment.fuse(runs, fusion, out, k, None if data is None else load(data, split=split), tuning), json)
 
 
 @app.command(name="eval")
@@ -169,13 +170,16 @@ def evaluate_runs(
     from whyrank import eval as evaluation
     from whyrank.datasets import load
     from whyrank.errors import BadInput
-    from whyrank.experiment import open_runs
+    from whyrank.experiment import open_runs, tuned_on
     from whyrank.io import read_qrels
 
     if (data is None) == (qrels is None):
         raise BadInput("give the judgements either by --data or by --qrels")
     judged = read_qrels(qrels) if qrels is not None else load(str(data), split=split).qrels
     reports = [evaluation.evaluate(run, judged, measure or ["nDCG@10", "R@100"]) for run in open_runs(runs)]
+    for run in runs:
+        if tuned_on(run, data, split):
+            typer.echo(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
     if json:
         typer.echo(_json({report.name: report.means for report in reports}))
         return

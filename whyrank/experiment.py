@@ -198,7 +198,7 @@ def fuse(
     if len(sources) < 2:
         raise BadInput(f"a fusion is one of two runs or more, not of {len(sources)}")
     excluding = (*(data.queries if data else ()), *(tuning.data.queries if tuning else ()))
-    runs = [open_run(source).without(excluding) for source in sources]
+    runs = [run.without(excluding) for run in open_runs(sources)]
     found: dict[str, Any] = {}
     if tuning is not None:
         fusion, found["tuned"] = tuning.tune(fusion, runs)
@@ -214,8 +214,7 @@ def fuse(
 
     def work(report: dict[str, Any], trace: Trace | None) -> Run:
         fused = fusion.of(runs).top(k)
-        lacks = {str(source): len(fused) - len(run) for source, run in zip(sources, runs, strict=True)}
-        report |= {"spec": repr(fusion), "lacks": lacks, **found}
+        report |= {"spec": repr(fusion), "lacks": {run.name: len(fused) - len(run) for run in runs}, **found}
         return fused
 
     return _once(Path(out), task, fusion, Limits(), work)
@@ -228,13 +227,18 @@ def fusion_of(folder: str | Path) -> Fusion:
         NotFound: there is no such run folder.
         BadInput: it was not made by a fusion.
     """
-    manifest = Path(folder) / "manifest.json"
-    if not manifest.is_file():
+    task = _task_of(folder)
+    if not task:
         raise NotFound(f"no run folder at {folder}: it has no manifest.json")
-    task = json.loads(manifest.read_text())["task"]
     if task["verb"] != "fuse":
         raise BadInput(f"the run in {folder} was made by {task['verb']}, not by fuse: it has no weights")
     return make(task["spec"], Fusion)
+
+
+def tuned_on(source: str | Path, data: str | None, split: str | None) -> bool:
+    """Whether the run at `source` is a fusion whose weights were fitted to this split of the data set `data`."""
+    tuned = _task_of(source).get("tuned", {})
+    return bool(tuned) and (tuned["data"], tuned["split"]) == (data, split or "test")
 
 
 def run_file(source: str | Path) -> Path:
@@ -326,6 +330,13 @@ def _same(out: Path, before: Mapping[str, Any], task: Mapping[str, Any]) -> None
             f"the folder {out} holds another run ({key}: {before.get(key)} there, {plain.get(key)} here): "
             "choose another folder with -o, or delete that one"
         )
+
+
+def _task_of(folder: str | Path) -> dict[str, Any]:
+    """What the manifest of a run folder says was asked; nothing where there is no manifest."""
+    manifest = Path(folder) / "manifest.json"
+    task: dict[str, Any] = json.loads(manifest.read_text())["task"] if manifest.is_file() else {}
+    return task
 
 
 def _input(source: str | Path) -> dict[str, str]:
