@@ -141,7 +141,7 @@ class Tuning:
         """
         if split == "test":
             raise BadInput(
-                "weights tuned on 'test' would be evaluated on what they were fitted to: tune on dev or train"
+                "weights tuned on 'test' would be evaluated on what they were fitted to: take dev or train"
             )
         data = load(name, split=split)
         try:
