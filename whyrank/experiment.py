@@ -125,7 +125,7 @@ def rerank(
 
 @dataclass(frozen=True)
 class Tuning:
-    """On which judgements the weights of a fusion are tuned; `Tuning.on` sees to it that they are no test judgements."""
+    """On which judgements the weights of a fusion are tuned; `Tuning.on` makes sure that they are not test ones."""
 
     data: Dataset
     split: str
