@@ -42,10 +42,10 @@ from .retrieval.base import Retriever as Retriever
 from .retrieval.bm25 import BM25 as BM25
 from .retrieval.bm25 import BM25Q as BM25Q
 from .retrieval.dense import Dense as Dense
-from .retrieval.late import Late as Late
 from .retrieval.feedback import RM3 as RM3
 from .retrieval.feedback import Rocchio as Rocchio
 from .retrieval.fuse import Fuse as Fuse
+from .retrieval.late import Late as Late
 from .retrieval.lucene import Lucene as Lucene
 from .retrieval.rewrite import Rewritten as Rewritten
 from .retrieval.sparse import Splade as Splade

@@ -140,9 +140,7 @@ class Tuning:
             NotFound: there is no such data set.
         """
         if split == "test":
-            raise BadInput(
-                "weights tuned on 'test' would be evaluated on what they were fitted to: take dev or train"
-            )
+            raise BadInput("weights tuned on 'test' would be evaluated on what they were fitted to: take dev or train")
         data = load(name, split=split)
         try:
             tested = load(name, split="test").qrels
