@@ -87,6 +87,15 @@ class Dense(Retriever):
         if self.batch_size < 1:
             raise BadInput(f"dense(...): batch_size must be at least 1, not {self.batch_size}")
 
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """(n, d) the vectors of the documents, in the order of the collection; read-only where they lie on disk.
+
+        Raises:
+            BadInput: there is no index yet.
+        """
+        return self._read().matrix
+
     def ready(self, corpus: Iterable[Document]) -> Self:
         """A copy that has indexed `corpus`: what lies at `path` is gone on with, and not encoded again."""
         return self.index(corpus)

@@ -1,0 +1,110 @@
+"""How clusters are told to the model: by extracts of what is in them, or by summaries that a model has written."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from whyrank.errors import BadInput
+from whyrank.llm.base import LLM, Completion, Message, Ok, Piece, Prompt, Sampling, split_reasoning
+from whyrank.llm.budget import clip
+from whyrank.llm.schedule import Plan, drive
+from whyrank.llm.trace import Trace
+from whyrank.registry import Part
+from whyrank.retrieval.tree.slates import line
+
+
+@dataclass(frozen=True)
+class Extractive(Part):
+    """Tell a cluster by the words that mark it and by sentences that hold most of them: no model, no cost.
+
+    Attributes:
+        terms: how many words.
+        quotes: how many sentences, each of another child.
+    """
+
+    terms: int = 16
+    quotes: int = 3
+
+    def __post_init__(self) -> None:
+        if self.terms < 1 or self.quotes < 0:
+            raise BadInput(f"extractive(...): at least 1 term and 0 quotes, not {self.terms} and {self.quotes}")
+
+
+@dataclass(frozen=True)
+class Written(Part):
+    """Tell a cluster by a summary that a language model writes of its children's summaries, from the leaves up.
+
+    Where a call fails or brings no text, the extract stands in. A query that excludes a document is never shown a
+    summary that the document went into; the extract of the other documents stands in.
+
+    Attributes:
+        llm: the model.
+        sampling: how summaries are drawn.
+        max_part_tokens: documents and summaries that are summarised are cut to this.
+    """
+
+    llm: LLM
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024))
+    max_part_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.max_part_tokens < 1:
+            raise BadInput(f"written(...): max_part_tokens must be at least 1, not {self.max_part_tokens}")
+
+    def write(
+        self,
+        levels: Iterable[Mapping[int, Sequence[int]]],
+        tell: Callable[[int], str],
+        trace: Trace | None,
+    ) -> tuple[dict[int, str], dict[str, int]]:
+        """Write the summaries of nodes, the deepest level first.
+
+        Args:
+            levels: for each level the nodes to be told, with their children.
+            tell: the text of a child that is not written here.
+            trace: the record of model calls.
+
+        Returns:
+            The summaries by node, without those that failed; and how many calls ended in each status.
+        """
+        texts: dict[int, str] = {}
+        statuses: Counter[str] = Counter()
+        for level in levels:
+            plans = {
+                str(node): self._plan([texts.get(child) or tell(child) for child in children])
+                for node, children in level.items()
+            }
+            for node, completion in drive(plans, self.llm, trace).items():
+                text, status = _read(completion)
+                statuses[status] += 1
+                if text:
+                    texts[int(node)] = text
+        return texts, dict(statuses)
+
+    def _plan(self, parts: Sequence[str]) -> Plan[Completion]:
+        tokenizer = self.llm.tokenizer()
+        pieces = [Piece("Parts:\n")]
+        for number, part in enumerate(parts, start=1):
+            text = clip(line(part), tokenizer, self.max_part_tokens) or "(empty)"
+            pieces += [Piece(f"\n[{number}] "), Piece(text, cut="document")]
+        pieces.append(Piece("\n\nWrite the summary."))
+        messages = (Message("system", (Piece(_TASK),)), Message("user", tuple(pieces)))
+        (completion,) = yield [Prompt(messages, self.sampling)]
+        return completion
+
+
+_TASK = (
+    "You label the shelves of a library. You are shown the parts of one group, passages or summaries of smaller "
+    "groups. Summarise the group in at most five sentences so that a searcher can tell which questions it can answer: "
+    "name the subjects, the facts, principles and methods that are explained, and the span from the common to the odd "
+    "one out. Speak of the contents only, never of the group, and write the summary and nothing else."
+)
+
+
+def _read(completion: Completion) -> tuple[str, str]:
+    if not isinstance(completion, Ok):
+        return "", "failed"
+    text = line(split_reasoning(completion.text)[1])
+    if not text:
+        return "", "no_answer"
+    return text, "truncated" if completion.finish == "length" else "exact"
