@@ -317,6 +317,8 @@ EXAMPLES = {
     "rm3": "rm3(bm25())",
     "rocchio": "rocchio(bm25())",
     "listwise": "listwise(fake())",
+    "tree": "tree(fake())",
+    "written": "written(fake())",
     "openai": "openai('Qwen/Qwen3-8B')",
     "vllm": "vllm('Qwen/Qwen3-8B')",
     "transformers": "transformers('Qwen/Qwen3-8B')",

@@ -50,6 +50,7 @@ from .retrieval.lucene import Lucene as Lucene
 from .retrieval.rewrite import Rewritten as Rewritten
 from .retrieval.sparse import Splade as Splade
 from .retrieval.tool import SearchTool as SearchTool
+from .retrieval.tree.retriever import Tree as Tree
 from .types import Corpus as Corpus
 from .types import Dataset as Dataset
 from .types import Document as Document

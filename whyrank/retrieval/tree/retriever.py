@@ -49,6 +49,7 @@ class Tree(Retriever):
         iterations: how many times.
         alpha: what a node's own relevance counts against that of its path, above 0, at most 1.
         anchors: how many documents that were seen before stand in the slate of a leaf cluster again.
+        shrink: how strongly relevances are drawn to their mean; more where the model's scores are noisier.
         ridge: how strongly the biases of calls are held at 0.
         calls: at most so many calls for each query; None is no bound.
         tokens: no further step for a query once its calls have taken so many tokens, in and out; None is no bound.
@@ -73,6 +74,7 @@ class Tree(Retriever):
     iterations: int = 20
     alpha: float = 0.5
     anchors: int = 4
+    shrink: float = 0.3
     ridge: float = 0.1
     calls: int | None = None
     tokens: int | None = None
@@ -96,7 +98,7 @@ class Tree(Retriever):
     @property
     def policy(self) -> Policy:
         """How a query walks."""
-        return Policy(self.beam, self.iterations, self.alpha, self.anchors, self.ridge, self.calls)
+        return Policy(self.beam, self.iterations, self.alpha, self.anchors, self.shrink, self.ridge, self.calls)
 
     def append(self, documents: Iterable[Document], trace: Trace | None = None) -> Self:
         """A copy that also holds `documents`: each goes to the nearest leaf cluster, and what overflows is split.

@@ -26,7 +26,8 @@ class Policy:
         alpha: what a node's own relevance counts against its parent's path relevance, above 0, at most 1.
         anchors: how many leaves that were seen before stand in the slate of a leaf cluster, so that its scores can be
             compared with those of other slates; an inner slate below the root has one node of its level, if any.
-        ridge: how strongly the biases of slates are held at 0, see `calibrate`.
+        shrink: how strongly relevances are drawn to their mean, see `calibrate`.
+        ridge: how strongly the biases of slates are held at 0, likewise.
         calls: at most so many slates; None is no bound.
 
     Raises:
@@ -37,6 +38,7 @@ class Policy:
     iterations: int = 20
     alpha: float = 0.5
     anchors: int = 4
+    shrink: float = 0.3
     ridge: float = 0.1
     calls: int | None = None
 
@@ -46,8 +48,9 @@ class Policy:
                 raise BadInput(f"tree(...): {name} must be at least {least}, not {value}")
         if not 0 < self.alpha <= 1:
             raise BadInput(f"tree(...): alpha must be above 0 and at most 1, not {self.alpha}")
-        if not 0 < self.ridge < np.inf:
-            raise BadInput(f"tree(...): ridge must be a number above 0, not {self.ridge}")
+        for name in ("shrink", "ridge"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise BadInput(f"tree(...): {name} must be a number above 0, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,12 @@ class Walk:
         self._weigh()
 
     def found(self) -> Found:
-        """The leaves seen so far; between equals one with a score of its own goes first."""
+        """The leaves seen so far; between equals those with a score of their own go first, then lower numbers."""
         seen = np.array(self._nodes, dtype=np.int64)
         at = np.flatnonzero(seen < self.shape.leaves)
-        at = at[np.lexsort((at, np.isnan(self._own[at]), -self._path[at]))]
-        return Found(seen[at], self._path[at])
+        relevance = self._path[at].round(6)
+        order = np.lexsort((seen[at], np.isnan(self._own[at]), -relevance))
+        return Found(seen[at][order], relevance[order])
 
     def _frontier(self) -> list[int]:
         if not self._nodes and self.shape.root not in self._open:
@@ -158,7 +162,8 @@ class Walk:
             places, slates, scores = map(np.array, zip(*self._scores, strict=True))
             known, nodes = np.unique(places, return_inverse=True)
             _, numbers = np.unique(slates, return_inverse=True)
-            self._own[known], _ = calibrate(nodes, numbers, scores, ridge=self.policy.ridge)
+            policy = self.policy
+            self._own[known], _ = calibrate(nodes, numbers, scores, shrink=policy.shrink, ridge=policy.ridge)
         self._path = self._along_paths()
 
     def _along_paths(self) -> Floats:
