@@ -10,11 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-import tiny
 
 from whyrank import Document, Fake, Ok, Query, Sampling, Trace, load, make
 from whyrank.errors import BadIndex, BadInput
-from whyrank.experiment import search
 from whyrank.llm.base import LLM, Failed
 from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.tree.index import Shown
@@ -313,27 +311,6 @@ def test_specs():
 def test_it_loads_light():
     code = "import sys, whyrank.retrieval.tree.retriever; print([m for m in ('torch', 'scipy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
-
-
-@pytest.fixture(scope="module")
-def tiny_lm(tmp_path_factory):
-    return tiny.language_model(tmp_path_factory.mktemp("models") / "tiny-lm")
-
-
-@engines
-def test_a_real_encoder_and_a_real_model(toy, tiny_lm, tmp_path):
-    """MiniLM clusters; a tiny model writes the summaries and walks. It babbles: nothing may break or get lost."""
-    lm, sampling = f"transformers({str(tiny_lm)!r})", "sampling(max_tokens=48)"
-    spec = f"tree({lm}, path={str(tmp_path / 'idx')!r}, summaries=written({lm}, sampling={sampling}), iterations=3, "
-    spec += f"sampling={sampling})"
-    data = toy.head(2)
-    result = search(make(spec), data, tmp_path / "run", k=20)
-    statuses = result.report["calls"]
-    assert statuses["failed"] == 0 and sum(statuses.values()) == result.report["ledger"]["calls"] > 2
-    assert all(len(result.run[query.id].ids) > 0 for query in data.queries)
-    opened = Tree.open(tmp_path / "idx")
-    assert repr(opened) == spec
-    assert opened.search(data.queries, k=20) == opened.search(data.queries, k=20)
 
 
 @engines
