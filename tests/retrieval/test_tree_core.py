@@ -46,6 +46,14 @@ def test_every_document_is_in_exactly_one_leaf(n, branching, build, seed):
 
 
 @settings(deadline=None, max_examples=60)
+@given(st.integers(1, 2000), branchings, st.integers(0, 5))
+def test_no_cluster_is_all_but_empty(n, branching, seed):
+    shape = bottom_up(vectors(n, seed), branching)
+    sizes = [len(shape.children(node)) for node in range(n, len(shape.parents)) if node != shape.root]
+    assert min(sizes, default=branching) >= max(1, branching // 4)
+
+
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 120), st.integers(1, 200), branchings, builders, st.integers(0, 5))
 def test_growing_keeps_every_document_in_exactly_one_leaf(n, more, branching, build, seed):
     points = vectors(n + more, seed)

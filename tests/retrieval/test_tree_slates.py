@@ -96,23 +96,23 @@ def test_extracts_tell_clusters_apart():
     ]
     rarity = Rarity(0, {}).grown(texts)
     parts = [of_document(text, rarity) for text in texts]
-    bees, bread = merged(parts[:2]), merged(parts[2:])
+    bees, bread = merged(parts[:2], [1, 1]), merged(parts[2:], [1, 1])
     assert bees.terms[0][0] == "bees"
     assert {"yeast", "dough"} <= {word for word, _ in bread.terms[:3]}
     assert parts[0].quotes == ("Bees dance in the hive.",)
     assert set(bees.quotes) == {"Bees dance in the hive.", "The waggle of bees points to flowers."}
     assert bees.shown(1, 1) == f"About: bees. “{bees.quotes[0]}”"
     assert Sketch.load(bees.dump()).quotes == bees.quotes
-    assert merged([of_document("", rarity)]).shown(3, 3) == "About: no words."
+    assert merged([of_document("", rarity)], [1]).shown(3, 3) == "About: no words."
 
 
 @given(st.lists(st.text(max_size=400), min_size=1, max_size=12))
 def test_extracts_are_bounded(texts):
     rarity = Rarity(0, {}).grown(texts)
-    sketch = merged([of_document(text, rarity) for text in texts])
+    sketch = merged([of_document(text, rarity) for text in texts], [1] * len(texts))
     assert len(sketch.terms) <= TERMS and len(sketch.quotes) <= QUOTES
     assert all(len(quote) <= LONGEST for quote in sketch.quotes)
-    assert merged([sketch, sketch]).quotes[:1] == sketch.quotes[:1]
+    assert merged([sketch, sketch], [3, 4]).quotes[:1] == sketch.quotes[:1]
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)))

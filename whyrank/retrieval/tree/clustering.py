@@ -108,7 +108,8 @@ def _filled(branching: int) -> int:
 
 
 def _groups(vectors: Vectors, most: int) -> list[Ints]:
-    """Part all vectors into groups of 1 to `most`, as few as `FILL` asks for; one group where they fit into it."""
+    """Part all vectors into groups of a quarter of `most` to `most`, as few as `FILL` asks for; one where they fit."""
+    least = max(1, most // 4)
     rows = np.arange(len(vectors))
     waiting = [(rows, 1 if len(rows) <= most else -(-len(rows) // _filled(most)))]
     done: list[Ints] = []
@@ -119,7 +120,8 @@ def _groups(vectors: Vectors, most: int) -> list[Ints]:
             continue
         half = groups // 2
         rest = groups - half
-        parts = bisect(vectors, rows, max(half, len(rows) - rest * most), min(half * most, len(rows) - rest))
+        lowest, highest = max(half * least, len(rows) - rest * most), min(half * most, len(rows) - rest * least)
+        parts = bisect(vectors, rows, lowest, highest)
         waiting += [(parts[1], rest), (parts[0], half)]
     return done
 

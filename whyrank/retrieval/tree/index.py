@@ -179,11 +179,9 @@ class Index:
         with progress("extracting", len(wanted)) as advance:
             for level in self._levels():
                 for node in (node for node in level.tolist() if node - n in wanted):
-                    parts = [
-                        made.pop(child) if child in made else self.sketch(child)
-                        for child in self.shape.children(node).tolist()
-                    ]
-                    made[node] = merged(parts)
+                    children = self.shape.children(node).tolist()
+                    parts = [made.pop(child) if child in made else self.sketch(child) for child in children]
+                    made[node] = merged(parts, self.shape.sizes[children].tolist())
                     sketches[node - n] = made[node].dump()
                     advance()
         return replace(self, sketches=Texts.of(sketches))
@@ -206,19 +204,19 @@ class Shown:
         shape = self.index.shape
         if shape.is_leaf(node):
             return f"Passage: {self.index.texts[node]}"
-        gone = self.gone.get(node, 0)
-        number = int(shape.sizes[node]) - gone
+        number, gone = self._size(node), self.gone.get(node)
         told = self._sketch(node).shown(self.how.terms, self.how.quotes) if gone else self.index.tell(node, self.how)
         return f"Group of {number} passage{'s' if number > 1 else ''}: {told}"
+
+    def _size(self, node: int) -> int:
+        """How many documents under a node are left."""
+        return int(self.index.shape.sizes[node]) - self.gone.get(node, 0)
 
     def _sketch(self, node: int) -> Sketch:
         if not self.gone.get(node):
             return self.index.sketch(node)
         if node not in self._made:
-            left = [
-                child
-                for child in self.index.shape.children(node).tolist()
-                if self.gone.get(child, 0) < self.index.shape.sizes[child]
-            ]
-            self._made[node] = merged([self._sketch(child) for child in left])
+            sizes = {child: self._size(child) for child in self.index.shape.children(node).tolist()}
+            left = [child for child, size in sizes.items() if size]
+            self._made[node] = merged([self._sketch(child) for child in left], [sizes[child] for child in left])
         return self._made[node]

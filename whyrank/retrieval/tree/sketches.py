@@ -74,13 +74,13 @@ def of_document(text: str, rarity: Rarity) -> Sketch:
     return Sketch(terms, _best(sentences, dict(terms))[:1])
 
 
-def merged(parts: Sequence[Sketch]) -> Sketch:
-    """The sketch of a node with these children: their words added up, and the best quotation of each child."""
-    total: Counter[str] = Counter()
-    for part in parts:
+def merged(parts: Sequence[Sketch], sizes: Sequence[int]) -> Sketch:
+    """The sketch of a node with these children, of so many documents: the mean document, and a quotation of each."""
+    total: dict[str, float] = {}
+    for part, size in zip(parts, sizes, strict=True):
         for word, weight in part.terms:
-            total[word] += weight  # type: ignore[assignment]  # a Counter adds any numbers
-    terms = _heaviest({word: weight / len(parts) for word, weight in total.items()})
+            total[word] = total.get(word, 0.0) + size * weight
+    terms = _heaviest({word: weight / sum(sizes) for word, weight in total.items()})
     weights = dict(terms)
     firsts = [quote for part in parts for quote in _best(part.quotes, weights)[:1]]
     return Sketch(terms, _best(dict.fromkeys(firsts), weights)[:QUOTES])
