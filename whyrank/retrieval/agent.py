@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from whyrank.errors import BadInput
+from whyrank.fusion import reciprocal_ranks
 from whyrank.llm.base import LLM, Completion, Failed, Prompt, Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
@@ -14,9 +15,6 @@ from whyrank.retrieval.agent_step import Quote, Search, Step, ask, normal, parse
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.tool import Found, SearchTool
 from whyrank.types import Corpus, Document, Query, Ranking, Run
-
-_RRF = 60
-"""The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ class _Hunt:
 
     def ranking(self) -> list[str]:
         """Documents with evidence, then what the queries found, fused, then what the question finds further down."""
-        fused = self._fused()
+        fused = list(reciprocal_ranks([ids[: self.agent.depth] for ids in self.lists]))
         place = {id: at for at, id in enumerate(fused)}
         support = Counter(number for number, _ in self.evidence)
         backed = [id for id, number in self.tool.seen.items() if support[number]]
@@ -215,14 +213,6 @@ class _Hunt:
             Search(found.query, round, len(found.hits), found.new, sum(hit.number in backed for hit in found.hits))
             for found, round in self.history
         ]
-
-    def _fused(self) -> list[str]:
-        """Reciprocal rank fusion of the first `depth` documents of each list; a list found earlier wins ties."""
-        scores: dict[str, float] = {}
-        for ids in self.lists:
-            for rank, id in enumerate(ids[: self.agent.depth], start=1):
-                scores[id] = scores.get(id, 0.0) + 1 / (_RRF + rank)
-        return sorted(scores, key=lambda id: -scores[id])
 
 
 def _once(prompt: Prompt) -> Plan[Completion]:

@@ -1,6 +1,6 @@
 """A retriever that searches for what a rewriter makes of the query."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -9,15 +9,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from whyrank.errors import BadInput
+from whyrank.fusion import reciprocal_ranks
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite.base import Look, Rewriter, Rewriting
 from whyrank.retrieval.rewrite.combine import Combine, Searched
 from whyrank.types import Corpus, Document, Query, Ranking, Run
-
-RANK_CONSTANT = 60
-"""The constant of reciprocal rank fusion (Cormack and others, 2009)."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +148,5 @@ def _fused(id: str, runs: Sequence[Run], texts: Sequence[Searched]) -> Ranking:
     """The rankings of one query's texts, fused by weighted reciprocal ranks; equals stay in order of appearance."""
     if len(texts) == 1:
         return runs[0][id]
-    scores: defaultdict[str, float] = defaultdict(float)
-    for run, text in zip(runs, texts, strict=False):
-        for rank, document in enumerate(run[id].ids, start=1):
-            scores[document] += text.weight / (RANK_CONSTANT + rank)
-    best = sorted(scores, key=lambda document: -scores[document])
-    return Ranking(best, np.array([scores[document] for document in best]))
+    scores = reciprocal_ranks([run[id].ids for run in runs[: len(texts)]], [text.weight for text in texts])
+    return Ranking(list(scores), np.array(list(scores.values())))
