@@ -8,13 +8,12 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import pytest
+from by_words import ByWords
 
 from whyrank import Document, Fake, Ok, Query, Sampling, Trace, load, make
 from whyrank.errors import BadIndex, BadInput
 from whyrank.llm.base import LLM, Failed
-from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.tree.index import Shown
 from whyrank.retrieval.tree.retriever import Tree
 from whyrank.retrieval.tree.summaries import Extractive, Written
@@ -22,25 +21,6 @@ from whyrank.testing import DOCUMENTS, check_retriever
 
 engines = pytest.mark.engines
 ENTRY = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
-
-
-class Hashed:
-    """Vectors of words, without a model."""
-
-    def encode(self, texts, side, **rest):
-        matrix = np.zeros((len(texts), 32), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text.lower()):
-                matrix[row, zlib.crc32(word.encode()) % 32] += 1
-        return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-9)
-
-
-@dataclass(frozen=True)
-class ByWords(Dense):
-    """Dense retrieval that needs no engine."""
-
-    def _encoder(self):
-        return Hashed()
 
 
 def entries(prompt):
