@@ -1,13 +1,12 @@
-"""The nouns of whyrank: Query, Document, Corpus, Ranking, Run, Qrels, Dataset. All frozen; ids are always `str`.
+"""Rankings: an order is the truth.
 
-An order is the truth: a `Run` keeps for each query its documents best first, refuses one document twice, and gives
-scores that fall strictly even in float32, so that every evaluation tool sees the same order.
+A `Run` keeps for each query its documents best first, refuses one document twice, and gives scores that fall strictly
+even in float32, so that every evaluation tool sees the same order.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,32 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
+from whyrank.types.texts import Query
 
-LARGEST_GRADE = 1_000_000
 _STRINGS = np.dtypes.StringDType(coerce=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question, and the ids of the documents that must never be returned for it (BRIGHT's `excluded_ids`)."""
-
-    id: str
-    text: str
-    excluded: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A passage or document."""
-
-    id: str
-    text: str
-    title: str = ""
-
-    @property
-    def content(self) -> str:
-        """Title and text in one line of text, as lexical and dense indexes see the document."""
-        return f"{self.title} {self.text}" if self.title else self.text
 
 
 class Ranking(NamedTuple):
@@ -48,38 +24,6 @@ class Ranking(NamedTuple):
 
     ids: Sequence[str]
     scores: NDArray[np.float64]
-
-
-class Corpus:
-    """Documents in their order, found by id: iterate over them, or ask `corpus["d7"]`."""
-
-    def __init__(self, documents: Iterable[Document]) -> None:
-        """Hold `documents` in memory.
-
-        Raises:
-            BadInput: two documents have the same id.
-        """
-        self._documents: dict[str, Document] = {}
-        for document in documents:
-            if document.id in self._documents:
-                raise BadInput(f"document {document.id!r} occurs twice in the collection: ids must be unique")
-            self._documents[document.id] = document
-
-    def __len__(self) -> int:
-        """How many documents there are."""
-        return len(self._documents)
-
-    def __iter__(self) -> Iterator[Document]:
-        """The documents in collection order."""
-        return iter(self._documents.values())
-
-    def __contains__(self, id: object) -> bool:
-        """Whether there is a document of that id."""
-        return id in self._documents
-
-    def __getitem__(self, id: str) -> Document:
-        """The document of that id; a KeyError where there is none."""
-        return self._documents[id]
 
 
 class Run(Mapping[str, Ranking]):
@@ -342,60 +286,3 @@ def _as_ranking(given: Ranking | Sequence[str] | Mapping[str, float]) -> Ranking
         order = trec_order(ids, scores)
         return Ranking([ids[at] for at in order.tolist()], scores[order])
     return Ranking(given, np.arange(len(given), 0, -1, dtype=np.float64))
-
-
-class Qrels(Mapping[str, Mapping[str, int]]):
-    """Relevance judgements: `qrels["q1"]["d7"]` is the grade that an assessor gave; 0 or less is not relevant."""
-
-    def __init__(self, grades: Mapping[str, Mapping[str, int]]) -> None:
-        """Hold `{query id: {document id: grade}}`.
-
-        Raises:
-            BadInput: a grade is not a whole number, or beyond ±1,000,000 (trec_eval sets aside memory by the largest).
-        """
-        self._grades = {query: dict(judged) for query, judged in grades.items()}
-        for query, judged in self._grades.items():
-            for id, grade in judged.items():
-                if not isinstance(grade, int | np.integer) or abs(grade) > LARGEST_GRADE:
-                    raise BadInput(
-                        f"query {query!r}, document {id!r}: the grade {grade!r} is not a whole number within ±1,000,000"
-                    )
-
-    def __getitem__(self, query_id: str) -> Mapping[str, int]:
-        """The judged documents of one query with their grades."""
-        return self._grades[query_id]
-
-    def __iter__(self) -> Iterator[str]:
-        """The judged queries."""
-        return iter(self._grades)
-
-    def __len__(self) -> int:
-        """How many queries are judged."""
-        return len(self._grades)
-
-    def __repr__(self) -> str:
-        """Size."""
-        return f"Qrels({len(self):,} queries, {sum(map(len, self._grades.values())):,} judgements)"
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A collection with its queries and judgements; parts that a source does not have are empty.
-
-    Attributes:
-        name: as given to `load`.
-        corpus: the documents.
-        queries: the queries, with the documents that each excludes.
-        qrels: the judgements.
-        candidates: a first-stage run that the source publishes, or None.
-    """
-
-    name: str
-    corpus: Corpus = field(default_factory=lambda: Corpus(()))
-    queries: tuple[Query, ...] = ()
-    qrels: Qrels = field(default_factory=lambda: Qrels({}))
-    candidates: Run | None = None
-
-    def head(self, n: int) -> "Dataset":
-        """The same data with the first `n` queries only: for a quick trial."""
-        return replace(self, queries=self.queries[:n])

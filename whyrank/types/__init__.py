@@ -1,0 +1,18 @@
+"""The nouns of whyrank: Query, Document, Corpus, Ranking, Run, Qrels, Dataset. Ids are always `str`."""
+
+from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
+from whyrank.types.run import Ranking, Run, float32, trec_order
+from whyrank.types.texts import Corpus, Document, Query
+
+__all__ = [
+    "LARGEST_GRADE",
+    "Corpus",
+    "Dataset",
+    "Document",
+    "Qrels",
+    "Query",
+    "Ranking",
+    "Run",
+    "float32",
+    "trec_order",
+]
