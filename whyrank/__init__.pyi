@@ -48,6 +48,7 @@ from .retrieval.fuse import Fuse as Fuse
 from .retrieval.late import Late as Late
 from .retrieval.lucene import Lucene as Lucene
 from .retrieval.rewrite import Rewritten as Rewritten
+from .retrieval.sharded import Sharded as Sharded
 from .retrieval.sparse import Splade as Splade
 from .retrieval.tool import SearchTool as SearchTool
 from .retrieval.tree.retriever import Tree as Tree

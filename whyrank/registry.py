@@ -48,6 +48,7 @@ BUILTIN: dict[str, str] = {
     "tree": "whyrank.retrieval.tree.retriever:Tree",
     "extractive": "whyrank.retrieval.tree.summaries:Extractive",
     "written": "whyrank.retrieval.tree.summaries:Written",
+    "sharded": "whyrank.retrieval.sharded:Sharded",
     "encoder_rerank": "whyrank.rerank.encoder:EncoderRerank",
     "listwise": "whyrank.rerank.listwise:Listwise",
     "reasoned": "whyrank.rerank.formats:Reasoned",

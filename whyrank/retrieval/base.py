@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -112,6 +112,15 @@ class Retriever(Part, ABC):
         The collection is never empty and its ids are unique; one without `len` can be read only once.
         """
 
+    @classmethod
+    def _as_shards(cls, parts: Sequence[Self]) -> Sequence[Self]:
+        """Copies of `parts`, each with the index of one part of a collection, that score as one of the whole would.
+
+        Raises:
+            BadInput: a document lies in two parts, or scores depend on the rest of the collection in some other way.
+        """
+        raise BadInput(f"{name_of(cls)} cannot be searched in shards: it does not say how they would score as one")
+
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
@@ -130,6 +139,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def distinct(ids: Iterable[str]) -> list[str]:
+    """The ids as they are.
+
+    Raises:
+        BadInput: one occurs twice.
+    """
+    given = list(ids)
+    if len(set(given)) < len(given):
+        twice = next(id for id, times in Counter(given).items() if times > 1)
+        raise BadInput(
+            f"document {twice!r} occurs twice: ids must be unique, in the index and in all that is added to it"
+        )
+    return given
 
 
 def _checked(corpus: Iterable[Document]) -> Iterable[Document]:

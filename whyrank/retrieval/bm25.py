@@ -2,70 +2,33 @@
 
 import math
 import os
+import re
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
-from whyrank.retrieval import folder, reading, topk
-from whyrank.retrieval.analysis import Analyzer, find_analyzer
-from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.postings import Floats, Postings, exact_weights, idf, lucene_weights
+from whyrank.retrieval import folder, pieces
+from whyrank.retrieval.analysis import find_analyzer
+from whyrank.retrieval.base import Retriever, distinct
+from whyrank.retrieval.inverted import Index, as_one, on_demand
+from whyrank.retrieval.postings import Postings, Statistics, Weigh, exact_weights, idf, lucene_weights
+from whyrank.retrieval.reading import Reading
 from whyrank.types import Document, Query, Ranking, Run
 
 _KIND, _VERSION = "whyrank-bm25", 1
 _COUNTED = ("offsets", "documents", "counts", "lengths")
 _WEIGHTS = {"lucene": lucene_weights, "exact": exact_weights}
-
-
-@dataclass(frozen=True)
-class _Index:
-    """What was built from a collection, with the document weights that one choice of parameters gives.
-
-    Attributes:
-        ids: (D,) document ids.
-        numbers: the number of each term.
-        postings: counts, from which other weights can be computed.
-        weights: (P,) float32.
-        analyzer: what made the terms.
-    """
-
-    ids: list[str]
-    numbers: dict[str, int]
-    postings: Postings
-    weights: Floats
-    analyzer: Analyzer
-
-    @cached_property
-    def number(self) -> Callable[[str], int | None]:
-        """Finds the number of the term behind a raw token; None where the collection does not have it."""
-        term, numbers = self.analyzer.term, self.numbers
-        return lru_cache(1 << 16)(lambda token: numbers.get(term(token)))  # type: ignore[arg-type]
-
-    @cached_property
-    def terms(self) -> list[str]:
-        """The term of each number."""
-        return list(self.numbers)
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The number of each document."""
-        return {id: number for number, id in enumerate(self.ids)}
-
-    @cached_property
-    def matrix(self) -> topk.Matrix:
-        """The weighted postings."""
-        return topk.Matrix(self.postings.offsets, self.postings.documents, self.weights, len(self.ids))
 
 
 @dataclass(frozen=True)
@@ -78,7 +41,8 @@ class _Lexical(Retriever):
     analyzer: str = "english"
     threads: int | None = None
     processes: int = 1
-    _held: _Index | None = field(default=None, init=False, repr=False, compare=False)
+    memory: str = "1GB"
+    _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
     masks_excluded: ClassVar[bool] = True
 
@@ -92,6 +56,7 @@ class _Lexical(Retriever):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise BadSpec(f"{name} must be at least 1, not {number!r}")
         find_analyzer(self.analyzer)
+        _bytes(self.memory)
         object.__setattr__(self, "path", None if self.path is None else str(self.path))
 
     @abstractmethod
@@ -99,7 +64,7 @@ class _Lexical(Retriever):
         """The parameters of the document weights: k1, b, lengths."""
 
     @abstractmethod
-    def _query_weights(self, counts: Mapping[int, int], index: _Index) -> dict[int, float]:
+    def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
         """The weight of each term of a query, given how often it occurs there."""
 
     def append(self, documents: Iterable[Document]) -> Self:
@@ -109,12 +74,10 @@ class _Lexical(Retriever):
             BadInput: a document's id is in the index already or is given twice, or there is no index yet.
         """
         old = self._ready()
-        ids, terms, block = reading.read(documents, self.analyzer, old.numbers, processes=self.processes)
-        ids = [*old.ids, *ids]
-        if len(set(ids)) < len(ids):
-            twice = next(id for id, times in Counter(ids).items() if times > 1)
-            raise BadInput(f"document {twice!r} occurs twice: ids must be unique, in the index and in what is appended")
-        return self._holding(ids, terms, old.postings.followed_by(Postings.of(*block, len(terms))))
+        reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
+        (new,) = pieces.cut(reading)
+        ids = distinct([*old.ids, *reading.ids])
+        return self._holding(ids, reading.terms, Postings.joined([old.postings.rows(0, len(reading.terms)), new]))
 
     def search_terms(
         self,
@@ -161,7 +124,7 @@ class _Lexical(Retriever):
         if unknown := [id for id in wanted if id not in index.places]:
             raise BadInput(f"the index of {self!r} has no document {unknown[0]!r}")
         found = index.postings.of_documents(np.array([index.places[id] for id in wanted], dtype=np.int64))
-        whole = index.postings.statistics
+        whole = index.whole
         common = whole.frequencies > max_df * whole.filled
         terms, counts, rare = found.indices.tolist(), found.data.tolist(), (~common[found.indices]).tolist()
         spans = pairwise(found.indptr.tolist())
@@ -178,14 +141,9 @@ class _Lexical(Retriever):
             BadIndex: `path` is there already, and is no empty folder.
         """
         index = self._ready()
-        folder.write(
-            Path(path),
-            kind=_KIND,
-            version=_VERSION,
-            about={"analyzer": self.analyzer, **self._weighting()},
-            arrays={**{name: getattr(index.postings, name) for name in _COUNTED}, "weights": index.weights},
-            texts={"ids": index.ids, "terms": list(index.numbers)},
-        )
+        with self._writing(path) as part:
+            postings = [lambda: index.postings]
+            pieces.write(part, postings, index.ids, index.numbers, self._weigh, _bytes(self.memory))
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -202,41 +160,58 @@ class _Lexical(Retriever):
         return opened
 
     def _index(self, corpus: Iterable[Document]) -> None:
-        ids, terms, block = reading.read(corpus, self.analyzer, processes=self.processes)
-        built = self._holding(ids, terms, Postings.of(*block, len(terms)))
-        object.__setattr__(self, "_held", built._held)
-        if self.path is not None:
-            self.save(self.path)
+        reading = Reading(corpus, self.analyzer, processes=self.processes)
+        held = None
+        if self.path is None:
+            (postings,) = pieces.cut(reading)
+            held = self._holding(reading.ids, reading.terms, postings)._held
+        else:
+            with self._writing(self.path) as part:
+                pieces.build(part, reading, self._weigh, _bytes(self.memory))
+        object.__setattr__(self, "_held", held)
 
-    def _holding(self, ids: list[str], terms: Sequence[str], postings: Postings) -> Self:
+    @classmethod
+    def _as_shards(cls, parts: Sequence[Self]) -> Sequence[Self]:
+        shards = [copy(part) for part in parts]
+        indexes = [part._ready() for part in parts]
+        distinct(chain.from_iterable(index.ids for index in indexes))
+        for shard, index in zip(shards, as_one(indexes, parts[0]._weigh), strict=True):
+            object.__setattr__(shard, "_held", index)
+        return shards
+
+    def _writing(self, path: str | Path) -> AbstractContextManager[Path]:
+        about = {"analyzer": self.analyzer, **self._weighting()}
+        return folder.writing(Path(path), kind=_KIND, version=_VERSION, about=about)
+
+    def _holding(self, ids: list[str], numbers: dict[str, int], postings: Postings) -> Self:
         """A copy with an index of these documents; it lies in no folder yet."""
-        numbers = {term: number for number, term in enumerate(terms)}
+        whole = postings.statistics
+        weights = self._weigh(postings.lengths, whole)(postings)
         held = copy(self)
         object.__setattr__(held, "path", None)
-        object.__setattr__(
-            held, "_held", _Index(ids, numbers, postings, self._weigh(postings), find_analyzer(self.analyzer))
-        )
+        index = Index(ids, numbers, postings, weights, find_analyzer(self.analyzer), whole)
+        object.__setattr__(held, "_held", index)
         return held
 
-    def _hold(self, saved: folder.Saved) -> _Index:
+    def _hold(self, saved: folder.Saved) -> Index:
         """Search the index of a folder; its weights are computed anew where they were made with other parameters."""
         if saved.about["analyzer"] != self.analyzer:
             found = saved.about["analyzer"]
             raise BadIndex(f"{self.path} was indexed with analyzer={found!r}, which {self!r} does not ask for")
         postings = Postings(*(saved.arrays[name] for name in _COUNTED))
-        same = all(saved.about[name] == value for name, value in self._weighting().items())
+        whole, weights, fill = postings.statistics, saved.arrays["weights"], None
+        if any(saved.about[name] != value for name, value in self._weighting().items()):
+            weights, fill = on_demand(postings, self._weigh(postings.lengths, whole))
         numbers = {term: number for number, term in enumerate(saved.texts["terms"])}
-        weights = saved.arrays["weights"] if same else self._weigh(postings)
-        held = _Index(saved.texts["ids"], numbers, postings, weights, find_analyzer(self.analyzer))
+        held = Index(saved.texts["ids"], numbers, postings, weights, find_analyzer(self.analyzer), whole, fill=fill)
         object.__setattr__(self, "_held", held)
         return held
 
-    def _weigh(self, postings: Postings) -> Floats:
+    def _weigh(self, lengths: NDArray[np.int32], whole: Statistics) -> Weigh:
         how = self._weighting()
-        compute = _WEIGHTS[how["lengths"]]
-        return compute(postings, postings.statistics, how["k1"], how["b"])
+        return _WEIGHTS[how["lengths"]](lengths, whole, how["k1"], how["b"])
 
-    def _ready(self) -> _Index:
+    def _ready(self) -> Index:
         if self._held is not None:
             return self._held
         if self.path is None:
@@ -260,23 +235,13 @@ class _Lexical(Retriever):
 
     def _find(
         self,
-        index: _Index,
+        index: Index,
         queries: Mapping[str, Mapping[int, float]],
         excluded: Sequence[Collection[str]],
         k: int,
     ) -> Run:
         """Search with term numbers and their weights, by query id."""
-        offsets = np.cumsum([0, *map(len, queries.values())], dtype=np.int64)
-        terms = np.fromiter(chain.from_iterable(queries.values()), np.int64, offsets[-1])
-        weights = np.fromiter(chain.from_iterable(q.values() for q in queries.values()), np.float32, offsets[-1])
-        banned = {
-            query: np.array([index.places[id] for id in ids if id in index.places], dtype=np.int64)
-            for query, ids in enumerate(excluded)
-            if ids
-        }
-        batch = topk.Batch(offsets, terms, weights, banned)
-        found = topk.search(index.matrix, batch, k, self.threads or os.cpu_count() or 1)
-        return found.run(list(queries), index.ids, name_of(type(self)))
+        return index.search(queries, excluded, k, self.threads or os.cpu_count() or 1, name_of(type(self)))
 
 
 @dataclass(frozen=True)
@@ -298,6 +263,8 @@ class BM25(_Lexical):
         threads: how many threads search; all processors if None. The result does not depend on it.
         processes: how many processes analyse text when indexing; with more than one, a script needs the usual
             `if __name__ == "__main__"`.
+        memory: how much `index` may hold of the postings when it writes to `path`, such as "200MB"; the rest waits on
+            disk. What does not count: ids, vocabulary and the texts being read. The index does not depend on it.
         lengths: "lucene" keeps document lengths in one byte as Lucene does, "exact" keeps them as they are.
     """
 
@@ -312,7 +279,7 @@ class BM25(_Lexical):
     def _weighting(self) -> dict[str, Any]:
         return {"k1": self.k1, "b": self.b, "lengths": self.lengths}
 
-    def _query_weights(self, counts: Mapping[int, int], index: _Index) -> dict[int, float]:
+    def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
         return {term: float(count) for term, count in counts.items()}
 
 
@@ -328,11 +295,18 @@ class BM25Q(_Lexical):
     def _weighting(self) -> dict[str, Any]:
         return {"k1": self.k1, "b": self.b, "lengths": "exact"}
 
-    def _query_weights(self, counts: Mapping[int, int], index: _Index) -> dict[int, float]:
-        whole = index.postings.statistics
+    def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
+        whole = index.whole
         relative = sum(counts.values()) * whole.documents / max(whole.tokens, 1)
         norm = self.k1 * (1 - self.b + self.b * relative)
         rarity = idf(whole.frequencies[list(counts)], whole.documents)
         return {
             term: weight * count / (count + norm) for (term, count), weight in zip(counts.items(), rarity, strict=True)
         }
+
+
+def _bytes(memory: str) -> float:
+    """How many bytes a text such as "1.5GB" means."""
+    if (found := re.fullmatch(r"(\d+(?:\.\d+)?) ?(kB|MB|GB)", memory)) is None:
+        raise BadSpec(f"memory must be a number and kB, MB or GB, such as '1GB' or '200MB', not {memory!r}")
+    return float(found[1]) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}[found[2]]

@@ -2,9 +2,10 @@
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,8 +17,8 @@ from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
 from whyrank.registry import name_of
-from whyrank.retrieval.base import Retriever, new_folder
-from whyrank.retrieval.vectors import DTYPES, Folder, Vectors, chained, nearest, read_manifest
+from whyrank.retrieval.base import Retriever, distinct, new_folder
+from whyrank.retrieval.vectors import DTYPES, Folder, Rows, Vectors, chained, nearest, read_manifest
 from whyrank.types import Document, Query, Ranking, Run
 
 BLOCK = 1024
@@ -76,6 +77,9 @@ class Dense(Retriever):
     trust_remote_code: bool = False
     _vectors: Vectors | None = field(default=None, init=False, repr=False, compare=False)
     _agreed: bool = field(default=False, init=False, repr=False, compare=False)
+    _asked: dict[tuple[str, ...], NDArray[np.float32]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )  # shared by shards: the vectors of the queries that were asked last
 
     masks_excluded = True
 
@@ -94,7 +98,8 @@ class Dense(Retriever):
         Raises:
             BadInput: there is no index yet.
         """
-        return self._read().matrix
+        matrix = self._read().matrix
+        return matrix.mapped if isinstance(matrix, Rows) else matrix
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """A copy that has indexed `corpus`: what lies at `path` is gone on with, and not encoded again."""
@@ -163,7 +168,7 @@ class Dense(Retriever):
             self._check(vectors.about, self._probe(encoder))
             object.__setattr__(self, "_agreed", True)
         with progress(f"encoding queries with {self!r}", len(queries)) as advance:
-            asked = self._encode(encoder, [query.text for query in queries], "query", advance)
+            asked = self._encode_queries(encoder, tuple(query.text for query in queries), advance)
         _finite(asked, [f"query {query.id!r}" for query in queries], self)
         return asked
 
@@ -217,6 +222,15 @@ class Dense(Retriever):
         vectors = dict(zip(ids, self.query_vectors(queries), strict=True))
         return self.search_vectors(vectors, k, {query.id: query.excluded for query in queries})
 
+    @classmethod
+    def _as_shards(cls, parts: Sequence[Self]) -> Sequence[Self]:
+        distinct(chain.from_iterable(part._read().ids for part in parts))
+        asked: dict[tuple[str, ...], NDArray[np.float32]] = {}
+        shards = [copy(part) for part in parts]
+        for shard in shards:
+            object.__setattr__(shard, "_asked", asked)
+        return shards
+
     def _encoder(self) -> BiEncoder:
         return bi_encoder(
             self.model,
@@ -233,6 +247,14 @@ class Dense(Retriever):
         return encoder.encode(
             texts, side, prompt=prompt, normalize=self.normalize, batch_size=self.batch_size, advance=advance
         )
+
+    def _encode_queries(self, encoder: BiEncoder, texts: tuple[str, ...], advance: Advance) -> NDArray[np.float32]:
+        if self._asked is None:
+            return self._encode(encoder, texts, "query", advance)
+        if texts not in self._asked:
+            self._asked.clear()
+            self._asked[texts] = self._encode(encoder, texts, "query", advance)
+        return self._asked[texts]
 
     def _encode_documents(self, encoder: BiEncoder, block: Sequence[Document], advance: Advance) -> NDArray[Any]:
         exact = self._encode(encoder, [document.content for document in block], "document", advance)

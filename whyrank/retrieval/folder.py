@@ -2,55 +2,78 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from whyrank.errors import BadIndex, NotFound
 from whyrank.retrieval.base import new_folder
 
 _ABOUT = "index.json"
 _CHUNK = 1 << 20
+_TEXTS = 1 << 16
 
 
-def write(
-    path: Path,
-    *,
-    kind: str,
-    version: int,
-    about: Mapping[str, object],
-    arrays: Mapping[str, NDArray[Any]],
-    texts: Mapping[str, list[str]],
-) -> None:
-    """Write an index folder: whole or not at all.
+@contextmanager
+def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object]) -> Iterator[Path]:
+    """A folder to write an index into, file by file; it takes the place of `path` in the end: whole or not at all.
 
     Args:
         path: the folder; it must not exist, or be empty.
         kind: what reads it.
         version: the version of its format.
         about: what else its reader must know; JSON.
-        arrays: one `.npy` file each.
-        texts: one `.json` file each.
 
     Raises:
         BadIndex: `path` is there already, and is no empty folder.
     """
     with new_folder(path) as part:
-        for name, array in arrays.items():
-            np.save(part / f"{name}.npy", array, allow_pickle=False)
-        for name, lines in texts.items():
-            (part / f"{name}.json").write_text(json.dumps(lines), encoding="ascii")
+        yield part
         files = {file.name: _print_of(file) for file in sorted(part.iterdir())}
         told = {"kind": kind, "version": version, "about": dict(about), "files": files}
         told["checksum"] = _print_of_text(told)
         (part / _ABOUT).write_text(json.dumps(told, indent=1), encoding="ascii")
 
 
+class ArrayFile:
+    """A `.npy` file of one dimension, written from front to back as `np.save` would write it in one go."""
+
+    def __init__(self, file: Path, dtype: DTypeLike, size: int) -> None:
+        """Begin the file of an array of `size` numbers."""
+        self._dtype, self._file = np.dtype(dtype), file.open("wb")
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (size,)}
+        np.lib.format.write_array_header_1_0(self._file, header)  # type: ignore[no-untyped-call]
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Write the next numbers."""
+        self._file.write(np.ascontiguousarray(part, dtype=self._dtype).data)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def write_texts(file: Path, texts: Iterable[str]) -> None:
+    """Write texts as one JSON array, some at a time."""
+    remaining, separator = iter(texts), "["
+    with file.open("w", encoding="ascii") as opened:
+        while some := list(islice(remaining, _TEXTS)):
+            opened.write(separator + json.dumps(some)[1:-1])
+            separator = ", "
+        opened.write("[]" if separator == "[" else "]")
+
+
 class Saved(NamedTuple):
-    """What `write` was given; arrays are mapped into memory, read-only."""
+    """What was written: `.npy` files, mapped into memory, read-only, and `.json` files."""
 
     about: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
@@ -82,7 +105,7 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
         raise BadIndex(f"{path / _ABOUT} is damaged (its checksum has changed): build the index anew")
     for name, expected in files.items():
         _check(path / name, expected)
-    arrays = {Path(name).stem: _mapped(path / name) for name in files if name.endswith(".npy")}
+    arrays = {Path(name).stem: mapped(path / name) for name in files if name.endswith(".npy")}
     texts = {
         Path(name).stem: json.loads((path / name).read_text(encoding="utf-8"))
         for name in files
@@ -91,7 +114,8 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
     return Saved(about, arrays, texts)
 
 
-def _mapped(file: Path) -> NDArray[Any]:
+def mapped(file: Path) -> NDArray[Any]:
+    """The array of a `.npy` file, mapped into memory, read-only."""
     array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     return np.asarray(array)
 

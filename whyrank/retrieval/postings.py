@@ -1,8 +1,9 @@
 """The array core of lexical retrieval: which documents hold each term how often, and what each occurrence weighs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ class Statistics:
     filled: int
     tokens: int
     frequencies: Integers
+
+    @classmethod
+    def of(cls, lengths: NDArray[np.int32], frequencies: Integers) -> "Statistics":
+        """The statistics of documents of these lengths."""
+        return cls(len(lengths), int(np.count_nonzero(lengths)), int(lengths.sum(dtype=np.int64)), frequencies)
 
 
 @dataclass(frozen=True)
@@ -63,16 +69,25 @@ class Postings:
         matrix.sum_duplicates()
         return cls(matrix.indptr, matrix.indices, matrix.data, lengths)
 
-    def followed_by(self, later: "Postings") -> "Postings":
-        """The postings of these documents and then of `later`'s, which know these terms and perhaps more."""
-        n_terms, counts = len(later.offsets) - 1, np.promote_types(self.counts.dtype, later.counts.dtype)
-        known = np.pad(self.offsets, (0, n_terms + 1 - len(self.offsets)), mode="edge")
-        halves = [
-            sparse.csr_array((part.counts.astype(counts), part.documents, offsets), shape=(n_terms, len(part.lengths)))
-            for part, offsets in ((self, known), (later, later.offsets))
+    @classmethod
+    def joined(cls, parts: Sequence["Postings"]) -> "Postings":
+        """The postings of the documents of `parts`, one part after the other; all know the same terms."""
+        if len(parts) == 1:
+            return parts[0]
+        counts = np.result_type(*(part.counts.dtype for part in parts))
+        n_terms = len(parts[0].offsets) - 1
+        matrices = [
+            sparse.csr_array((part.counts.astype(counts), part.documents, part.offsets), (n_terms, len(part.lengths)))
+            for part in parts
         ]
-        both = sparse.hstack(halves, format="csr")
-        return Postings(both.indptr, both.indices, both.data, np.concatenate([self.lengths, later.lengths]))
+        whole = sparse.hstack(matrices, format="csr")
+        return cls(whole.indptr, whole.indices, whole.data, np.concatenate([part.lengths for part in parts]))
+
+    def rows(self, start: int, stop: int) -> "Postings":
+        """The postings of the terms from `start` up to `stop`, of which those that are not known here have none."""
+        offsets = self.offsets[np.minimum(np.arange(start, stop + 1), len(self.offsets) - 1)]
+        span = slice(int(offsets[0]), int(offsets[-1]))
+        return Postings(offsets - offsets[0], self.documents[span], self.counts[span], self.lengths)
 
     def of_documents(self, documents: Integers) -> sparse.csr_array:
         """(n, T) how often each term occurs in each of these documents: one pass over all postings, none is copied."""
@@ -90,12 +105,14 @@ class Postings:
     @cached_property
     def statistics(self) -> Statistics:
         """The statistics of these documents alone."""
-        return Statistics(
-            documents=len(self.lengths),
-            filled=int(np.count_nonzero(self.lengths)),
-            tokens=int(self.lengths.sum(dtype=np.int64)),
-            frequencies=np.diff(self.offsets),
-        )
+        return Statistics.of(self.lengths, np.diff(self.offsets))
+
+
+class Weigh(Protocol):
+    """The weights of some postings: (P,) float32, whatever part of an index they are."""
+
+    def __call__(self, rows: Postings, first: int = 0) -> Floats:
+        """Weigh `rows`, whose first term has the number `first`."""
 
 
 def idf(frequencies: Integers, documents: int) -> NDArray[np.float64]:
@@ -104,33 +121,58 @@ def idf(frequencies: Integers, documents: int) -> NDArray[np.float64]:
     return values
 
 
-def lucene_weights(postings: Postings, whole: Statistics, k1: float, b: float) -> Floats:
-    """(P,) BM25 weights as Lucene's `BM25Similarity` computes them, in float32 and with lengths kept in one byte.
+def lucene_weights(lengths: NDArray[np.int32], whole: Statistics, k1: float, b: float) -> Weigh:
+    """BM25 weights as Lucene's `BM25Similarity` computes them, in float32 and with lengths kept in one byte.
 
     The average length and the number of documents are those of documents that are not empty.
+
+    Args:
+        lengths: (D,) of the documents whose postings will be weighed.
+        whole: of the collection that they are part of; frequencies by the term numbers of those postings.
+        k1: see `BM25`.
+        b: see `BM25`.
     """
     one, rise, part = np.float32(1), np.float32(k1), np.float32(b)
     average = np.float32(whole.tokens / max(whole.filled, 1))
-    kept = _BYTE_LENGTHS[np.searchsorted(_BYTE_LENGTHS, postings.lengths, side="right") - 1].astype(np.float32)
+    kept = _BYTE_LENGTHS[np.searchsorted(_BYTE_LENGTHS, lengths, side="right") - 1].astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):  # k1 = 0, or no document has a token
         inverse = one / (rise * ((one - part) + part * kept / average))
-    peak = np.repeat(idf(whole.frequencies, whole.filled).astype(np.float32), np.diff(postings.offsets))
-    weights: Floats = inverse[postings.documents]
-    weights *= postings.counts
-    weights += one
-    np.divide(peak, weights, out=weights)
-    return np.subtract(peak, weights, out=weights)
+    peaks = idf(whole.frequencies, whole.filled).astype(np.float32)
+
+    def weigh(rows: Postings, first: int = 0) -> Floats:
+        peak = _spread(peaks, rows, first)
+        weights: Floats = inverse[rows.documents]
+        weights *= rows.counts
+        weights += one
+        np.divide(peak, weights, out=weights)
+        return np.subtract(peak, weights, out=weights)
+
+    return weigh
 
 
-def exact_weights(postings: Postings, whole: Statistics, k1: float, b: float) -> Floats:
-    """(P,) BM25 weights from exact lengths: idf · tf / (tf + k1 (1 − b + b · length / average length))."""
+def exact_weights(lengths: NDArray[np.int32], whole: Statistics, k1: float, b: float) -> Weigh:
+    """BM25 weights from exact lengths: idf · tf / (tf + k1 (1 − b + b · length / average length)).
+
+    Arguments as for `lucene_weights`.
+    """
     average = whole.tokens / max(whole.documents, 1)
-    norms = (k1 * (1 - b + b * postings.lengths / max(average, 1e-9))).astype(np.float32)
-    weights: Floats = norms[postings.documents]
-    weights += postings.counts
-    np.divide(postings.counts, weights, out=weights, dtype=np.float32)
-    weights *= np.repeat(idf(whole.frequencies, whole.documents).astype(np.float32), np.diff(postings.offsets))
-    return weights
+    norms = (k1 * (1 - b + b * lengths / max(average, 1e-9))).astype(np.float32)
+    peaks = idf(whole.frequencies, whole.documents).astype(np.float32)
+
+    def weigh(rows: Postings, first: int = 0) -> Floats:
+        weights: Floats = norms[rows.documents]
+        weights += rows.counts
+        np.divide(rows.counts, weights, out=weights, dtype=np.float32)
+        weights *= _spread(peaks, rows, first)
+        return weights
+
+    return weigh
+
+
+def _spread(values: Floats, rows: Postings, first: int) -> Floats:
+    """(P,) for each posting the value of its term; `rows` begin with term `first`."""
+    sizes = np.diff(rows.offsets)
+    return np.repeat(values[first : first + len(sizes)], sizes)
 
 
 def _byte_length(code: int) -> int:

@@ -13,8 +13,8 @@ from whyrank.progress import progress
 from whyrank.retrieval.analysis import Analyzer, find_analyzer
 from whyrank.types import Document
 
-BLOCK = 2048
-"""How many documents are read at a time."""
+BLOCK, CHARACTERS = 2048, 1 << 21
+"""How many documents are read at a time; fewer where they have so many characters."""
 
 
 class TermNumbers(dict[str, int]):
@@ -55,54 +55,53 @@ class Block(NamedTuple):
     lengths: NDArray[np.int32]
 
 
-class Reading(NamedTuple):
-    """A whole collection as numbers.
+class Reading:
+    """A collection on its way to numbers, the same ones for any number of processes; iterate over it once.
 
     Attributes:
-        ids: (D,) document ids.
-        terms: every term by its number; those known before come first.
-        block: the documents, as for `Block`.
+        ids: the ids of the documents read so far, and perhaps of some that come next.
+        terms: the number of every term in the blocks given so far; those known before come first.
     """
 
-    ids: list[str]
-    terms: list[str]
-    block: Block
+    def __init__(
+        self, corpus: Iterable[Document], analyzer: str, known: Iterable[str] = (), *, processes: int = 1
+    ) -> None:
+        """Nothing is read yet.
 
+        Args:
+            corpus: the documents; their title and text are analysed together.
+            analyzer: the analyser's name.
+            known: terms that have numbers already, in order.
+            processes: how many processes analyse; with more than one, a script needs the usual `__main__` guard.
+        """
+        self.ids: list[str] = []
+        self.terms = {term: number for number, term in enumerate(known)}
+        self._corpus, self._analyzer, self._processes = corpus, analyzer, processes
 
-def read(corpus: Iterable[Document], analyzer: str, known: Iterable[str] = (), *, processes: int = 1) -> Reading:
-    """Turn documents into term numbers, the same ones for any number of processes.
+    def __iter__(self) -> Iterator[Block]:
+        """The documents in order, some at a time."""
+        with progress("indexing", len(self._corpus) if isinstance(self._corpus, Sized) else None) as advance:
+            for block in self._blocks():
+                advance(len(block.lengths))
+                yield block
 
-    Args:
-        corpus: the documents; their title and text are analysed together.
-        analyzer: the analyser's name.
-        known: terms that have numbers already, in order.
-        processes: how many processes analyse; with more than one, a script needs the usual `__main__` guard.
-    """
-    ids: list[str] = []
-    numbers = TermNumbers(find_analyzer(analyzer), {term: number for number, term in enumerate(known)})
-    blocks = []
-    with progress("indexing", _size(corpus)) as advance:
-        texts = _blocks(corpus, ids)
-        found = map(numbers.read, texts) if processes < 2 else _read_apart(texts, analyzer, numbers.terms, processes)
-        for block in found:
-            blocks.append(block)
-            advance(len(block.lengths))
-    empty = np.empty(0, dtype=np.int32)
-    terms = np.concatenate([empty, *(block.terms for block in blocks)])
-    lengths = np.concatenate([empty, *(block.lengths for block in blocks)])
-    return Reading(ids, list(numbers.terms), Block(terms, lengths))
+    def _blocks(self) -> Iterator[Block]:
+        if self._processes > 1:
+            return _read_apart(self._texts(), self._analyzer, self.terms, self._processes)
+        return map(TermNumbers(find_analyzer(self._analyzer), self.terms).read, self._texts())
 
-
-def _size(corpus: Iterable[Document]) -> int | None:
-    return len(corpus) if isinstance(corpus, Sized) else None
-
-
-def _blocks(corpus: Iterable[Document], ids: list[str]) -> Iterator[list[str]]:
-    """The texts of `corpus` in blocks; their ids are put into `ids`."""
-    documents = iter(corpus)
-    while block := list(islice(documents, BLOCK)):
-        ids += [document.id for document in block]
-        yield [document.content for document in block]
+    def _texts(self) -> Iterator[list[str]]:
+        texts: list[str] = []
+        size = 0
+        for document in self._corpus:
+            self.ids.append(document.id)
+            texts.append(document.content)
+            size += len(texts[-1])
+            if len(texts) == BLOCK or size >= CHARACTERS:
+                yield texts
+                texts, size = [], 0
+        if texts:
+            yield texts
 
 
 def _read_apart(blocks: Iterator[list[str]], analyzer: str, terms: dict[str, int], processes: int) -> Iterator[Block]:

@@ -1,6 +1,6 @@
 """Vectors of a collection: written to a folder as they come, and searched exactly.
 
-    vectors.bin      (rows, dimensions) float16 or float32, one row after another, memory-mapped for search
+    vectors.bin      (rows, dimensions) float16 or float32, one row after another, read in blocks by search
     ids.jsonl        one document id a line, in the same order
     manifest.json    how many rows count, their checksums, and how the vectors were made
 
@@ -38,19 +38,49 @@ _QUERIES = 256
 """Queries that are multiplied at once."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A matrix in a file: what is asked for is read, and nothing else is held, as a mapping of the file would be.
+
+    Attributes:
+        file: rows one after another.
+        dtype: of the numbers.
+        shape: (n, d).
+    """
+
+    file: Path
+    dtype: str
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """(m, d) some rows, as an array in memory."""
+        if not len(self):
+            return np.empty(self.shape, self.dtype)[rows]
+        return np.array(self.mapped[rows])
+
+    @property
+    def mapped(self) -> NDArray[Any]:
+        """The whole matrix, mapped into memory, read-only."""
+        return np.memmap(self.file, self.dtype, "r", shape=self.shape)
+
+
 @dataclass
 class Vectors:
     """The vectors of a collection, in its order.
 
     Attributes:
         ids: (n,) document ids.
-        matrix: (n, d) float16 or float32, in memory or memory-mapped.
+        matrix: (n, d) float16 or float32, in memory or in a file; `matrix[rows]` is an array.
         corpus: the digest of ids and texts, in order.
         about: how the vectors were made.
     """
 
     ids: Sequence[str]
-    matrix: NDArray[Any]
+    matrix: NDArray[Any] | Rows
     corpus: str
     about: Mapping[str, Any]
 
@@ -124,10 +154,10 @@ class Folder:
             )
         yield from remaining
 
-    def append(self, ids: Sequence[str], matrix: NDArray[Any], corpus: str) -> None:
+    def append(self, ids: Sequence[str], matrix: NDArray[Any] | Rows, corpus: str) -> None:
         """Write the vectors (n, d) of the next n documents; once this returns they outlive a kill."""
         now = self.manifest
-        vectors = np.ascontiguousarray(matrix, dtype=now.dtype).tobytes()
+        vectors = np.ascontiguousarray(matrix[:], dtype=now.dtype).tobytes()
         lines = "".join(json.dumps(id) + "\n" for id in ids).encode()
         for name, data in {"vectors.bin": vectors, "ids.jsonl": lines}.items():
             with (self.path / name).open("ab") as file:
@@ -146,7 +176,7 @@ class Folder:
         return self.read()
 
     def read(self) -> Vectors:
-        """The vectors that are there, memory-mapped, after checking every byte.
+        """The vectors that are there, left on disk, after checking every byte.
 
         Raises:
             BadIndex: a file is missing, cut or changed.
@@ -157,7 +187,7 @@ class Folder:
             if there < size:
                 raise BadIndex(f"{self.path / name} is cut: {there} bytes, where the manifest counts {size}")
         lines = (self.path / "ids.jsonl").read_bytes()[: now.ids_bytes] if now.rows else b""
-        matrix = _mapped(self.path / "vectors.bin", now)
+        matrix = Rows(self.path / "vectors.bin", now.dtype, (now.rows, now.dimensions))
         sums = {"vectors.bin": (_crc(matrix), now.vectors_crc), "ids.jsonl": (zlib.crc32(lines), now.ids_crc)}
         for name, (found, told) in sums.items():
             if found != told:
@@ -203,7 +233,7 @@ def chained(digest: str, document: Document) -> str:
 
 
 def nearest(
-    matrix: NDArray[Any],
+    matrix: NDArray[Any] | Rows,
     queries: NDArray[np.float32],
     k: int,
     banned: Sequence[NDArray[np.int64]],
@@ -235,7 +265,7 @@ def nearest(
     lengths = np.linalg.norm(queries, axis=1)
     step = max(1, floats // matrix.shape[1])
     for start in range(0, len(matrix), step):
-        rows = np.array(matrix[start : start + step])
+        rows = matrix[start : start + step]
         block = torch.from_numpy(rows).to(place).float()
         error = matrix.shape[1] * 2.0**-23 * lengths * float(block.norm(dim=1).max())
         for first in range(0, len(queries), _QUERIES):
@@ -281,13 +311,8 @@ def _merged(
     return rows[order], scores[order]
 
 
-def _mapped(path: Path, manifest: Manifest) -> NDArray[Any]:
-    shape = (manifest.rows, manifest.dimensions)
-    return np.memmap(path, manifest.dtype, "r", shape=shape) if manifest.rows else np.empty(shape, manifest.dtype)
-
-
-def _crc(matrix: NDArray[Any]) -> int:
+def _crc(matrix: Rows) -> int:
     crc, step = 0, max(1, _FLOATS // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), step):
-        crc = zlib.crc32(np.ascontiguousarray(matrix[start : start + step]).data, crc)
+        crc = zlib.crc32(matrix[start : start + step].data, crc)
     return crc
