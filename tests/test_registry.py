@@ -319,6 +319,7 @@ EXAMPLES = {
     "listwise": "listwise(fake())",
     "tree": "tree(fake())",
     "written": "written(fake())",
+    "sharded": "sharded(bm25())",
     "openai": "openai('Qwen/Qwen3-8B')",
     "vllm": "vllm('Qwen/Qwen3-8B')",
     "transformers": "transformers('Qwen/Qwen3-8B')",

@@ -119,18 +119,18 @@ print(peak() - before)
 """
 
 SEARCHING = """
-import json, zlib
 import numpy as np
 from whyrank.retrieval import vectors
-folder = vectors.Folder.at(Path(sys.argv[1]), "float16", 64, {})
-block = np.random.default_rng(0).standard_normal((25_000, 64)).astype(np.float16)
-vectors.nearest(block, block[:20].astype(np.float32), 10, [np.empty(0, int)] * 20, device="cpu", floats=1 << 20)
+folder = vectors.Folder.at(Path(sys.argv[1]), "float16", 1024, {})
+block = np.random.default_rng(0).standard_normal((2_000, 1024)).astype(np.float16)
+def search(matrix):
+    vectors.nearest(matrix, block[:20].astype(np.float32), 10, [np.empty(0, int)] * 20, device="cpu", floats=1 << 21)
+search(block)
 before = peak()
 for number in range(20):
-    folder.append([str(number * 25_000 + n) for n in range(25_000)], block, "")
-found = folder.finish()
-vectors.nearest(found.matrix, block[:20].astype(np.float32), 10, [np.empty(0, int)] * 20, device="cpu", floats=1 << 20)
-print(peak() - before - 0.2 * 500)  # ids: less than 200 bytes each
+    folder.append([str(number * 2_000 + n) for n in range(2_000)], block, "")
+search(folder.finish().matrix)
+print(peak() - before)
 """
 
 
@@ -151,4 +151,4 @@ def test_indexing_stays_within_its_memory(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_vectors_are_searched_in_bounded_memory(tmp_path):
     pytest.importorskip("torch")
-    assert rise(SEARCHING, tmp_path / "index") < 40  # of vectors there are 64 MB
+    assert rise(SEARCHING, tmp_path / "index") < 60  # the vectors take 82 MB; 328 MB of them let it rise by as much

@@ -75,7 +75,7 @@ class _Lexical(Retriever):
         """
         old = self._ready()
         reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
-        (new,) = pieces.cut(reading)
+        new = pieces.whole(reading)
         ids = distinct([*old.ids, *reading.ids])
         return self._holding(ids, reading.terms, Postings.joined([old.postings.rows(0, len(reading.terms)), new]))
 
@@ -163,7 +163,7 @@ class _Lexical(Retriever):
         reading = Reading(corpus, self.analyzer, processes=self.processes)
         held = None
         if self.path is None:
-            (postings,) = pieces.cut(reading)
+            postings = pieces.whole(reading)
             held = self._holding(reading.ids, reading.terms, postings)._held
         else:
             with self._writing(self.path) as part:

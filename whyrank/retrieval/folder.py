@@ -40,6 +40,23 @@ def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object])
         (part / _ABOUT).write_text(json.dumps(told, indent=1), encoding="ascii")
 
 
+def write(
+    path: Path,
+    *,
+    kind: str,
+    version: int,
+    about: Mapping[str, object],
+    arrays: Mapping[str, NDArray[Any]],
+    texts: Mapping[str, list[str]],
+) -> None:
+    """Write an index folder whose arrays and texts are in memory, one `.npy` or `.json` file each; see `writing`."""
+    with writing(path, kind=kind, version=version, about=about) as part:
+        for name, array in arrays.items():
+            np.save(part / f"{name}.npy", array, allow_pickle=False)
+        for name, lines in texts.items():
+            write_texts(part / f"{name}.json", lines)
+
+
 class ArrayFile:
     """A `.npy` file of one dimension, written from front to back as `np.save` would write it in one go."""
 

@@ -17,7 +17,7 @@ from whyrank.retrieval.postings import Integers, Postings, Statistics, Weigh
 from whyrank.retrieval.reading import Block, Reading
 
 BYTES = 20
-"""What each token of a piece takes while the piece is built; measured at 13 to 17 by `benchmarks/large.py`."""
+"""What a token of a piece may take while the piece is built; measured are 16 to 18."""
 
 Piece = Callable[[], Postings]
 Weigher = Callable[[NDArray[np.int32], Statistics], Weigh]
@@ -25,25 +25,16 @@ Weigher = Callable[[NDArray[np.int32], Statistics], Weigh]
 _LARGEST = np.iinfo(np.int32).max
 
 
-def cut(reading: Reading, most: float = np.inf) -> Iterator[Postings]:
-    """The postings of a collection in pieces of at most `most` tokens, or of one block that has more; one at least."""
-    held: list[Block] = []
-    tokens = 0
-    for block in reading:
-        if held and tokens + len(block.terms) > most:
-            whole, held, tokens = _together(held), [], 0
-            yield Postings.of(*whole, len(reading.terms))
-        held.append(block)
-        tokens += len(block.terms)
-    whole, held = _together(held), []
-    yield Postings.of(*whole, len(reading.terms))
+def whole(reading: Reading) -> Postings:
+    """The postings of a collection, in memory."""
+    (piece,) = _cut(reading, np.inf, Path())
+    return piece()
 
 
 def build(part: Path, reading: Reading, weigher: Weigher, memory: float) -> None:
     """Index a collection into the files of the folder `part`, with at most `memory` bytes for postings."""
-    most = memory // BYTES
     with TemporaryDirectory(dir=part, prefix="pieces-") as waiting:
-        pieces = _put_aside(cut(reading, most), Path(waiting))
+        pieces = _cut(reading, memory / BYTES, Path(waiting))
         write(part, pieces, reading.ids, reading.terms, weigher, memory)
 
 
@@ -84,22 +75,28 @@ def write(
             advance(len(rows.documents))
 
 
-def _together(blocks: Sequence[Block]) -> Block:
-    nothing = np.empty(0, dtype=np.int32)
-    return Block(
-        np.concatenate([nothing, *(block.terms for block in blocks)]),
-        np.concatenate([nothing, *(block.lengths for block in blocks)]),
-    )
-
-
-def _put_aside(pieces: Iterator[Postings], folder: Path) -> list[Piece]:
-    """All pieces on disk but the last."""
-    last = next(pieces)
+def _cut(reading: Reading, most: float, folder: Path) -> list[Piece]:
+    """Pieces of at most `most` tokens, or of one block that has more; all but the last, of which there is one, wait."""
+    held: list[Block] = []
     waiting: list[Piece] = []
-    for piece in pieces:
-        waiting.append(_stored(last, folder / str(len(waiting))))
-        last = piece
+    tokens = 0
+    for block in reading:
+        if held and tokens + len(block.terms) > most:
+            waiting.append(_stored(_counted(held, len(reading.terms)), folder / str(len(waiting))))
+            tokens = 0
+        held.append(block)
+        tokens += len(block.terms)
+    last = _counted(held, len(reading.terms))
     return [*waiting, lambda: last]
+
+
+def _counted(blocks: list[Block], n_terms: int) -> Postings:
+    """The postings of some blocks, which are taken from the list."""
+    nothing = np.empty(0, dtype=np.int32)
+    terms = np.concatenate([nothing, *(block.terms for block in blocks)])
+    lengths = np.concatenate([nothing, *(block.lengths for block in blocks)])
+    blocks.clear()
+    return Postings.of(terms, lengths, n_terms)
 
 
 def _stored(piece: Postings, folder: Path) -> Piece:

@@ -58,8 +58,11 @@ class Rows:
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
         """(m, d) some rows, as an array in memory."""
-        if not len(self):
-            return np.empty(self.shape, self.dtype)[rows]
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            start, stop, _ = rows.indices(len(self))
+            skipped, wanted = start * self.shape[1], max(stop - start, 0) * self.shape[1]
+            read = np.fromfile(self.file, self.dtype, wanted, offset=skipped * np.dtype(self.dtype).itemsize)
+            return read.reshape(-1, self.shape[1])
         return np.array(self.mapped[rows])
 
     @property
@@ -312,7 +315,7 @@ def _merged(
 
 
 def _crc(matrix: Rows) -> int:
-    crc, step = 0, max(1, _FLOATS // max(1, matrix.shape[1]))
+    crc, step = 0, max(1, _FLOATS // 8 // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), step):
         crc = zlib.crc32(matrix[start : start + step].data, crc)
     return crc
