@@ -64,6 +64,8 @@ class Postings:
             n_terms: how many terms there are.
         """
         ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        if len(terms) <= np.iinfo(np.int32).max:  # sparse arrays take the wider type for all
+            ends = ends.astype(np.int32)
         ones = np.ones(len(terms), dtype=np.min_scalar_type(int(lengths.max(initial=0))))
         matrix = sparse.csr_array((ones, terms, ends), shape=(len(lengths), n_terms)).tocsc()
         matrix.sum_duplicates()
