@@ -12,6 +12,7 @@ from whyrank.retrieval.fuse import Fuse
 from whyrank.retrieval.rewrite.expand import HyDE, LameR, SubQueries
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.retrieval.rewrite.rounds import ThinkQE
+from whyrank.retrieval.sharded import Sharded
 from whyrank.retrieval.tree.retriever import Tree
 
 WORDS = ("bee", "dance", "sun", "hive", "trail", "ant", "scent", "tide", "moon", "salt")
@@ -37,6 +38,8 @@ WAYS = {
     "rocchio": Rocchio(BM25()),
     "rocchio dense": Rocchio(ByWords("words")),
     "fuse": Fuse(BM25(), ByWords("words")),
+    "sharded": Sharded(BM25(), size=7),
+    "sharded dense": Sharded(ByWords("words"), size=7),
     "hyde": Rewritten(BM25(), HyDE(LLM)),
     "lamer": Rewritten(BM25(), LameR(LLM)),
     "thinkqe": Rewritten(BM25(), ThinkQE(LLM)),
