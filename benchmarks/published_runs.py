@@ -1,4 +1,4 @@
-"""Published runs scored by whyrank: TREC DL 2019 and 2020, and BRIGHT's twelve tasks with their macro average.
+"""Published runs scored by whyrank: TREC DL 2019 and 2020; BRIGHT's twelve tasks, alone and fused, and their mean.
 
     WHYRANK_DATA=… python benchmarks/published_runs.py
 
@@ -7,12 +7,18 @@ Needs trec_dl/ and bright/ under a data root, with the runs beside them (`rankvi
 
 from pathlib import Path
 
-from whyrank import evaluate, load, read_run
+from whyrank import Fusion, evaluate, load, read_run
 from whyrank.datasets import roots
 from whyrank.datasets.bright import TASKS
 from whyrank.errors import NotFound
 
 BRIGHT = {"xrr2_expand_bm25": "json", "reasonir_gpt4cot": "trec"}
+FUSIONS = (
+    Fusion(),
+    Fusion(method="combsum"),
+    Fusion(method="combsum", norm="zscore"),
+    Fusion(method="combmnz"),
+)
 TREC_DL = ("rankgpt-gpt3.5", "rankvicuna-7b")
 
 
@@ -33,13 +39,22 @@ def main() -> None:
         for name in TREC_DL:
             run = read_run(find(f"trec_dl/{name}.{year}.trec"))
             print(f"{year} {name}: {evaluate(run, data.qrels, 'nDCG@10')['nDCG@10']:.4f}")
-    for name, ending in BRIGHT.items():
-        scores = [
-            evaluate(read_run(find(f"bright/runs/{name}/{task}.{ending}")), load(f"bright/{task}").qrels, "nDCG@10")
-            for task in TASKS
-        ]
-        each = ", ".join(f"{task} {report['nDCG@10']:.3f}" for task, report in zip(TASKS, scores, strict=True))
-        print(f"bright {name}: macro mean {sum(report['nDCG@10'] for report in scores) / len(TASKS):.4f} ({each})")
+    print("\nbright, nDCG@10 x 100: mean |", " | ".join(TASKS))
+    for name, values in by_task().items():
+        print(f"{name}: {100 * sum(values) / len(values):.2f} |", " | ".join(f"{100 * value:.1f}" for value in values))
+
+
+def by_task() -> dict[str, list[float]]:
+    """nDCG@10 on each task of BRIGHT: of each run, and of both fused with equal weights."""
+    scores: dict[str, list[float]] = {}
+    for task in TASKS:
+        data = load(f"bright/{task}")
+        files = {name: find(f"bright/runs/{name}/{task}.{ending}") for name, ending in BRIGHT.items()}
+        runs = {name: read_run(path).without(data.queries) for name, path in files.items()}
+        both = list(runs.values())
+        for name, run in (runs | {repr(fusion): fusion.of(both) for fusion in FUSIONS}).items():
+            scores.setdefault(name, []).append(evaluate(run, data.qrels, "nDCG@10")["nDCG@10"])
+    return scores
 
 
 if __name__ == "__main__":
