@@ -66,7 +66,8 @@ def measured(name: str, vectors: Path) -> list[str]:
         tuned, weights = fitted.of(pair), [fitted.weights]
     else:
         tuned, weights = cross_validated(pair, data.qrels)
-    runs |= {"RRF": Fusion().of(pair), f"tuned {split or f'in {FOLDS} folds'}: {spelt(weights)}": tuned}
+    how = f"on {split}" if split else f"in {FOLDS} folds"
+    runs |= {"RRF": Fusion().of(pair), f"tuned {how}: {spelt(weights)}": tuned}
     return rows(name, [evaluate(run.named(title), data.qrels, MEASURES) for title, run in runs.items()])
 
 
