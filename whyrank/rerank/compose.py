@@ -1,0 +1,150 @@
+"""Rerankers made of rerankers: one after the other, or one with the first stage's scores mixed in."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.errors import BadInput
+from whyrank.fusion import normalised
+from whyrank.llm.trace import Trace
+from whyrank.registry import variadic
+from whyrank.rerank.base import Order, Request, Reranker
+from whyrank.types import Ranking, Run
+
+Mix = Literal["zscore", "minmax", "rrf"]
+
+RRF = 60
+"""How little the first ranks differ in reciprocal rank fusion."""
+
+
+@variadic
+@dataclass(frozen=True)
+class Cascade(Reranker):
+    """Rerankers one after the other, each on the best of the one before: `cascade(a, b, depths=(100, 20))`.
+
+    What a reranker is not shown stays below, as the one before left it. Each asks what it asks alone, for as many
+    documents as it is shown: calls and rounds add up, and the trace holds those of all. A reranker is handed the scores
+    of the one before as its first stage's, where they agree with its order, else n, n-1, … 1.
+
+    The scores are the last reranker's, NaN below its depth; `calls` say in "stage", from 0, whose they are.
+
+    Attributes:
+        rerankers: one or more, given one by one.
+        depths: how many documents each is shown, for each one number; none at all shows all to each.
+
+    Raises:
+        BadInput: no reranker, not one depth for each, or a depth below 1.
+    """
+
+    rerankers: tuple[Reranker, ...]
+    depths: tuple[int, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse what has no depth for each reranker."""
+        if not self.rerankers:
+            raise BadInput("cascade: at least one reranker is wanted")
+        if self.depths and len(self.depths) != len(self.rerankers):
+            raise BadInput(f"cascade: {len(self.depths)} depths are given for {len(self.rerankers)} rerankers")
+        if any(depth < 1 for depth in self.depths):
+            raise BadInput(f"cascade: depths must be at least 1, not {self.depths}")
+
+    def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
+        orders = [Order(tuple(range(len(request.documents)))) for request in requests]
+        given = [request.scores for request in requests]
+        for stage, reranker in enumerate(self.rerankers):
+            shown = [order.ranking[: self.depths[stage]] if self.depths else order.ranking for order in orders]
+            asked = [
+                Request(request.query, tuple(request.documents[at] for at in places), tuple(scores[: len(places)]))
+                for request, places, scores in zip(requests, shown, given, strict=True)
+            ]
+            found = reranker._orders(asked, trace)
+            orders = [_onto(*each, stage) for each in zip(orders, shown, found, strict=True)]
+            given = [_falling(order) for order in orders]
+        return orders
+
+
+@dataclass(frozen=True)
+class Hybrid(Reranker):
+    """A reranker whose scores are mixed with the first stage's: the cheapest gain that there is (JudgeRank, ERank).
+
+    A document's value is weight · first stage + (1 - weight) · reranker, after both were normalised over the candidates
+    of the query, or weight / (60 + rank) of both ("rrf"). A candidate that the reranker gave no score gets the
+    reranker's lowest normalised score; a reranker that only orders counts n, n-1, … 1. Equal values keep the reranker's
+    order. Calls and rounds are the reranker's; `Order.scores` stay its own. Under `rank`, which knows no first stage,
+    the order in which texts are handed in takes its place.
+
+    Sources: weight 0.2 and z-scores, ERank (2509.00520, 2025); min–max and 0.1, Rank-R1 (2503.06034, 2025).
+
+    Attributes:
+        reranker: any reranker.
+        weight: the first stage's share, 0 to 1.
+        norm: "zscore", "minmax" or "rrf".
+
+    Raises:
+        BadInput: `weight` outside 0 to 1, or another `norm`.
+    """
+
+    reranker: Reranker
+    weight: float = 0.2
+    norm: Mix = "zscore"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share and what is no norm."""
+        if not 0 <= self.weight <= 1:
+            raise BadInput(f"hybrid: weight must be from 0 to 1, not {self.weight}")
+        if self.norm not in get_args(Mix):
+            raise BadInput(f"hybrid: norm must be one of {', '.join(get_args(Mix))}, not {self.norm!r}")
+
+    def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
+        orders = self.reranker._orders(requests, trace)
+        mixed = []
+        for request, order in zip(requests, orders, strict=True):
+            firsts = self._evidence(request.scores, range(len(request.scores)))
+            own = self._evidence(order.scores or _by_rank(order.ranking), order.ranking)
+            values = self.weight * firsts + (1 - self.weight) * own
+            ranking = sorted(order.ranking, key=lambda at, values=values: -values[at])  # type: ignore[misc]
+            mixed.append(replace(order, ranking=tuple(ranking)))
+        return mixed
+
+    def _evidence(self, scores: Sequence[float], ranking: Sequence[int]) -> NDArray[np.float64]:
+        """(n,) what each candidate counts by its score, or by its place in `ranking`."""
+        values = np.empty(len(scores))
+        if self.norm == "rrf":
+            values[list(ranking)] = 1 / (RRF + np.arange(1, len(scores) + 1))
+            return values
+        known = sorted((at for at, score in enumerate(scores) if not math.isnan(score)), key=lambda at: -scores[at])
+        ranked = Ranking([str(at) for at in known], np.array([scores[at] for at in known], dtype=np.float64))
+        found = normalised(Run.of({"query": ranked}), self.norm)
+        values[:] = found.lowest[0]
+        values[known] = found.scores
+        return values
+
+
+def _onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Order:
+    """The order of some documents put on top of the order that they were taken from."""
+    ranking = tuple(shown[at] for at in order.ranking) + before.ranking[len(shown) :]
+    scores = [math.nan] * len(ranking) if order.scores else []
+    for at, score in zip(shown, order.scores, strict=False):
+        scores[at] = score
+    return Order(ranking, tuple(scores), before.calls + tuple({"stage": stage, **call} for call in order.calls))
+
+
+def _falling(order: Order) -> tuple[float, ...]:
+    """Scores in the order's own order that never rise: its own where they are such, else n, n-1, … 1."""
+    own = tuple(order.scores[at] for at in order.ranking) if order.scores else ()
+    if own and all(map(math.isfinite, own)) and all(one >= next for one, next in pairwise(own)):
+        return own
+    return tuple(float(value) for value in range(len(order.ranking), 0, -1))
+
+
+def _by_rank(ranking: Sequence[int]) -> list[float]:
+    """(n,) n for the best candidate, 1 for the last."""
+    scores = [0.0] * len(ranking)
+    for rank, at in enumerate(ranking):
+        scores[at] = float(len(ranking) - rank)
+    return scores
