@@ -318,6 +318,8 @@ EXAMPLES = {
     "rocchio": "rocchio(bm25())",
     "listwise": "listwise(fake())",
     "pointwise": "pointwise(fake())",
+    "pairwise": "pairwise(fake(), method='sliding')",
+    "consensus": "consensus(fake(), shuffles=3)",
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",
     "tree": "tree(fake())",

@@ -33,14 +33,17 @@ from .rerank.base import Request as Request
 from .rerank.base import Reranker as Reranker
 from .rerank.compose import Cascade as Cascade
 from .rerank.compose import Hybrid as Hybrid
+from .rerank.consensus import Consensus as Consensus
 from .rerank.encoder import EncoderRerank as EncoderRerank
 from .rerank.format_grade import Rubric as Rubric
 from .rerank.format_grade import YesNo as YesNo
+from .rerank.format_pair import Pair as Pair
 from .rerank.formats import Direct as Direct
 from .rerank.formats import Format as Format
 from .rerank.formats import Parsed as Parsed
 from .rerank.formats import Reasoned as Reasoned
 from .rerank.listwise import Listwise as Listwise
+from .rerank.pairwise import Pairwise as Pairwise
 from .rerank.pointwise import Pointwise as Pointwise
 from .retrieval.agent import Agentic as Agentic
 from .retrieval.base import Retriever as Retriever

@@ -1,0 +1,101 @@
+"""Formats that compare two passages; render beside parse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whyrank.errors import BadInput
+from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.rerank.format_grade import Think, answered
+from whyrank.rerank.formats import Format, Status, clean, thought
+
+
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """Which of two passages a model prefers.
+
+    Attributes:
+        first: True for the passage shown first, False for the second, None where neither could be read.
+        status: see `Status`.
+    """
+
+    first: bool | None
+    status: Status
+
+
+@dataclass(frozen=True)
+class Pair(Format[Preferred]):
+    """Which of two passages, A or B, helps more (PRP, 2306.17563, 2023).
+
+    Attributes:
+        think: "no" asks for the letter alone; "asked" for a thought between <think> and </think> first; "native" is for
+            models that think by themselves.
+    """
+
+    think: Think = "no"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no way to think."""
+        if self.think not in ("asked", "native", "no"):
+            raise BadInput(f"think must be 'asked', 'native' or 'no', not {self.think!r}")
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, then the two passages.
+
+        Raises:
+            BadInput: `passages` holds not just two.
+        """
+        if len(passages) != 2:
+            raise BadInput(f"this format compares two passages, not {len(passages)}")
+        one, two = (Piece(clean(passage) or "(empty)", cut="document") for passage in passages)
+        user = (
+            Piece("Query: "),
+            Piece(query.encode("utf-8", "replace").decode().strip(), cut="query"),
+            Piece("\n\nPassage A: "),
+            one,
+            Piece("\n\nPassage B: "),
+            two,
+            Piece(f"\n\nWhich of the two helps more to answer the query? {_REMINDERS[self.think]}"),
+        )
+        task = f"{_TASK}{_HOW[self.think]}"
+        return Prompt((Message("system", (Piece(task),)), Message("user", user)), sampling or Sampling())
+
+    def parse(self, completion: Ok, n: int) -> Preferred:
+        """The letter in the last `<answer>` block, or alone; "Passage A" is repaired."""
+        answer = answered(completion.text, "answer")
+        cut = completion.finish == "length" or answer.unclosed
+        letter = answer.text.strip(" .*`\"'[]()\n")
+        words = letter.removeprefix("Passage ").removeprefix("passage ").upper()
+        if words not in ("A", "B") or (answer.unclosed and not answer.tagged):
+            return Preferred(None, "truncated" if cut else "no_answer")
+        asked = letter == words and answer.tagged == (self.think != "no") and not answer.unclosed
+        return Preferred(words == "A", "exact" if asked else "repaired")
+
+
+def preferred(format: Format[Preferred], completion: Completion) -> tuple[Preferred, dict[str, Any]]:
+    """The choice that a completion makes, and the report of the call for notes; a failed call makes none."""
+    if isinstance(completion, Failed):
+        report = {"status": "failed", "first": None, "failure": completion.kind, "detail": completion.detail}
+        return Preferred(None, "failed"), report
+    found = format.parse(completion, 2)
+    reason = {"finish": completion.finish, "reason": thought(completion)}
+    return found, {"status": found.status, "first": found.first, **reason}
+
+
+_TASK = (
+    "You compare two passages by how much they help to answer a query. A passage helps when it holds the answer, or a "
+    "fact, principle, method or example that the answer rests on. Sharing words with the query does not make it "
+    "helpful. Which of the two stands first says nothing.\n\n"
+)
+_TAG = "the letter of the more helpful passage between <answer> and </answer>, for example <answer>B</answer>."
+_WEIGH = "what the query really asks for, then what each passage gives of that"
+_HOW = {
+    "asked": f"Think first, between <think> and </think>: {_WEIGH}. Then write {_TAG}",
+    "native": f"Think first: {_WEIGH}. Then write {_TAG}",
+    "no": "Answer with the letter of the more helpful passage, A or B, and nothing else.",
+}
+_REMINDERS = {
+    "asked": "Write <think> your thinking </think> and then <answer> the letter </answer>.",
+    "native": "Write <answer> the letter </answer>.",
+    "no": "Write A or B only.",
+}
