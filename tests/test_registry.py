@@ -319,6 +319,7 @@ EXAMPLES = {
     "listwise": "listwise(fake())",
     "pointwise": "pointwise(fake())",
     "pairwise": "pairwise(fake(), method='sliding')",
+    "adaptive": "adaptive(fake(), calls=6)",
     "consensus": "consensus(fake(), shuffles=3)",
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",

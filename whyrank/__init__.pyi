@@ -26,6 +26,7 @@ from .llm.transformers import Transformers as Transformers
 from .llm.vllm import VLLM as VLLM
 from .registry import Part as Part
 from .registry import make as make
+from .rerank.adaptive import Adaptive as Adaptive
 from .rerank.base import LLMReranker as LLMReranker
 from .rerank.base import Order as Order
 from .rerank.base import RankedList as RankedList

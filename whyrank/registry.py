@@ -55,6 +55,7 @@ BUILTIN: dict[str, str] = {
     "direct": "whyrank.rerank.formats:Direct",
     "pointwise": "whyrank.rerank.pointwise:Pointwise",
     "pairwise": "whyrank.rerank.pairwise:Pairwise",
+    "adaptive": "whyrank.rerank.adaptive:Adaptive",
     "consensus": "whyrank.rerank.consensus:Consensus",
     "pair": "whyrank.rerank.format_pair:Pair",
     "rubric": "whyrank.rerank.format_grade:Rubric",
