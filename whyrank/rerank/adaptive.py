@@ -25,8 +25,8 @@ class Adaptive(LLMReranker):
     beliefs give the order.
 
     For n <= window it asks once; else at most `calls` times, for 100 candidates 9 calls, mostly in 3 rounds. It
-    promises no exact top: even a comparator that never errs has not seen all candidates side by side. In simulation it
-    finds, with 9 calls, .95 of the best 5 of 100 where the comparator never errs (a sliding window: all of them), but .84
+    promises no exact top: even a comparator that never errs has not seen all candidates side by side. In simulation
+    it finds .95 of the best 5 of 100 with such a comparator (a sliding window of as many calls: all of them), but .84
     (.75), .77 (.58) and .61 (.47) under noise of .06, .12 and .2, where .15 is the first stage's own. An unreadable
     answer changes no belief, and passages that an answer does not name count as not shown.
 
