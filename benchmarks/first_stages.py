@@ -2,8 +2,8 @@
 
     WHYRANK_DATA=… python benchmarks/first_stages.py [--vectors DIR] [--collections scifact …] [-o table.md]
 
-Prints a table in Markdown, each collection as soon as it is done. Encoding all five takes MiniLM 10 to 20 minutes on
-two cores; the vectors stay in DIR, so a second run takes a few minutes, and a killed one goes on where it stopped.
+Prints a table in Markdown, each collection as soon as it is done. Encoding all five took MiniLM 25 minutes on two
+busy cores; the vectors stay in DIR, so a second run takes a few minutes, and a killed one goes on where it stopped.
 
 "tuned" is the weighted sum of min-max scores (CombSUM), its weights chosen for nDCG@10 on other queries than the ones
 that it is evaluated on: those of a dev or train split where the collection has one, else by cross-validation, in which
