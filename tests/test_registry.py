@@ -323,6 +323,7 @@ EXAMPLES = {
     "consensus": "consensus(fake(), shuffles=3)",
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",
+    **{name: f"{name}(fake())" for name in ("setwise", "mergetree", "topdown", "tournament", "groupwise")},
     "tree": "tree(fake())",
     "written": "written(fake())",
     "sharded": "sharded(bm25())",

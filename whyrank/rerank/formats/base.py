@@ -1,0 +1,126 @@
+"""Formats: how a question about passages is put to a model, and how its answer is read; render beside parse.
+
+A format is a part with two methods: `render` makes the prompt, `parse` reads the completion of that prompt. A parser
+is pure, never raises, and says how well the model kept to the format (`Status`), so that repairs are counted and
+shown. Training rewards read completions with the same functions, such as `parse_permutation`.
+
+Prompts put what all calls share first (instructions, then the query) and the passages last, so that the prefix caches
+of engines help. Only an answer is ever read: not the thought, and never the text of an error.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+
+from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, split_reasoning
+from whyrank.registry import Part
+
+Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+class Reading(Protocol):
+    """What every parser gives: a frozen dataclass with a status, and what had to be mended, in numbers."""
+
+    @property
+    def status(self) -> Status:
+        """How well the model kept to the format."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What was missing, given twice or out of range, for the report of the call."""
+
+
+Answer = TypeVar("Answer", bound=Reading)
+
+
+HELPFUL = (
+    "You rank passages by how much they help to answer a query. A passage helps when it holds the answer, or a fact, "
+    "principle, method or example that the answer rests on. Sharing words with the query does not make a passage "
+    "helpful, and a passage may help without sharing any.\n\n"
+)
+"""What all formats ask for: help, not likeness."""
+
+
+class Format(Part, ABC, Generic[Answer]):
+    """What every format is; `Answer` is what `parse` reads.
+
+    `Parsed` where passages are to be ordered, `Choice` where one is to be chosen, `Scores` where each gets a score.
+    """
+
+    @abstractmethod
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """The prompt that asks about `passages`, numbered from 1."""
+
+    @abstractmethod
+    def parse(self, completion: Ok, n: int) -> Answer:
+        """What was answered about n passages; any text gives an answer and a status; an empty one tells nothing."""
+
+
+def clean(text: str) -> str:
+    r"""A passage in one line, where `[12]` has become `(12)`, so that nothing in it looks like a passage's number.
+
+    Example:
+        >>> clean("as  shown [12]\nby others")
+        'as shown (12) by others'
+    """
+    encodable = text.encode("utf-8", "replace").decode()
+    return " ".join(_LABEL.sub(r"(\1)", encodable).split())
+
+
+def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer, dict[str, Any]]:
+    """What a completion answers, and the report of the call for notes; a failed call tells nothing and is not read."""
+    if isinstance(completion, Failed):
+        nothing: Answer = replace(format.parse(Ok(""), n), status="failed")  # type: ignore[type-var]
+        return nothing, {"status": "failed", "failure": completion.kind, "detail": completion.detail}
+    answer = format.parse(completion, n)
+    return answer, {
+        "status": answer.status, **answer.counts, "finish": completion.finish, "reason": thought(completion)
+    }  # fmt: skip
+
+
+def thought(completion: Ok) -> str:
+    """What the model wrote before its answer: its reasoning, wherever the engine left it, or what precedes the tag."""
+    reasoning, answer = split_reasoning(completion.text)
+    before, *block = _OPEN.split(answer, maxsplit=1)
+    return completion.reasoning or reasoning or (before.strip() if block else "")
+
+
+def answer_region(text: str) -> tuple[str, bool, bool]:
+    """Where the answer stands; whether in an `<answer>` block; whether that block, or a thought, was never closed."""
+    answer, *thinking = _THINK.split(_THINK_END.split(text)[-1], maxsplit=1)
+    *before, block = _OPEN.split(answer)
+    inside, *closed = _CLOSE.split(block, maxsplit=1)
+    unclosed = not closed and bool(before or thinking)
+    return _FENCE.sub(" ", inside.translate(_PLAIN)), bool(before), unclosed
+
+
+NUMBER = re.compile(r"\d+")
+
+
+def to_number(digits: str) -> int:
+    """The number that digits write; 0, which no passage has, where it is too large to be one."""
+    return int(digits) if len(digits) < 10 else 0  # no list has 10**9 passages: such a number is out of range
+
+
+def prompt_of(
+    task: str, query: str, passages: Sequence[str], reminder: str, sampling: Sampling | None = None
+) -> Prompt:
+    """System turn with the task; user turn with the query, the passages as `[i] text`, and a reminder."""
+    asked = query.encode("utf-8", "replace").decode().strip()
+    pieces = [Piece("Query: "), Piece(asked, cut="query"), Piece("\n\nPassages:\n")]
+    for place, passage in enumerate(passages, start=1):
+        pieces += [Piece(f"\n[{place}] "), Piece(clean(passage) or "(empty)", cut="document")]
+    pieces.append(Piece(f"\n\n{reminder}"))
+    return Prompt((Message("system", (Piece(task),)), Message("user", tuple(pieces))), sampling or Sampling())
+
+
+_LABEL = re.compile(r"[\[【［〔]\s*(\d+)\s*[\]】］〕]")
+_PLAIN = str.maketrans(
+    {"【": "[", "［": "[", "〔": "[", "】": "]", "］": "]", "〕": "]", "＞": ">", "，": ",", "、": ",", "\\": ""}
+)
+_FENCE = re.compile(r"```\w*")
+_THINK, _THINK_END = re.compile(r"<think>", re.IGNORECASE), re.compile(r"</think>", re.IGNORECASE)
+_OPEN, _CLOSE = re.compile(r"<answer>", re.IGNORECASE), re.compile(r"</answer>", re.IGNORECASE)

@@ -1,0 +1,137 @@
+"""Scoring passages side by side: a model gives each a score from 0 to 10 as a JSON map."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.rerank.formats.base import HELPFUL, Format, Status, answer_region, prompt_of, to_number
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores that an answer gives to n passages.
+
+    Attributes:
+        scores: (n,) from 0 to 10; NaN where the model gave none that can be read: never 0.
+        status: "exact": one score for every passage, nothing else; "repaired": some missing, twice or out of range;
+            "truncated": cut off before its end, scores that were whole count; "no_answer": no score to be found;
+            "failed": the call itself brought nothing.
+        missing: how many of the n passages have no score.
+        duplicate: how many scores it gave for a passage that had one; the first counts.
+        out_of_range: how many scores were below 0 or above 10, or for numbers below 1 or above n.
+    """
+
+    scores: tuple[float, ...]
+    status: Status
+    missing: int = 0
+    duplicate: int = 0
+    out_of_range: int = 0
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The three kinds of repair."""
+        return {"missing": self.missing, "duplicate": self.duplicate, "out_of_range": self.out_of_range}
+
+
+_SCALE = (
+    "Give every passage a score from 0 to 10: 10 answers the query or settles it, 7 holds most of what the answer "
+    "rests on, 4 helps in part, 1 touches the topic only, 0 has nothing to do with it. Weigh the passages against each "
+    "other, so that a better one never has a lower score."
+)
+
+
+@dataclass(frozen=True)
+class ReasonedScores(Format[Scores]):
+    """Score a group after thinking: `<think>`, then a JSON map in `<answer>`, as GroupRank does (2511.11653, 2025).
+
+    Attributes:
+        native: for models that think by themselves (Qwen3, DeepSeek-R1): only the answer's tag is asked for.
+    """
+
+    native: bool = False
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
+        how = "Think first" if self.native else "Think first, between <think> and </think>"
+        task = (
+            f"{HELPFUL}{_SCALE}\n\n{how}: work out what the query really asks for and what a full answer needs, then "
+            f"weigh the passages against that. Then write the scores between <answer> and </answer> as a JSON map from "
+            f'passage number to score. For three passages an answer could be: <answer>{{"1": 3, "2": 9, "3": 0}}'
+            f"</answer>"
+        )
+        think = "" if self.native else "<think> your thinking </think> and then "
+        return _prompt(task, query, passages, f"Write {think}<answer> the map </answer>.", sampling)
+
+    def parse(self, completion: Ok, n: int) -> Scores:
+        """The scores in the last `<answer>` block, see `parse_scores`."""
+        return parse_scores(completion.text, n, cut=completion.finish == "length")
+
+
+@dataclass(frozen=True)
+class DirectScores(Format[Scores]):
+    """Score a group at once, without written reasoning."""
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
+        task = (
+            f"{HELPFUL}{_SCALE}\n\nAnswer with a JSON map from passage number to score and nothing else. For three "
+            f'passages an answer could be: {{"1": 3, "2": 9, "3": 0}}'
+        )
+        return _prompt(task, query, passages, "Write the map only.", sampling)
+
+    def parse(self, completion: Ok, n: int) -> Scores:
+        """The scores that the answer gives, see `parse_scores`."""
+        return parse_scores(completion.text, n, cut=completion.finish == "length")
+
+
+def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
+    """The scores of n passages that a completion gives; NaN for each that has none, whatever the text.
+
+    Read is what follows the thought: the last `<answer>` block, or without one the last map in braces. In it every pair
+    of a number and a score counts, `"2": 7`, `[2]: 7.5`, `'2': 7/10`, so that a map with a slip in it is not lost.
+    A score at the very end of a text that was cut off does not count: its last digit may be missing.
+
+    Args:
+        text: the completion, with or without its thought.
+        n: how many passages were shown.
+        cut: whether the engine says that the completion was cut off at its token limit.
+
+    Example:
+        >>> parse_scores('<answer>{"1": 3, "3": 9}</answer>', 3)
+        Scores(scores=(3.0, nan, 9.0), status='repaired', missing=1, duplicate=0, out_of_range=0)
+    """
+    region, tagged, unclosed = answer_region(text)
+    region = region[region.rfind("{") :] if "{" in region else region if tagged else ""
+    unclosed = unclosed or (cut and not tagged and "}" not in region)
+    scores, duplicate, out_of_range = [math.nan] * n, 0, 0
+    for label, score in _pairs(region, unclosed):
+        if not (1 <= label <= n and 0 <= score <= 10):
+            out_of_range += 1
+        elif math.isnan(scores[label - 1]):
+            scores[label - 1] = score
+        else:
+            duplicate += 1
+    missing = sum(map(math.isnan, scores))
+    whole = n > 0 and not (missing or duplicate or out_of_range)
+    status: Status = "exact" if whole else "no_answer" if missing == n else "repaired"
+    return Scores(tuple(scores), "truncated" if unclosed else status, missing, duplicate, out_of_range)
+
+
+_PAIR = re.compile(
+    r"""(?<![\d.])(\d{1,9})["'\]]{0,3}\s{0,9}[:=]\s{0,9}["']?(-?\d{1,9}(?:\.\d{1,9})?)(?!\d|\.\d|[eE])(?:/10)?"""
+)
+
+
+def _pairs(region: str, unclosed: bool) -> list[tuple[int, float]]:
+    """Each passage number and the score that stands beside it."""
+    end = len(region.rstrip())
+    found = [match for match in _PAIR.finditer(region) if not (unclosed and match.end() >= end)]
+    return [(to_number(match[1]), float(match[2])) for match in found]
+
+
+def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:
+    n = len(passages)
+    reminder = f"Score these {n} passages for the query above, each number from 1 to {n} once. {how}"
+    return prompt_of(task, query, passages, reminder, sampling)

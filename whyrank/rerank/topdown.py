@@ -1,0 +1,79 @@
+"""Top-down partitioning: one passage of the first window is the pivot that all others must beat to go on."""
+
+from dataclasses import dataclass, field
+
+from whyrank.errors import BadInput
+from whyrank.llm.base import Sampling
+from whyrank.llm.schedule import Plan
+from whyrank.rerank.asking import Asker, at_least, ordered
+from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.formats import Format, Parsed, Reasoned
+
+
+@dataclass(frozen=True)
+class TopDown(LLMReranker):
+    """Orders the first window, takes its k-th as the pivot, and asks at once which of the others beat it.
+
+    What beats the pivot is ordered together with the k - 1 above it, in the same way where it is more than a window.
+    If the model orders each window rightly, the top k is exactly right, and all where n <= window. For n candidates
+    it asks once for n <= window; where the first stage already has the best k in its first window, 1 + ⌈(n - window) /
+    (window - 1)⌉ times in 2 rounds (6 calls for 100); else there are more rounds, as many as it takes for the pivot to
+    be beaten by less than a window. With a
+    perfect model behind a first stage that errs as much as it knows (Gaussian noise of the size of the signal) it takes
+    7.1 calls in 3.1 rounds on average for 100, 11 calls in 6.1 rounds (at most 16 in 9) behind a random order.
+
+    Source: TDPart (2405.14589, 2024).
+
+    Attributes:
+        llm: the model.
+        window: how many passages are shown at a time, at least 2.
+        k: how many of the best are found, 1 to `window - 1`; None is half the window.
+        format: the prompt and how its answer is read: `reasoned()` or `direct()`.
+        sampling: how completions are drawn; reasoning models want what their makers recommend.
+        max_passage_tokens: longer passages are cut to this.
+
+    Raises:
+        BadInput: `window` below 2, `k` outside 1 to `window - 1`, or `max_passage_tokens` below 1.
+
+    Example:
+        >>> from whyrank import Fake, TopDown
+        >>> TopDown(Fake("[2] > [1]"), window=10)
+        topdown(fake(answer='[2] > [1]'), window=10)
+    """
+
+    window: int = 20
+    k: int | None = None
+    format: Format[Parsed] = field(default_factory=Reasoned)
+    sampling: Sampling = field(default_factory=Sampling)
+    max_passage_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that leave nothing to compare."""
+        at_least("topdown", 2, window=self.window)
+        at_least("topdown", 1, max_passage_tokens=self.max_passage_tokens)
+        if not 1 <= self.pivot < self.window:
+            raise BadInput(f"topdown: k must be from 1 to {self.window - 1}, less than the window, not {self.k}")
+
+    @property
+    def pivot(self) -> int:
+        """Which rank of the first window the pivot has, from 1, also where that is left to the window."""
+        return self.window // 2 if self.k is None else self.k
+
+    def plan(self, request: Request) -> Plan[Order]:
+        """`calls` has the report of each call with its round and the candidates that were shown."""
+        asker, going = Asker(self, request), list(range(len(request.documents)))
+        beaten: list[int] = []
+        while len(going) > self.window:
+            (first,) = yield from ordered(asker, [going[: self.window]])
+            pivot, others = first[self.pivot - 1], going[self.window :]
+            size = self.window - 1
+            blocks = [[pivot, *others[start : start + size]] for start in range(0, len(others), size)]
+            found = yield from ordered(asker, blocks)
+            above = sorted(at for block in found for at in block[: block.index(pivot)])
+            below = sorted(at for block in found for at in block[block.index(pivot) + 1 :])
+            beaten = [pivot, *first[self.pivot :], *below, *beaten]
+            going = [*first[: self.pivot - 1], *above]
+            if not above:
+                return asker.order([*going, *beaten])
+        (last,) = yield from ordered(asker, [going])
+        return asker.order([*last, *beaten])
