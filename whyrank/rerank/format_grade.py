@@ -39,6 +39,11 @@ class Graded:
     score: float
     status: Status
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Whether the score is missing."""
+        return {"missing": int(math.isnan(self.score))}
+
 
 class Answered(NamedTuple):
     """Where an answer stands: its text, whether its tag was there, and whether tag or thought was left open."""

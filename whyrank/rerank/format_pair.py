@@ -22,6 +22,11 @@ class Preferred:
     first: bool | None
     status: Status
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Whether the preference is missing."""
+        return {"missing": int(self.first is None)}
+
 
 @dataclass(frozen=True)
 class Pair(Format[Preferred]):
