@@ -78,6 +78,7 @@ from .types import Document as Document
 from .types import Qrels as Qrels
 from .types import Query as Query
 from .types import Ranking as Ranking
+from .types import RankTask as RankTask
 from .types import Run as Run
 
 __version__: str

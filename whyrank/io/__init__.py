@@ -1,8 +1,9 @@
-"""Files in and out: TREC and JSON runs, qrels, JSONL corpora and queries. Strict; errors say file and line."""
+"""Files in and out: TREC and JSON runs, qrels, JSONL corpora, queries and tasks. Strict; errors say file and line."""
 
 from whyrank.io.files import atomic_write, lines
 from whyrank.io.qrels import read_qrels, write_qrels
 from whyrank.io.runs import read_run, write_run
+from whyrank.io.tasks import read_tasks, write_tasks
 from whyrank.io.texts import iter_corpus, read_corpus, read_queries
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "read_qrels",
     "read_queries",
     "read_run",
+    "read_tasks",
     "write_qrels",
     "write_run",
+    "write_tasks",
 ]

@@ -1,7 +1,8 @@
-"""The nouns of whyrank: Query, Document, Corpus, Ranking, Run, Qrels, Dataset. Ids are always `str`."""
+"""The nouns of whyrank: Query, Document, Corpus, Ranking, Run, Qrels, Dataset, RankTask. Ids are always `str`."""
 
 from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
 from whyrank.types.run import Ranking, Run, float32, trec_order
+from whyrank.types.task import RankTask
 from whyrank.types.texts import Corpus, Document, Query
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Document",
     "Qrels",
     "Query",
+    "RankTask",
     "Ranking",
     "Run",
     "float32",
