@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.llm.base import Failed, Ok, Prompt, Sampling, Usage
 from whyrank.registry import make
-from whyrank.rerank.format_grade import CLOSING_TOKENS, Graded, PointFormat, Rubric, YesNo, graded
+from whyrank.rerank.formats import Graded, PointFormat, Rubric, YesNo, graded
+from whyrank.rerank.formats.point import CLOSING_TOKENS
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDENS = {

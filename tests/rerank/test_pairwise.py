@@ -13,7 +13,7 @@ from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Ok, Prompt
 from whyrank.llm.fake import Fake
 from whyrank.registry import make
-from whyrank.rerank.format_pair import Pair, Preferred, preferred
+from whyrank.rerank.formats import Pair, Preferred, preferred
 from whyrank.rerank.pairwise import Pairwise
 from whyrank.testing import check_reranker
 

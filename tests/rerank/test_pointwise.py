@@ -11,7 +11,7 @@ from one_query import BAD, best_first, request, shown, walk
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Ok, Prompt, Sampling
 from whyrank.llm.fake import Fake
-from whyrank.rerank.format_grade import Rubric, YesNo
+from whyrank.rerank.formats import Rubric, YesNo
 from whyrank.rerank.pointwise import Pointwise
 from whyrank.testing import check_reranker
 

@@ -10,7 +10,7 @@ from whyrank.rerank.adaptive import Adaptive
 from whyrank.rerank.base import Reranker, statuses
 from whyrank.rerank.compose import Cascade, Hybrid
 from whyrank.rerank.consensus import Consensus
-from whyrank.rerank.format_pair import Pair
+from whyrank.rerank.formats import Pair
 from whyrank.rerank.pairwise import Pairwise
 from whyrank.rerank.pointwise import Pointwise
 from whyrank.testing import DOCUMENTS, QUERIES

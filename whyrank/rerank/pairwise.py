@@ -11,8 +11,7 @@ from whyrank.llm.base import Completion, Prompt, Sampling
 from whyrank.llm.budget import clip
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.format_pair import Pair, Preferred, preferred
-from whyrank.rerank.formats import Format, clean
+from whyrank.rerank.formats import Format, Pair, Preferred, clean, preferred
 from whyrank.rerank.together import together
 
 Method = Literal["allpair", "heapsort", "sliding"]

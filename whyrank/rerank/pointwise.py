@@ -12,8 +12,7 @@ from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.llm.budget import clip
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.format_grade import PointFormat, Rubric, graded
-from whyrank.rerank.formats import clean
+from whyrank.rerank.formats import PointFormat, Rubric, clean, graded
 
 
 @dataclass(frozen=True)

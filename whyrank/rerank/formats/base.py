@@ -1,24 +1,30 @@
 """Formats: how a question about passages is put to a model, and how its answer is read; render beside parse.
 
-A format is a part with two methods: `render` makes the prompt, `parse` reads the completion of that prompt. A parser
-is pure, never raises, and says how well the model kept to the format (`Status`), so that repairs are counted and
-shown. Training rewards read completions with the same functions, such as `parse_permutation`.
+A format is a part with three methods: `render` makes the prompt, `parse` reads the completion of that prompt, and
+`write` is the inverse of `parse`: the completion of a model that knows how much each passage helps. A parser is pure,
+never raises, and says how well the model kept to the format (`Status`), so that repairs are counted and shown.
+Training rewards read completions with the same functions, such as `parse_permutation`; training targets and the judges
+of simulations are written by `write`.
 
 Prompts put what all calls share first (instructions, then the query) and the passages last, so that the prefix caches
 of engines help. Only an answer is ever read: not the thought, and never the text of an error.
 """
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
+from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, split_reasoning
 from whyrank.registry import Part
 
 Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+
+Think = Literal["asked", "native", "no"]
 
 
 class Reading(Protocol):
@@ -58,6 +64,19 @@ class Format(Part, ABC, Generic[Answer]):
     def parse(self, completion: Ok, n: int) -> Answer:
         """What was answered about n passages; any text gives an answer and a status; an empty one tells nothing."""
 
+    @abstractmethod
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The completion of a model for which the passages help this much; `parse` finds it exact.
+
+        Args:
+            utilities: (n,) one for each passage as shown, the higher the better. Formats that order, choose or compare
+                take any numbers; equals go by place. Formats that score take 0 to 1, and clip what lies outside.
+            thought: what it thinks first, where the format has it think; else it is left out.
+
+        Raises:
+            BadInput: a utility is NaN, or there are not as many as the format shows passages.
+        """
+
 
 def clean(text: str) -> str:
     r"""A passage in one line, where `[12]` has become `(12)`, so that nothing in it looks like a passage's number.
@@ -95,6 +114,27 @@ def answer_region(text: str) -> tuple[str, bool, bool]:
     inside, *closed = _CLOSE.split(block, maxsplit=1)
     unclosed = not closed and bool(before or thinking)
     return _FENCE.sub(" ", inside.translate(_PLAIN)), bool(before), unclosed
+
+
+def completion(answer: str, thought: str, think: Think, tag: str = "answer") -> Ok:
+    """What a model writes: its thought where each way to think has it, then the answer, in its tag if it thinks."""
+    if think == "no":
+        return Ok(answer)
+    tagged = f"<{tag}>{answer}</{tag}>"
+    return Ok(tagged, thought) if think == "native" else Ok(f"<think>{thought}</think>\n{tagged}")
+
+
+def best_first(utilities: Sequence[float]) -> list[int]:
+    """The places from 0, by falling utility; equals as they stand."""
+    if any(map(math.isnan, utilities)):
+        raise BadInput(f"utilities must be numbers, without NaN: {list(utilities)}")
+    return sorted(range(len(utilities)), key=lambda at: -utilities[at])
+
+
+def clipped(utilities: Sequence[float], top: float = 1) -> list[float]:
+    """Utilities as scores from 0 to `top`: what lies below 0 or above 1 counts as 0 or 1."""
+    best_first(utilities)
+    return [top * min(max(utility, 0.0), 1.0) for utility in utilities]
 
 
 NUMBER = re.compile(r"\d+")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whyrank.llm.base import Ok, Prompt, Sampling
-from whyrank.rerank.formats.base import HELPFUL, Format, Status, answer_region, prompt_of
+from whyrank.rerank.formats.base import HELPFUL, Format, Status, answer_region, best_first, completion, prompt_of
 from whyrank.rerank.formats.listwise import numbers
 
 
@@ -57,6 +57,10 @@ class ReasonedChoice(Format[Choice]):
         """The number in the last `<answer>` block, see `parse_choice`."""
         return parse_choice(completion.text, n, cut=completion.finish == "length")
 
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The number of the passage with the highest utility."""
+        return completion(_best(utilities), thought, "native" if self.native else "asked")
+
 
 @dataclass(frozen=True)
 class DirectChoice(Format[Choice]):
@@ -73,6 +77,10 @@ class DirectChoice(Format[Choice]):
     def parse(self, completion: Ok, n: int) -> Choice:
         """The number that the answer gives, see `parse_choice`."""
         return parse_choice(completion.text, n, cut=completion.finish == "length")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The number of the passage with the highest utility."""
+        return completion(_best(utilities), thought, "no")
 
 
 def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
@@ -100,6 +108,10 @@ def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
     if unclosed or unfinished:
         status = "truncated"
     return Choice(valid[0] - 1 if valid else None, status, extra, out_of_range)
+
+
+def _best(utilities: Sequence[float]) -> str:
+    return "".join(f"[{at + 1}]" for at in best_first(utilities)[:1])
 
 
 def _first(region: str) -> str:

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from whyrank.llm.base import Ok, Prompt, Sampling
-from whyrank.rerank.formats.base import HELPFUL, NUMBER, Format, Status, answer_region, prompt_of, to_number
+from whyrank.rerank.formats.base import (
+    HELPFUL,
+    NUMBER,
+    Format,
+    Status,
+    answer_region,
+    best_first,
+    completion,
+    prompt_of,
+    to_number,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,10 @@ class Reasoned(Format[Parsed]):
         """The order in the last `<answer>` block, see `parse_permutation`."""
         return parse_permutation(completion.text, n, cut=completion.finish == "length")
 
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The passages by falling utility."""
+        return completion(_listed(utilities), thought, "native" if self.native else "asked")
+
 
 @dataclass(frozen=True)
 class Direct(Format[Parsed]):
@@ -81,6 +95,10 @@ class Direct(Format[Parsed]):
     def parse(self, completion: Ok, n: int) -> Parsed:
         """The order that the answer lists, see `parse_permutation`."""
         return parse_permutation(completion.text, n, cut=completion.finish == "length")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The passages by falling utility."""
+        return completion(_listed(utilities), thought, "no")
 
 
 def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
@@ -175,6 +193,10 @@ def _spread(region: str, given: list[int], n: int) -> str:
         return " ".join(f"[{number}]" for number in range(low, high + 1))
 
     return _RANGE.sub(write_out, region)
+
+
+def _listed(utilities: Sequence[float]) -> str:
+    return " > ".join(f"[{at + 1}]" for at in best_first(utilities))
 
 
 def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:

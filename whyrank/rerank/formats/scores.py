@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whyrank.llm.base import Ok, Prompt, Sampling
-from whyrank.rerank.formats.base import HELPFUL, Format, Status, answer_region, prompt_of, to_number
+from whyrank.rerank.formats.base import (
+    HELPFUL,
+    Format,
+    Status,
+    answer_region,
+    clipped,
+    completion,
+    prompt_of,
+    to_number,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,10 @@ class ReasonedScores(Format[Scores]):
         """The scores in the last `<answer>` block, see `parse_scores`."""
         return parse_scores(completion.text, n, cut=completion.finish == "length")
 
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """Ten times each utility, to nine digits after the point."""
+        return completion(_map(utilities), thought, "native" if self.native else "asked")
+
 
 @dataclass(frozen=True)
 class DirectScores(Format[Scores]):
@@ -84,6 +97,10 @@ class DirectScores(Format[Scores]):
     def parse(self, completion: Ok, n: int) -> Scores:
         """The scores that the answer gives, see `parse_scores`."""
         return parse_scores(completion.text, n, cut=completion.finish == "length")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """Ten times each utility, to nine digits after the point."""
+        return completion(_map(utilities), thought, "no")
 
 
 def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
@@ -122,6 +139,11 @@ def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
 _PAIR = re.compile(
     r"""(?<![\d.])(\d{1,9})["'\]]{0,3}\s{0,9}[:=]\s{0,9}["']?(-?\d{1,9}(?:\.\d{1,9})?)(?!\d|\.\d|[eE])(?:/10)?"""
 )
+
+
+def _map(utilities: Sequence[float]) -> str:
+    plain = (f"{score:.9f}".rstrip("0").rstrip(".") for score in clipped(utilities, 10))
+    return "{" + ", ".join(f'"{place}": {score}' for place, score in enumerate(plain, start=1)) + "}"
 
 
 def _pairs(region: str, unclosed: bool) -> list[tuple[int, float]]:

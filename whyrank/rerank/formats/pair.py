@@ -1,4 +1,4 @@
-"""Formats that compare two passages; render beside parse."""
+"""Comparing two passages: a model names the one that helps more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.format_grade import Think, answered
-from whyrank.rerank.formats import Format, Status, clean, thought
+from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, thought
+from whyrank.rerank.formats.point import answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,7 @@ class Pair(Format[Preferred]):
         Raises:
             BadInput: `passages` holds not just two.
         """
-        if len(passages) != 2:
-            raise BadInput(f"this format compares two passages, not {len(passages)}")
+        _two(passages)
         one, two = (Piece(clean(passage) or "(empty)", cut="document") for passage in passages)
         user = (
             Piece("Query: "),
@@ -76,6 +75,11 @@ class Pair(Format[Preferred]):
         asked = letter == words and answer.tagged == (self.think != "no") and not answer.unclosed
         return Preferred(words == "A", "exact" if asked else "repaired")
 
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The letter of the one with the higher utility."""
+        _two(utilities)
+        return completion("AB"[best_first(utilities)[0]], thought, self.think)
+
 
 def preferred(format: Format[Preferred], completion: Completion) -> tuple[Preferred, dict[str, Any]]:
     """The choice that a completion makes, and the report of the call for notes; a failed call makes none."""
@@ -85,6 +89,11 @@ def preferred(format: Format[Preferred], completion: Completion) -> tuple[Prefer
     found = format.parse(completion, 2)
     reason = {"finish": completion.finish, "reason": thought(completion)}
     return found, {"status": found.status, "first": found.first, **reason}
+
+
+def _two(passages: Sequence[object]) -> None:
+    if len(passages) != 2:
+        raise BadInput(f"this format compares two passages, not {len(passages)}")
 
 
 _TASK = (

@@ -1,0 +1,171 @@
+"""Judging one passage: what the formats of that kind share, and what they read.
+
+A score that cannot be read is missing (NaN), never 0: a strategy asks again with the prompt of `again`, and what stays
+missing it fills in from other samples or from the first stage.
+"""
+
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+from whyrank.errors import BadInput
+from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.rerank.formats.base import Format, Status, Think, clean, thought
+
+Item = TypeVar("Item")
+
+ALTERNATIVES = 10
+"""How many log probabilities are asked for at each token; servers allow up to 20."""
+
+CLOSING_TOKENS = 32
+"""Tokens for the answer after a thought that was cut off: a few words."""
+
+RELEVANT = (
+    "A relevant {kind} holds the answer, or a fact, principle, method or example that the answer rests on. Sharing "
+    "words is not enough, and a {kind} may be relevant without sharing any."
+)
+"""What relevant means, with the kind of document to be filled in."""
+
+HOW = {
+    "asked": "Think first, between <think> and </think>, then write",
+    "native": "Think first, then write",
+    "no": "Write",
+}
+"""How each way to think is asked for; what to write follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What a model thinks of one passage.
+
+    Attributes:
+        score: on the scale of the format, the higher the more relevant; NaN where none could be read.
+        status: "exact": as asked; "repaired": read from an answer in another form; "truncated": cut off before an
+            answer; "no_answer": no score to be found; "failed": the call itself brought nothing.
+    """
+
+    score: float
+    status: Status
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Whether the score is missing."""
+        return {"missing": int(math.isnan(self.score))}
+
+
+class Answered(NamedTuple):
+    """Where an answer stands: its text, whether its tag was there, and whether tag or thought was left open."""
+
+    text: str
+    tagged: bool
+    unclosed: bool
+
+
+@dataclass(frozen=True)
+class PointFormat(Format[Graded]):
+    """What formats of one passage share: the prompt's build, and how a missing answer is asked for again.
+
+    Attributes:
+        think: "asked" asks for a thought between <think> and </think>; "native" is for models that think by themselves
+            (Qwen3, DeepSeek-R1); "no" asks for the answer alone.
+    """
+
+    think: Think = "asked"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no way to think."""
+        if self.think not in ("asked", "native", "no"):
+            raise BadInput(f"think must be 'asked', 'native' or 'no', not {self.think!r}")
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, which all passages of a query share, then the one passage and the form to answer in.
+
+        Raises:
+            BadInput: `passages` holds not just one.
+        """
+        passage = single(passages)
+        asked = query.encode("utf-8", "replace").decode().strip()
+        kind = self._kind
+        user = (
+            Piece("Query: "),
+            Piece(asked, cut="query"),
+            Piece(f"\n\n{kind[:1].upper()}{kind[1:]}: "),
+            Piece(clean(passage) or "(empty)", cut="document"),
+            Piece(f"\n\n{self._reminder()}"),
+        )
+        messages = (Message("system", (Piece(self._task()),)), Message("user", user))
+        return Prompt(messages, self._drawn(sampling or Sampling()))
+
+    def again(self, prompt: Prompt, completion: Ok) -> Prompt:
+        """The prompt that asks again after an answer without a score.
+
+        A thought that was cut off is closed: the model is shown it and may write only the answer (Rank1, 2502.18418).
+        """
+        if self.parse(completion, 1).status == "truncated":
+            said, sampling = thought(completion) or completion.text, replace(prompt.sampling, max_tokens=CLOSING_TOKENS)
+            told = "Stop thinking here."
+        else:
+            said, sampling = completion.text, prompt.sampling
+            told = "I cannot read an answer in this."
+        turns = (
+            Message("assistant", (Piece(said.encode("utf-8", "replace").decode().strip() or "(empty)", "document"),)),
+            Message("user", (Piece(f"{told} Write only the answer, without anything before it: {self._form()}"),)),
+        )
+        return Prompt(prompt.messages + turns, sampling, prompt.sample)
+
+    _kind = "passage"
+
+    @abstractmethod
+    def _task(self) -> str:
+        """The instructions."""
+
+    @abstractmethod
+    def _form(self) -> str:
+        """What an answer looks like."""
+
+    def _reminder(self) -> str:
+        first = "Write <think> your thinking </think> and then " if self.think == "asked" else "Write "
+        return f"{first}{self._form()}"
+
+    def _drawn(self, sampling: Sampling) -> Sampling:
+        return sampling
+
+
+def single(passages: Sequence[Item]) -> Item:
+    """The one that there is."""
+    if len(passages) != 1:
+        raise BadInput(f"this format judges one passage, not {len(passages)}")
+    return passages[0]
+
+
+def graded(format: Format[Graded], completion: Completion) -> tuple[Graded, dict[str, Any]]:
+    """The score that a completion gives, and the report of the call for notes; a failed call has no score."""
+    if isinstance(completion, Failed):
+        return Graded(math.nan, "failed"), {
+            "status": "failed", "score": None, "failure": completion.kind, "detail": completion.detail
+        }  # fmt: skip
+    found = format.parse(completion, 1)
+    score = None if math.isnan(found.score) else found.score
+    return found, {"status": found.status, "score": score, "finish": completion.finish, "reason": thought(completion)}
+
+
+def logs(chances: dict[str, float]) -> dict[str, float]:
+    """Log probabilities; what cannot be has none."""
+    return {token: math.log(chance) for token, chance in chances.items() if chance > 0}
+
+
+def answered(text: str, tag: str) -> Answered:
+    """What follows the thought: the last block of `tag`, or all of it where there is none.
+
+    Example:
+        >>> answered("<think><score>3</score></think>So: <score>70</score>", "score")
+        Answered(text='70', tagged=True, unclosed=False)
+    """
+    after = re.split(r"</think>", text, flags=re.IGNORECASE)[-1]
+    answer, *thinking = re.split(r"<think>", after, maxsplit=1, flags=re.IGNORECASE)
+    *before, block = re.split(rf"<{tag}>", answer, flags=re.IGNORECASE)
+    region, *closed = re.split(rf"</{tag}>", block, maxsplit=1, flags=re.IGNORECASE)
+    return Answered(region.strip().strip("*`").strip(), bool(before), not closed and bool(before or thinking))

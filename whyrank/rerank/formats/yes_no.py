@@ -1,0 +1,93 @@
+"""Judging one passage by yes or no, and how likely each was."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from whyrank.llm.base import Ok, Sampling
+from whyrank.rerank.formats.base import clipped, completion
+from whyrank.rerank.formats.point import (
+    ALTERNATIVES,
+    HOW,
+    RELEVANT,
+    Answered,
+    Graded,
+    PointFormat,
+    answered,
+    logs,
+    single,
+)
+
+
+@dataclass(frozen=True)
+class YesNo(PointFormat):
+    """Relevant or not, scored by the probability of yes against no, as monoT5 does, after a thought as Rank1 does.
+
+    The score is P(yes) / (P(yes) + P(no)), over all spellings, where the answer was written; an engine that gives no
+    log probabilities leaves 1 and 0. Sources: 2003.06713 (2020); Rank1, 2502.18418 (2025).
+
+    Attributes:
+        think: see `PointFormat`.
+    """
+
+    def parse(self, completion: Ok, n: int) -> Graded:
+        """The probability of yes, where the answer is one of the two words."""
+        answer = answered(completion.text, "answer")
+        word, exact = self._word(answer)
+        if not word or (answer.unclosed and not answer.tagged):
+            cut = answer.unclosed or completion.finish == "length"
+            return Graded(math.nan, "truncated" if cut else "no_answer")
+        chance = _chance(completion.logprobs)
+        score = float(word == "yes") if chance is None else chance
+        return Graded(score, "exact" if exact else "repaired")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """Yes from a utility of a half on; its probability is the utility."""
+        (chance,) = clipped([single(utilities)])
+        word = completion("yes" if chance >= 0.5 else "no", thought, self.think)
+        return replace(word, logprobs=(logs({"yes": chance, "no": 1 - chance}),))
+
+    def _word(self, answer: Answered) -> tuple[str, bool]:
+        """Yes, no, or nothing; and whether it stands as it was asked for."""
+        lines = [_bare(line) for line in answer.text.splitlines() if line.strip()] or [""]
+        if len(lines) == 1 and lines[0] in _WORDS:
+            return lines[0], answer.tagged == (self.think != "no") and not answer.unclosed
+        first = re.match(r"\W*(yes|no)\b\s*[,.:;!–—-]", answer.text, re.IGNORECASE)
+        if lines[-1] in _WORDS:
+            return lines[-1], False
+        return (first[1].lower(), False) if first else ("", False)
+
+    def _drawn(self, sampling: Sampling) -> Sampling:
+        return replace(sampling, logprobs=max(sampling.logprobs, ALTERNATIVES))
+
+    def _task(self) -> str:
+        word = "yes or no"
+        tag = f"{word} between <answer> and </answer>, for example <answer>yes</answer>"
+        form = f"{word} and nothing else" if self.think == "no" else tag
+        steps = "Work out what the query really asks for, and whether the passage gives any of that.\n\n"
+        return (
+            f"You judge whether a passage is relevant to a query. {RELEVANT.format(kind='passage')}\n\n"
+            f"{'' if self.think == 'no' else steps}{HOW[self.think]} {form}."
+        )
+
+    def _form(self) -> str:
+        return "yes or no." if self.think == "no" else "<answer> yes or no </answer>"
+
+
+def _chance(places: Sequence[dict[str, float]]) -> float | None:
+    """P(yes) against P(no) at the last place where one of them is the most probable token; None where there is none."""
+    for place in reversed(places):
+        if place and _bare(max(place, key=place.__getitem__)) in _WORDS:
+            yes, no = (
+                sum(math.exp(chance) for token, chance in place.items() if _bare(token) == word) for word in _WORDS
+            )
+            return yes / (yes + no)
+    return None
+
+
+def _bare(text: str) -> str:
+    return text.strip().strip("*`.!\"'<>/ ").lower()
+
+
+_WORDS = ("yes", "no")
