@@ -9,7 +9,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from whyrank.errors import BadInput
@@ -68,7 +68,11 @@ class Sampling(Part):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What one call asks: the chat so far, how to draw the completion, and which of several draws this is."""
+    """What one call asks: the chat so far, how to draw the completion, and which of several draws this is.
+
+    A last message of the assistant's is a turn that was begun: the completion goes on where it ends, and holds only
+    what is new (`continued`).
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling = field(default_factory=Sampling)
@@ -78,6 +82,17 @@ class Prompt:
     def chat(self) -> list[dict[str, str]]:
         """The messages as `{"role": …, "content": …}`, the form that engines take."""
         return [{"role": message.role, "content": message.content} for message in self.messages]
+
+    @property
+    def begun(self) -> str:
+        """What the assistant's turn already holds; empty where the completion begins it."""
+        return self.messages[-1].content if self.messages and self.messages[-1].role == "assistant" else ""
+
+    def continued(self, text: str, sampling: "Sampling | None" = None) -> "Prompt":
+        """The call that goes on after the assistant wrote `text`, such as a thought that was closed for it."""
+        turn = Message("assistant", (Piece(self.begun + text),))
+        before = self.messages[:-1] if self.begun else self.messages
+        return replace(self, messages=(*before, turn), sampling=sampling or self.sampling)
 
     def key(self, model: str) -> str:
         """The identity of this call for cache and resume: model, messages, sampling, sample number."""
@@ -235,11 +250,23 @@ class LLM(Part, ABC):
 _THOUGHT = re.compile(r"\A\s*(?:<think>)?(?P<thought>.*)</think>\s*", re.DOTALL | re.IGNORECASE)
 
 
+def thinking(text: str) -> bool:
+    """Whether what the assistant wrote so far ends inside a thought, so that what follows is still part of it.
+
+    Example:
+        >>> thinking("<think>bees and"), thinking("<think>bees</think>")
+        (True, False)
+    """
+    low = text.lower()
+    return low.rfind("<think>") > low.rfind("</think>")
+
+
 def split_reasoning(text: str) -> tuple[str, str]:
     """Part a raw completion into (reasoning, answer).
 
     Reasoning is found as `<think>…</think>` and, where a chat template pre-fills the opening tag, as everything before
-    a lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning.
+    a lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning,
+    blanks at its ends included, so that it can be gone on with.
 
     Example:
         >>> split_reasoning("<think>bees</think>[2] > [1]")
@@ -252,5 +279,5 @@ def split_reasoning(text: str) -> tuple[str, str]:
     if match := _THOUGHT.match(text):
         return match["thought"].strip(), text[match.end() :]
     if text.lstrip()[:7].lower() == "<think>":
-        return text.lstrip()[7:].strip(), ""
+        return text.lstrip()[7:], ""
     return "", text

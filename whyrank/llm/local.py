@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need
-from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning
+from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning, thinking
 from whyrank.registry import name_of
 
 T = TypeVar("T")
@@ -21,13 +21,19 @@ class Asked:
 
     Attributes:
         ids: its tokens.
-        opened: whether the chat template has opened the thought already, so that the completion lacks `<think>`.
+        opened: whether a thought is open already, by the chat template or in a turn that was begun, so that the
+            completion lacks `<think>`.
         room: how many tokens the completion may have, bound by `max_tokens` and by the model's window.
     """
 
     ids: list[int]
     opened: bool
     room: int
+
+
+def opens(head: str) -> bool:
+    """Whether a chat template opened the thought for the model."""
+    return head.rstrip().endswith("<think>")
 
 
 class Chat:
@@ -51,9 +57,19 @@ class Chat:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def render(self, chat: list[dict[str, str]]) -> str:
-        """The chat as one text, up to where the assistant begins; raises jinja2's TemplateError if it may not be."""
-        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **self._options)
-        return str(text)
+        """The chat as one text, up to where the assistant goes on; raises jinja2's TemplateError if it may not be."""
+        return "".join(self.parts(chat))
+
+    def parts(self, chat: list[dict[str, str]]) -> tuple[str, str]:
+        """The text of `render` in two: up to where the assistant begins, and what its turn already holds.
+
+        A turn that was begun is put behind the template's opening as it is, since templates change the text of such
+        turns (many take the thought out); `<think>` stands once where both have it.
+        """
+        begun = chat[-1]["content"] if chat and chat[-1]["role"] == "assistant" else ""
+        asked = chat[:-1] if begun else chat
+        head = self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **self._options)
+        return str(head), begun.removeprefix("<think>") if opens(head) else begun
 
     def ok(
         self,
@@ -131,15 +147,15 @@ class Local(LLM):
     def read(self, prompt: Prompt) -> Asked | Failed:
         """`prompt` as the model reads it; `Failed` if its template refuses it or its window is full."""
         try:
-            text = self.chat.render(prompt.chat)
+            head, begun = self.chat.parts(prompt.chat)
         except need("jinja2", extra=self.extra).TemplateError as error:
             return Failed("bad_request", f"the chat template of {self.model} refuses the prompt: {error}")
-        ids, room = self.chat.encode(text), prompt.sampling.max_tokens
+        ids, room = self.chat.encode(head + begun), prompt.sampling.max_tokens
         if self.window is not None:
             if len(ids) >= self.window:
                 return Failed("context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.window}")
             room = min(room, self.window - len(ids))
-        return Asked(ids, text.rstrip().endswith("<think>"), room)
+        return Asked(ids, thinking("<think>" * opens(head) + begun), room)
 
     @cached_property
     def _positions(self) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from whyrank.errors import BadInput, need
-from whyrank.llm.base import LLM, Completion, Failed, Failure, Ok, Prompt, Tokenizer, Usage, split_reasoning
+from whyrank.llm.base import LLM, Completion, Failed, Failure, Ok, Prompt, Tokenizer, Usage, split_reasoning, thinking
 from whyrank.llm.budget import load_tokenizer
 
 _TOO_LONG = re.compile(
@@ -46,6 +46,8 @@ class OpenAI(LLM):
         context: the model's window in tokens; without it prompts are sent as they are, and shortened when refused.
         tokenizer_from: where the model's tokenizer lies (a tokenizer.json, its folder, or a name on the hub), to fit
             prompts exactly; without it lengths are estimated.
+        prefill: whether the server goes on with a turn of the assistant that was begun, as vLLM, SGLang and llama.cpp
+            do; False puts what was written into the question as notes instead. Without it, a `base_url` means True.
         extra_body: what else goes into each request, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
 
     Raises:
@@ -58,6 +60,7 @@ class OpenAI(LLM):
     timeout: float = 600.0
     context: int | None = None
     tokenizer_from: str | None = None
+    prefill: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     _clients: dict[asyncio.AbstractEventLoop, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -74,8 +77,9 @@ class OpenAI(LLM):
 
     @property
     def identity(self) -> str:
-        """The model, and what `extra_body` changes about it."""
-        return f"{self.model} {json.dumps(self.extra_body, sort_keys=True)}" if self.extra_body else self.model
+        """The model, and what `extra_body` and `prefill` change about it."""
+        given = dict(self.extra_body) | ({} if self.prefill is None else {"prefill": self.prefill})
+        return f"{self.model} {json.dumps(given, sort_keys=True)}" if given else self.model
 
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that `tokenizer_from` names."""
@@ -107,7 +111,7 @@ class OpenAI(LLM):
             return _refused(error.status_code, error.message, error.body, error.response.headers)
         except UnicodeEncodeError as error:
             return Failed("bad_request", f"the prompt is no valid text: {error}")
-        return read_completion(body)
+        return read_completion(body, prompt)
 
     def _client(self, openai: Any) -> Any:  # noqa: ANN401 (an optional package)
         """The client of the running loop, since connections belong to one loop."""
@@ -121,7 +125,9 @@ class OpenAI(LLM):
     def _arguments(self, prompt: Prompt) -> dict[str, Any]:
         drawn = prompt.sampling
         limit = "max_tokens" if self.base_url else "max_completion_tokens"
-        arguments: dict[str, Any] = {"model": self.model, "messages": prompt.chat, limit: drawn.max_tokens}
+        prefill = bool(self.base_url) if self.prefill is None else self.prefill
+        messages = prompt.chat if prefill else _as_notes(prompt.chat)
+        arguments: dict[str, Any] = {"model": self.model, "messages": messages, limit: drawn.max_tokens}
         arguments["temperature"] = drawn.temperature
         if drawn.top_p != 1.0:
             arguments["top_p"] = drawn.top_p
@@ -131,13 +137,20 @@ class OpenAI(LLM):
             arguments["stop"] = list(drawn.stop)
         if drawn.logprobs:
             arguments |= {"logprobs": True, "top_logprobs": drawn.logprobs}
-        if extra := ({"top_k": drawn.top_k} if drawn.top_k else {}) | dict(self.extra_body):
+        extra: dict[str, Any] = {"top_k": drawn.top_k} if drawn.top_k else {}
+        if prompt.begun and prefill:
+            extra |= {"continue_final_message": True, "add_generation_prompt": False}
+        if extra := extra | dict(self.extra_body):
             arguments["extra_body"] = extra
         return arguments
 
 
-def read_completion(body: str) -> Completion:
-    """What a server's answer with status 200 says: `Ok`, a refusal, or a bad answer where its form is broken."""
+def read_completion(body: str, prompt: Prompt | None = None) -> Completion:
+    """What a server's answer with status 200 says: `Ok`, a refusal, or a bad answer where its form is broken.
+
+    Servers that look for thoughts do not see the turn that was begun in `prompt`: what follows a closed thought may
+    come back as reasoning, and what follows an open one as text.
+    """
     try:
         answered = json.loads(body)
         choice, usage = answered["choices"][0], answered.get("usage") or {}
@@ -150,7 +163,12 @@ def read_completion(body: str) -> Completion:
             return Failed("refusal", "the server's content filter stopped the answer")
         if finish not in _FINISHED and finish != "length":
             return Failed("bad_answer", f"the answer ended with finish_reason {finish!r}: {content[:200]!r}")
-        reasoning, answer = split_reasoning(content)
+        begun = prompt.begun if prompt is not None else ""
+        if "</think>" in begun and not thinking(begun):
+            content, thought = content or thought, ""
+        thinks = not thought and not content.lstrip().startswith("<think>")
+        opened = thinking(begun) or "</think>" in (choice.get("stop_reason"), choice.get("matched_stop"))
+        reasoning, answer = split_reasoning("<think>" * (thinks and opened) + content)
         return Ok(
             answer,
             thought or reasoning,
@@ -160,6 +178,16 @@ def read_completion(body: str) -> Completion:
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         return Failed("bad_answer", f"{type(error).__name__}: {error} in {body[:200]!r}")
+
+
+def _as_notes(chat: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The chat with the turn that was begun, if there is one, moved to the end of the question."""
+    if not chat or chat[-1]["role"] != "assistant":
+        return chat
+    *before, asked, begun = chat
+    notes = begun["content"].replace("<think>", "").replace("</think>", "").strip()
+    again = f"{asked['content']}\n\nYour notes so far:\n{notes}\n\nDo not think further: give only the answer."
+    return [*before, {**asked, "content": again}]
 
 
 def _text(content: object) -> str:
