@@ -32,18 +32,22 @@ class FaultServer:
     Attributes:
         answer: what a healthy request is answered, from its messages.
         script: what to do with the first, second, … request of a prompt, by a text that the prompt holds; "ok" after.
-        faults: share of requests that one of `FAULTS`, by seed, happens to.
+        faults: share of requests that one of `kinds`, by seed, happens to.
+        kinds: what may happen to them.
         window: prompts of more characters than this are refused as too long.
         seconds: time that an answer takes: median of a log-normal law.
         seed: of faults and times.
+        arrived: called with each request before it is answered, in the server's thread.
     """
 
     answer: Callable[[Sequence[Mapping[str, str]]], str] = reversed_order
     script: Mapping[str, Sequence[str]] = field(default_factory=dict)
     faults: float = 0.0
+    kinds: Sequence[str] = FAULTS
     window: int | None = None
     seconds: float = 0.0
     seed: int = 0
+    arrived: Callable[[], object] = lambda: None
 
     log: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -116,6 +120,7 @@ class FaultServer:
         self.log.append((prompt, action))
         self.bodies.append(asked)
         self.headers.append(headers)
+        self.arrived()
         if self.seconds:
             await asyncio.sleep(self.seconds * draw.lognormvariate(0.0, 0.6))
         if action == "hang":
@@ -142,7 +147,7 @@ class FaultServer:
         for text, actions in self.script.items():
             if text in prompt:
                 return actions[self._asked[prompt]] if self._asked[prompt] < len(actions) else "ok"
-        return draw.choice(FAULTS) if draw.random() < self.faults else "ok"
+        return draw.choice(self.kinds) if draw.random() < self.faults else "ok"
 
 
 def _response(action: str, answer: str, prompt: str) -> tuple[int, str, str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from one_query import BAD, best_first, request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.base import Failed, Ok, Prompt
 from whyrank.llm.fake import Fake
 from whyrank.registry import make
 from whyrank.rerank.consensus import Consensus, consensus
@@ -47,6 +47,15 @@ def test_whatever_the_model_writes_nothing_is_lost(aggregate, n, dice):
     order = walk(part, request(range(n)), lambda _: dice.choice((*BAD, Ok("<answer>[3] > [1]</answer>")))).order
     assert sorted(order.ranking) == list(range(n))
     assert {call["shuffle"] for call in order.calls} == (set(range(3)) if n > 1 else set())
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+@given(n=st.integers(2, 30), heard=st.integers(0, 2))
+def test_a_shuffle_without_any_answer_does_not_count(aggregate, n, heard):
+    part, asked = Consensus(Listwise(Fake(), 40), 3, aggregate), iter(range(3))
+    silent = lambda prompt: perfect(prompt) if next(asked) < heard else Failed("server", "[2] > [1]")  # noqa: E731
+    ranking = walk(part, request(range(n)), silent).order.ranking
+    assert list(ranking) == (best_first(range(n)) if heard else list(range(n)))
 
 
 def distance(order, rankings):

@@ -27,7 +27,8 @@ class Consensus(Reranker):
     """Reranks several shuffles of the candidates and aggregates the orders (Tang et al., 2310.07712, 2024).
 
     Takes `shuffles` times the calls of the reranker inside in the rounds that it takes alone. What it promises with a
-    comparator that never errs, the exact first k, holds for the consensus. Ties keep the order of the first stage.
+    comparator that never errs, the exact first k, holds for the consensus. Ties keep the order of the first stage. A
+    shuffle in which no call brought an answer does not count; where there is no other, the input order stands.
 
     Attributes:
         reranker: a language model, which stands for `listwise(llm)`, or a reranker that asks one; it is handed scores
@@ -70,12 +71,14 @@ class Consensus(Reranker):
                 for places in shuffled
             ]
         )
-        rankings = np.array(
-            [[places[at] for at in order.ranking] for places, order in zip(shuffled, orders, strict=True)],
-            dtype=np.intp,
-        ).reshape(self.shuffles, n)
         calls = [{"shuffle": number, **call} for number, order in enumerate(orders) for call in order.calls]
-        return Order(tuple(consensus(rankings, self.aggregate).tolist()), calls=tuple(calls))
+        rankings = [
+            [places[at] for at in order.ranking]
+            for places, order in zip(shuffled, orders, strict=True)
+            if any(call["status"] not in {"no_answer", "failed"} for call in order.calls)
+        ] or [list(range(n))]
+        agreed = consensus(np.array(rankings, dtype=np.intp), self.aggregate)
+        return Order(tuple(agreed.tolist()), calls=tuple(calls))
 
     def _shuffled(self, request: Request, number: int) -> list[int]:
         places = list(range(len(request.documents)))
