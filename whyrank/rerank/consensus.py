@@ -75,7 +75,7 @@ class Consensus(Reranker):
         rankings = [
             [places[at] for at in order.ranking]
             for places, order in zip(shuffled, orders, strict=True)
-            if any(call["status"] not in {"no_answer", "failed"} for call in order.calls)
+            if not order.calls or any(call["status"] not in {"no_answer", "failed"} for call in order.calls)
         ] or [list(range(n))]
         agreed = consensus(np.array(rankings, dtype=np.intp), self.aggregate)
         return Order(tuple(agreed.tolist()), calls=tuple(calls))
