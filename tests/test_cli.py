@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from whyrank import Failed, Fusion, Qrels, cli, load, read_run, write_qrels
+from whyrank import Failed, Fusion, Qrels, cli, load, read_run, write_qrels, write_run
 from whyrank.experiment import open_run
 from whyrank.progress import show
 
@@ -57,6 +57,17 @@ def test_eval_prints_one_json_object(run, searched):
     assert set(means) == {"bm25", "run"}
     assert set(means["bm25"]) == {"nDCG@10", "R@10"}
     assert means["bm25"] == means["run"]
+
+
+def test_eval_by_slices_of_the_queries(run, tmp_path):
+    data = load("world/lists")
+    write_run(data.candidates, tmp_path / "lists.trec")
+    code, out, _ = run("eval", "lists.trec", "--data", "world/lists", "--by", "hops", "-m", "nDCG@10", "--json")
+    means = json.loads(out)
+    assert code == 0
+    assert list(means) == ["lists", "lists, hops 1", "lists, hops 2", "lists, hops 3"]
+    code, _, err = run("eval", "lists.trec", "--data", "world/lists", "--by", "length")
+    assert code == 1 and "has no slices 'length'; it has hops, traps" in err
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(run, searched):

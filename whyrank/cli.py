@@ -163,20 +163,31 @@ def evaluate_runs(
     qrels: Annotated[Path | None, typer.Option("--qrels", help="A file of judgements, instead of --data.")] = None,
     measure: Annotated[list[str] | None, typer.Option("-m", "--measure", help="Such as nDCG@10, R@100.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Test each run against the first.")] = False,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Also for each class of queries, such as hops in world.")
+    ] = None,
     split: Split = None,
     json: AsJson = False,
 ) -> None:
     """Evaluate runs; a judged query that a run lacks counts 0."""
+    from itertools import chain
+
     from whyrank import eval as evaluation
     from whyrank.datasets import load
     from whyrank.errors import BadInput
     from whyrank.experiment import open_runs, tuned_on
     from whyrank.io import read_qrels
+    from whyrank.types import Dataset
 
     if (data is None) == (qrels is None):
         raise BadInput("give the judgements either by --data or by --qrels")
-    judged = read_qrels(qrels) if qrels is not None else load(str(data), split=split).qrels
-    reports = [evaluation.evaluate(run, judged, measure or ["nDCG@10", "R@100"]) for run in open_runs(runs)]
+    found = Dataset("qrels", qrels=read_qrels(qrels)) if qrels is not None else load(str(data), split=split)
+    if by is not None and by not in found.slices:
+        raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
+    opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
+    reports = [evaluation.evaluate(run, found.qrels, measures) for run in opened]
+    if by is not None:
+        reports += chain(*(evaluation.by_slice(run, found.qrels, measures, found.slices[by]) for run in opened))
     for run in runs:
         if tuned_on(run, data, split):
             typer.echo(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
@@ -185,7 +196,7 @@ def evaluate_runs(
         return
     typer.echo(evaluation.table(reports))
     if compare:
-        typer.echo(evaluation.compare(reports))
+        typer.echo(evaluation.compare(reports[: len(opened)]))
 
 
 @app.command()

@@ -155,7 +155,10 @@ def test_the_first_root_wins(tmp_path, monkeypatch):
         ("trec_dl/dl_19", r"did you mean 'trec_dl/dl19'\?"),
         ("bier/scifact", r"did you mean 'beir/scifact'\?"),
         ("beir", r"no data set 'beir'"),
-        ("./elsewhere", r"names begin with toy, beir, trec_dl, bright, birco, noveleval; a folder needs corpus.jsonl"),
+        (
+            "./elsewhere",
+            r"names begin with toy, beir, trec_dl, bright, birco, noveleval, world; a folder needs corpus.jsonl",
+        ),
         ("toy/more", r"no data set 'toy/more'; known are toy"),
     ],
 )

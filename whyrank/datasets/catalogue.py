@@ -20,6 +20,8 @@ from whyrank.types import Dataset
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (Toy(), Beir(), TrecDL(), Bright(), Birco(), NovelEval())
 }
+GENERATED = {"world": "whyrank.data_synth.world_data:Worlds"}
+"""Families that are made and not read, by dotted path: what makes them stands above data sets, and is imported late."""
 GROUP = "whyrank.datasets"
 """The entry-point group in which other packages name functions that return a `Dataset`."""
 
@@ -28,10 +30,10 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
     """Load a data set.
 
     Args:
-        name: a name (`"toy"`, `"beir/scifact"`, `"trec_dl/dl19"`, `"bright/biology"`, `"bright/biology/long"`), a
-            folder in BEIR layout, a candidate file of rank_llm, or a function that returns a `Dataset`: by its dotted
-            path (`"my_package.module:function"`) or by its entry point in the group `whyrank.datasets`. A name wins
-            over a folder that is called the same; write `"./toy"` for the folder.
+        name: a name (`"toy"`, `"world"`, `"beir/scifact"`, `"trec_dl/dl19"`, `"bright/biology"`,
+            `"bright/biology/long"`), a folder in BEIR layout, a candidate file of rank_llm, or a function that returns
+            a `Dataset`: by its dotted path (`"my_package.module:function"`) or by its entry point in the group
+            `whyrank.datasets`. A name wins over a folder that is called the same; write `"./toy"` for the folder.
         split: which judgements, by default those of the test split.
 
     Raises:
@@ -45,8 +47,8 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
     """
     path, text = Path(name), str(name)
     family, _, member = text.partition("/")
-    if isinstance(name, str) and family in FAMILIES:
-        return FAMILIES[family].load(member, split)
+    if isinstance(name, str) and family in (families := _families()):
+        return families[family].load(member, split)
     if path.is_dir():
         return read_folder(path, split)
     if path.is_file():
@@ -59,7 +61,12 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
 
 def available() -> tuple[str, ...]:
     """The names of the data sets that are on this machine, or that installed packages bring."""
-    return (*(name for family in FAMILIES.values() for name in sorted(family.available())), *sorted(_entry_points()))
+    return (*(name for family in _families().values() for name in sorted(family.available())), *sorted(_entry_points()))
+
+
+def _families() -> dict[str, Family]:
+    made = ((name, path.partition(":")) for name, path in GENERATED.items())
+    return FAMILIES | {name: getattr(importlib.import_module(module), kind)() for name, (module, _, kind) in made}
 
 
 def _entry_points() -> dict[str, str]:
@@ -81,8 +88,8 @@ def _call(name: str, target: str, split: str | None) -> Dataset:
 
 
 def _hint(name: str) -> str:
-    known = {family.title(member) for family in FAMILIES.values() for member in family.members}
+    known = {family.title(member) for family in _families().values() for member in family.members}
     near = difflib.get_close_matches(name, sorted({*known, *available()}), n=1)
     if near:
         return f": did you mean {near[0]!r}?"
-    return f"; names begin with {', '.join(FAMILIES)}; a folder needs corpus.jsonl, queries.jsonl and qrels/test.tsv"
+    return f"; names begin with {', '.join(_families())}; a folder needs corpus.jsonl, queries.jsonl and qrels/test.tsv"

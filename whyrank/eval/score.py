@@ -64,6 +64,37 @@ def evaluate(
     )
 
 
+def by_slice(
+    run: Run,
+    qrels: Mapping[str, Mapping[str, int]],
+    measures: Iterable[str | Custom] | str | Custom,
+    slices: Mapping[str, str],
+) -> list[Report]:
+    """One report for each class of queries, named `run, class`, in the order of their names.
+
+    Args:
+        run: as for `evaluate`.
+        qrels: as for `evaluate`.
+        measures: as for `evaluate`.
+        slices: the class of each query, such as `data.slices["hops"]`; queries without one are left out.
+
+    Raises:
+        BadInput: as for `evaluate`, or no judged query has a class.
+    """
+    measures = [measures] if isinstance(measures, str) or callable(measures) else [*measures]
+    found = sorted({slices[query] for query in qrels if query in slices})
+    if not found:
+        raise BadInput("none of the judged queries belongs to a slice")
+    return [
+        evaluate(
+            run.only({query for query in run if slices.get(query) == one}).named(f"{run.name}, {one}"),
+            {query: grades for query, grades in qrels.items() if slices.get(query) == one},
+            measures,
+        )
+        for one in found
+    ]
+
+
 def _judged_share(run: Run, judged: Mapping[str, Mapping[str, int]]) -> float:
     shares = [np.mean([id in judged[query] for id in ranking.ids]) for query, ranking in run.items()]
     return float(np.mean(shares)) if shares else 0.0

@@ -56,6 +56,7 @@ class Dataset:
         queries: the queries, with the documents that each excludes.
         qrels: the judgements.
         candidates: a first-stage run that the source publishes, or None.
+        slices: classes of queries, by what tells them apart: `{"hops": {"q1": "hops 2"}}`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Dataset:
     queries: tuple[Query, ...] = ()
     qrels: Qrels = field(default_factory=lambda: Qrels({}))
     candidates: Run | None = None
+    slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def head(self, n: int) -> "Dataset":
         """The same data with the first `n` queries only: for a quick trial."""
