@@ -10,6 +10,7 @@ from whyrank.errors import BudgetSpent, WhyrankError
 
 if TYPE_CHECKING:
     from whyrank.experiment import Result
+    from whyrank.train.trainer import Trained
 
 app = typer.Typer(
     name="whyrank",
@@ -222,6 +223,23 @@ def demo(
     typer.echo(f"\nThe runs lie in {first.folder} and {final.folder}.")
 
 
+training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(training, name="train")
+
+Config = Annotated[Path, typer.Argument(help="What to train, as TOML: see docs/training.md.")]
+
+
+@training.command()
+def sft(config: Config, json: AsJson = False) -> None:
+    """Fine-tune on examples: supervised, in stages; calling again goes on from the last checkpoint."""
+    from whyrank.progress import show
+    from whyrank.train import sft
+    from whyrank.train.config import SFT, read_config
+
+    show()
+    _trained(sft.train(read_config(config, SFT)), json)
+
+
 @app.command()
 def doctor(
     start: Annotated[bool, typer.Option("--start", help="Also start Java, vLLM and CUDA; takes a minute.")] = False,
@@ -234,6 +252,17 @@ def doctor(
 
     findings = checks.examine(start)
     typer.echo(_json([asdict(finding) for finding in findings]) if json else checks.table(findings))
+
+
+def _trained(trained: "Trained", as_json: bool) -> None:
+    if as_json:
+        typer.echo(_json({"model": str(trained.model), **trained.report}))
+        return
+    typer.echo(f"{trained.model}: {trained.report['steps']:,} steps in {trained.report['seconds']:,} s")
+    for source, counts in trained.report["sources"].items():
+        typer.echo(f"{source}: " + ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items()))
+    if held_out := trained.report["held_out"]:
+        typer.echo("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
 
 
 def _tell(result: "Result", as_json: bool) -> None:

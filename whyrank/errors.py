@@ -7,7 +7,8 @@
     ├── NotFound (FileNotFoundError) a data set, run or folder is not there: where it was looked for
     ├── MissingExtra (ImportError)   an optional package is not installed: the command that installs it
     ├── EngineError (RuntimeError)   a model or its server cannot be used at all (authentication, unknown model)
-    └── BudgetSpent (RuntimeError)   a limit on cost or tokens was reached; finished work is kept
+    ├── BudgetSpent (RuntimeError)   a limit on cost or tokens was reached; finished work is kept
+    └── TrainingStopped (RuntimeError) training cannot go on: a reward raised, the disk is full; checkpoints stay whole
 
 Each also inherits the standard error a caller would expect. The failure of a *single* model call is no
 exception but a value, `whyrank.llm.base.Failed`.
@@ -47,6 +48,10 @@ class EngineError(WhyrankError, RuntimeError):
 
 class BudgetSpent(WhyrankError, RuntimeError):
     """A limit on cost or tokens was reached. Finished calls are kept: the same command goes on from here."""
+
+
+class TrainingStopped(WhyrankError, RuntimeError):
+    """Training cannot go on: a reward raised, the disk is full. Checkpoints are whole: the same command goes on."""
 
 
 def need(module: str, *, extra: str, asked_by: str = "") -> ModuleType:

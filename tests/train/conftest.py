@@ -1,0 +1,43 @@
+"""A model small enough to be trained in a test."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_task
+
+from whyrank.train.config import SFT, HeldOut, Loop, Model, Optimizer, Source, Stage
+
+SHAPE = {
+    "model_type": "qwen3", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "tie_word_embeddings": True,
+    "max_position_embeddings": 128,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def plain_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return toy_task.tokenizer(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture
+def config(tmp_path: Path, words: str) -> Any:
+    """Makes configurations: `config("name", steps=4, batch=8)`."""
+    train, test = toy_task.write(tmp_path, 60, 6)
+
+    def make(name: str = "run", steps: int = 4, held_out: bool = False, **loop: Any) -> SFT:
+        return SFT(
+            str(tmp_path / name),
+            Model(tokenizer=words, config=SHAPE),
+            (Stage((Source(train, toy_task.FORMAT),), steps=steps),),
+            optimizer=Optimizer("muon", lr=3e-3),
+            loop=Loop(**{"batch": 8, "threads": 1, "checkpoint_every": 0, "log_every": 1, "report_to": (), **loop}),
+            held_out=HeldOut(test, toy_task.FORMAT, every=steps, max_tokens=20) if held_out else None,
+        )
+
+    return make

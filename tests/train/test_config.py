@@ -1,0 +1,66 @@
+import pytest
+
+from whyrank.errors import BadInput, NotFound
+from whyrank.train.config import SFT, Lora, Model, Optimizer, Source, Stage, plain, read_config
+
+GOOD = """
+output = "runs/one"
+[model]
+path = "some/model"
+[model.lora]
+r = 8
+targets = ["q_proj", "v_proj"]
+[optimizer]
+lr = 1
+[[stages]]
+steps = 10
+sources = [{path = "a.jsonl", format = "reasoned()", weight = 2}, {path = "b.jsonl", weight = 1}]
+"""
+
+
+def read(tmp_path, text):
+    (tmp_path / "conf.toml").write_text(text)
+    return read_config(tmp_path / "conf.toml", SFT)
+
+
+def test_toml_becomes_a_configuration(tmp_path):
+    assert read(tmp_path, GOOD) == SFT(
+        "runs/one",
+        Model("some/model", lora=Lora(8, targets=("q_proj", "v_proj"))),
+        (Stage((Source("a.jsonl", "reasoned()", 2.0), Source("b.jsonl", weight=1.0)), steps=10),),
+        optimizer=Optimizer(lr=1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("lr = 1", "learning = 1", "optimizer: no key is called 'learning'"),
+        ("lr = 1", "scedule = 'wsd'", "did you mean 'schedule'"),
+        ("lr = 1", "lr = 'fast'", "optimizer: lr: a number is wanted, not 'fast'"),
+        ("lr = 1", "name = 'sgd'", "one of 'adamw', 'muon'"),
+        ("r = 8", "r = 8.5", "model: lora: r: a whole number is wanted"),
+        ("r = 8", "r = true", "a whole number is wanted"),
+        ('output = "runs/one"', "", "the key 'output' is missing"),
+        ('path = "a.jsonl"', 'paht = "a.jsonl"', r"stages\[0\]: sources\[0\]: no key is called 'paht'"),
+        ("steps = 10", "", "either 'steps' or 'epochs'"),
+        (", weight = 1", "", "to all sources of a stage, or to none"),
+        ('path = "some/model"', "", "either 'path'"),
+        ("lr = 1", "lr = [", "not TOML"),
+        ("[optimizer]", "[loop]\nbatch = 0\n[optimizer]", "'batch' must be at least 1"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, old, new, told):
+    with pytest.raises(BadInput, match=told):
+        read(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(NotFound):
+        read_config(tmp_path / "none.toml", SFT)
+
+
+def test_a_configuration_is_json(tmp_path):
+    import json
+
+    assert json.loads(json.dumps(plain(read(tmp_path, GOOD))))["model"]["lora"]["r"] == 8

@@ -1,0 +1,161 @@
+"""SFT on real TRL, with models made on the spot."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import toy_task
+
+from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped
+from whyrank.llm.transformers import Transformers
+from whyrank.rerank.listwise import Listwise
+from whyrank.train import sft
+from whyrank.train.config import HeldOut, Lora, Model, Optimizer, Source, Stage
+from whyrank.train.watch import Watch, metrics
+
+pytestmark = pytest.mark.engines
+
+
+def weights(folder: Path):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: Path, other: Path, tolerance: float = 0.0) -> bool:
+    mine, its = weights(one), weights(other)
+    return mine.keys() == its.keys() and all((mine[name] - its[name]).abs().max() <= tolerance for name in mine)
+
+
+def test_it_learns_ten_rules(tmp_path, words, config):
+    train, test = toy_task.write(tmp_path, 3000, 40)
+    asked = replace(
+        config("lift", batch=32, log_every=50, report_to=("tensorboard",)),
+        optimizer=Optimizer("muon", lr=6e-3, schedule="wsd"),
+        stages=(
+            Stage((Source(toy_task.drills(tmp_path / "drills.jsonl")),), steps=20),
+            Stage((Source(train, toy_task.FORMAT),), steps=380),
+        ),
+        held_out=HeldOut(test, toy_task.FORMAT, every=200, max_tokens=24),
+    )
+    done = sft.train(asked)
+    seen = [line["held_out/nDCG@10"] for line in metrics(done.folder) if "held_out/nDCG@10" in line]
+    assert len(seen) == 3 and seen[0] < 0.75 and seen[-1] > 0.95
+    assert done.report["held_out"]["well_formed"] > 0.95
+    assert {"README.md", "config.json", "tokenizer.json", "model.safetensors"} <= {
+        path.name for path in done.model.iterdir()
+    }
+    assert (done.folder / "curves.png").read_bytes()[:4] == b"\x89PNG" and list((done.folder / "tensorboard").iterdir())
+    assert sft.train(asked).report == done.report  # a finished run is not run again
+    rule = toy_task.NEEDS.index("rust")
+    from toy_format import Short
+
+    reranker = Listwise(Transformers(str(done.model)), format=Short())
+    results = reranker.rank("rust", [toy_task.HELPS[rule + 1], toy_task.HELPS[rule + 2], toy_task.HELPS[rule]])
+    assert results[0].index == 2
+
+
+def test_a_resumed_run_is_an_unbroken_one(config, monkeypatch):
+    unbroken = sft.train(config("unbroken", steps=8, held_out=True, checkpoint_every=3))
+    step = Watch.on_step_end
+
+    def break_off(self, args, state, control, **more):
+        step(self, args, state, control, **more)
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Watch, "on_step_end", break_off)
+        sft.train(config("broken", steps=8, held_out=True, checkpoint_every=3))
+    resumed = sft.train(config("broken", steps=8, held_out=True, checkpoint_every=3))
+    assert metrics(resumed.folder) == metrics(unbroken.folder)
+    assert same(resumed.model, unbroken.model)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_step_is_the_same_however_it_is_cut(config, name):
+    whole = replace(config("whole", batch=8), optimizer=Optimizer(name, lr=1e-3))
+    cut = replace(config("cut", batch=1, accumulation=8), optimizer=Optimizer(name, lr=1e-3))
+    one, other = sft.train(whole), sft.train(cut)
+    losses = [[line["loss"] for line in metrics(done.folder)] for done in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert same(one.model, other.model, 2e-4)
+
+
+def test_only_the_completion_is_learnt(config):
+    """The loss is that of transformers' own on the completion's tokens, which a prompt of other words leaves alone."""
+    import torch
+
+    from whyrank.train.data import Material
+    from whyrank.train.trainer import load_model
+
+    asked = config(steps=1)
+    model, chat = load_model(asked.model, 0)
+    lessons = Material.read(asked.stages[0].sources, chat, 100).lessons[:5]
+    batch = sft.Collator(0)([{"input_ids": lesson.ids, "asked": lesson.asked} for lesson in lessons])
+    count = (batch["labels"] != -100).sum()
+    assert count == sum(len(lesson.ids) - lesson.asked for lesson in lessons)
+    with torch.no_grad():
+        ours = sft.CompletionOnly().compute_loss(model, batch, num_items_in_batch=count)
+        theirs = model(**batch).loss
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_lora_is_merged_into_what_is_written(config):
+    start = sft.train(config("start", steps=2))
+    asked = replace(config("lora", steps=2), model=Model(str(start.model), lora=Lora(4)), optimizer=Optimizer(lr=1e-2))
+    done = sft.train(asked)
+    assert weights(done.model).keys() == weights(start.model).keys() and not same(done.model, start.model)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "wsd"])
+def test_schedules(config, schedule):
+    asked = replace(config(schedule, steps=10), optimizer=Optimizer(lr=1e-3, schedule=schedule, warmup=0.2, decay=0.4))
+    rates = [line["learning_rate"] for line in metrics(sft.train(asked).folder) if "loss" in line]
+    assert rates[0] == 0 and max(rates) == 1e-3
+    assert rates[-1] == 1e-3 if schedule == "constant" else rates[-1] < 5e-4
+    assert rates[5] == 1e-3 if schedule in {"constant", "wsd"} else rates[5] < 1e-3
+
+
+def test_a_full_disk_leaves_nothing_half_written(config, monkeypatch):
+    import torch
+
+    save = torch.save
+
+    def full(what, where, *rest, **more):
+        if "optimizer" in str(where) and "-4" not in str(where):
+            Path(where).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        return save(what, where, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(TrainingStopped, match=r"checkpoint-2 cannot be written: .*No space left"):
+            sft.train(config("full", steps=6, checkpoint_every=2))
+    left = Path(config("full").output) / "checkpoints"
+    assert not list(left.iterdir())
+    assert sft.train(config("full", steps=6, checkpoint_every=2)).report["steps"] == 6
+
+
+def test_another_run_is_refused(config):
+    done = sft.train(config("taken", steps=1))
+    with pytest.raises(BadInput, match=r"holds another run \(they differ in config.stages\)"):
+        sft.train(config("taken", steps=2))
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest["finished"] and manifest["task"]["files"]
+
+
+def test_a_wrong_tokenizer(config, tmp_path, tiny_lm):
+    small = sft.train(config("small", steps=1)).model
+    with pytest.raises(EngineError, match="it is another model's"):
+        sft.train(replace(config("mixed"), model=Model(str(small), tokenizer=str(tiny_lm))))
+    with pytest.raises(EngineError, match="cannot be loaded"):
+        sft.train(replace(config("none"), model=Model(str(tmp_path / "nowhere"))))
+    assert not Path(config("mixed").output).exists() and not Path(config("none").output).exists()
+
+
+def test_missing_files(config):
+    asked = config("gone")
+    with pytest.raises(NotFound, match=r"gone.jsonl"):
+        sft.train(replace(asked, stages=(Stage((Source("gone.jsonl", "reasoned()"),), steps=1),)))

@@ -1,0 +1,25 @@
+"""A prompt format of few words, for small models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whyrank.llm.base import Message, Ok, Piece, Prompt, Sampling
+from whyrank.rerank.formats import Format, Parsed, Reasoned
+
+
+@dataclass(frozen=True)
+class Short(Format[Parsed]):
+    """The query, then the passages by number; read as `reasoned()` is."""
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        pieces = [Piece(query, cut="query")]
+        for at, passage in enumerate(passages, start=1):
+            pieces += [Piece(f"[{at}]"), Piece(passage, cut="document")]
+        return Prompt((Message("user", tuple(pieces)),), sampling or Sampling())
+
+    def parse(self, completion: Ok, n: int) -> Parsed:
+        return Reasoned().parse(completion, n)
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        said = Reasoned().write(utilities, thought)
+        return Ok(said.text.replace("</think>\n", "</think>"))

@@ -1,0 +1,286 @@
+"""What a training run is told: dataclasses, read strictly from TOML; see `docs/training.md` and `recipes/`."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from whyrank.errors import BadInput, NotFound
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adaptation (2106.09685, 2021); the adapter is merged into the model that is written at the end.
+
+    Attributes:
+        r: the rank.
+        alpha: updates are scaled by alpha / r.
+        dropout: on the adapter's input.
+        targets: names of the modules to adapt; "all-linear" is every linear layer but the head.
+    """
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("all-linear",)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where training starts from.
+
+    Attributes:
+        path: name on the Hugging Face hub, or folder; empty to start from random weights of the shape `config`.
+        tokenizer: name or folder of the tokenizer with its chat template; by default that of `path`.
+        config: the shape of a new model, as transformers names it: {model_type = "qwen3", hidden_size = 128, …}; the
+            size of the vocabulary and the ids of special tokens are the tokenizer's.
+        dtype: of the weights in training: "float32", "bfloat16", or "auto" as the checkpoint has them.
+        lora: train an adapter instead of all weights.
+        chat_template_kwargs: what the chat template is told, such as {enable_thinking = false}.
+    """
+
+    path: str = ""
+    tokenizer: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+    lora: Lora | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a start from nowhere, and from two places."""
+        if bool(self.path) == bool(self.config):
+            raise BadInput("give either 'path', to start from a model, or 'config', to start from random weights")
+        if self.config and not self.tokenizer:
+            raise BadInput("a model from random weights needs a 'tokenizer'")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How weights move.
+
+    Attributes:
+        name: "adamw", or "muon" for matrices with AdamW for embeddings, head and vectors.
+        lr: the highest learning rate; Muon's updates are scaled to the size of AdamW's (2502.16982, 2025).
+        lr_rest: with Muon, that of what AdamW trains; None is `lr`.
+        schedule: after warm-up "constant", "linear" or "cosine" to `min_lr`, or "wsd": stable, then a decay.
+        warmup: share of the steps in which the rate rises from 0.
+        decay: share of the steps in which it falls, under "wsd".
+        min_lr: where it ends, as a share of the highest; not for "constant" and "linear".
+        weight_decay: of matrices.
+        betas: of AdamW.
+        max_grad_norm: longer gradients are cut to this; 0 leaves them.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    lr: float = 1e-5
+    lr_rest: float | None = None
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    warmup: float = 0.05
+    decay: float = 0.2
+    min_lr: float = 0.0
+    weight_decay: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a run goes its steps, and what it leaves behind.
+
+    Attributes:
+        batch: sequences of one forward pass, on each device.
+        accumulation: forward passes of one step; 8 × 1 and 1 × 8 are the same step.
+        bf16: compute in bfloat16 (autocast); None does so where there is a GPU for it.
+        gradient_checkpointing: less memory for a third more time; not on CPUs.
+        threads: of torch on a CPU; 0 leaves its choice.
+        log_every: steps between lines of metrics.jsonl.
+        checkpoint_every: steps between checkpoints; 0 makes none.
+        keep: how many checkpoints stay.
+        report_to: also tell "tensorboard", "trackio", "wandb".
+        deepspeed: a DeepSpeed configuration, for several GPUs.
+    """
+
+    batch: int = 8
+    accumulation: int = 1
+    bf16: bool | None = None
+    gradient_checkpointing: bool = False
+    threads: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 100
+    keep: int = 2
+    report_to: tuple[str, ...] = ("tensorboard",)
+    deepspeed: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes with which nothing is done."""
+        for name in ("batch", "accumulation", "log_every", "keep"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name!r} must be at least 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Lists that are never trained on, ranked by the model as it is, greedily, with the parser of inference.
+
+    Attributes:
+        tasks: RankTasks as JSONL.
+        format: the format of the prompts.
+        every: steps between measurements; there is always one before the first step and one after the last.
+        limit: how many of the lists, from the first; 0 is all.
+        measure: of the ranking, such as "nDCG@10".
+        max_tokens: bound on a completion.
+        batch: how many completions are written at once.
+    """
+
+    tasks: str
+    format: str = "reasoned()"
+    every: int = 100
+    limit: int = 0
+    measure: str = "nDCG@10"
+    max_tokens: int = 1024
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """Examples to learn from.
+
+    Attributes:
+        path: JSONL: RankTasks where `format` is given, else lines of {"prompt", "completion"}, each a text or a chat.
+        format: the format in which RankTasks are put, such as "reasoned()"; the target is what a model that knows their
+            order (or their grades, where there is none) and their thought would answer.
+        weight: share of the draws, against the other sources of its stage; without any, all examples count alike.
+        limit: how many lines, from the first; 0 is all.
+        keep_irrelevant: learn also from lists in which nothing is relevant and that no teacher has ordered.
+        max_passage_tokens: longer passages are cut to this, as in inference.
+    """
+
+    path: str
+    format: str = ""
+    weight: float | None = None
+    limit: int = 0
+    keep_irrelevant: bool = False
+    max_passage_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training with one mixture of sources; stages follow each other, as a curriculum.
+
+    Attributes:
+        sources: what is drawn from.
+        steps: how long; or
+        epochs: how many times each example is seen, if sources have no weights.
+        name: for the reports.
+    """
+
+    sources: tuple[Source, ...]
+    steps: int = 0
+    epochs: float = 0.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a stage without sources or of no length, and half-given weights."""
+        if not self.sources:
+            raise BadInput("a stage needs at least one source")
+        if (self.steps > 0) == (self.epochs > 0):
+            raise BadInput("a stage needs either 'steps' or 'epochs', above 0")
+        given = [source.weight for source in self.sources if source.weight is not None]
+        if given and (len(given) < len(self.sources) or min(given) < 0 or sum(given) <= 0):
+            raise BadInput("give a 'weight' of at least 0 to all sources of a stage, or to none")
+
+
+@dataclass(frozen=True)
+class SFT:
+    """Supervised fine-tuning: `whyrank train sft conf.toml`.
+
+    Attributes:
+        output: the run folder; calling again goes on there.
+        model: where to start.
+        stages: what to learn, in order.
+        max_length: longer examples, in tokens with prompt and completion, are left out and counted, never cut.
+        optimizer, loop, held_out: how.
+        seed: of everything that is drawn.
+    """
+
+    output: str
+    model: Model
+    stages: tuple[Stage, ...]
+    max_length: int = 4096
+    optimizer: Optimizer = Optimizer()
+    loop: Loop = Loop()
+    held_out: HeldOut | None = None
+    seed: int = 0
+
+
+def read_config(path: str | Path, kind: type[T]) -> T:
+    """The configuration in the TOML file at `path`.
+
+    Raises:
+        NotFound: no such file.
+        BadInput: no TOML; a key that is unknown (the nearest is named), missing, or of the wrong type.
+    """
+    try:
+        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not TOML: {error}") from None
+    return build(kind, given, str(path))
+
+
+def build(kind: type[T], given: Mapping[str, Any], where: str) -> T:
+    """A `kind` with the values `given` by name, nested ones as mappings; raises what `read_config` does."""
+    names = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            raise BadInput(f"{where}: no key is called {key!r}" + (
+                f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            ))  # fmt: skip
+    for name, one in names.items():
+        if name not in given and one.default is MISSING and one.default_factory is MISSING:
+            raise BadInput(f"{where}: the key {name!r} is missing")
+    hints = get_type_hints(kind)
+    values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in given.items()}
+    try:
+        return kind(**values)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON can hold it."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    kind, inside = get_origin(hint) or hint, get_args(hint)
+    if kind in {Union, UnionType}:
+        return _value(next(one for one in inside if one is not NoneType), value, where)
+    if kind is Literal:
+        return _checked(value in inside, value, where, f"one of {', '.join(map(repr, inside))}")
+    if is_dataclass(kind):
+        _checked(isinstance(value, dict), value, where, "a table")
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if kind is tuple:
+        _checked(isinstance(value, list), value, where, "a list")
+        return tuple(_value(inside[0], one, f"{where}[{at}]") for at, one in enumerate(value))
+    if kind is float:
+        return float(_checked(isinstance(value, int | float) and not isinstance(value, bool), value, where, "a number"))
+    if kind is int:
+        return _checked(isinstance(value, int) and not isinstance(value, bool), value, where, "a whole number")
+    if kind is Mapping:
+        return _checked(isinstance(value, dict), value, where, "a table")
+    return _checked(isinstance(value, kind), value, where, {str: "a text", bool: "true or false"}.get(kind, str(kind)))
+
+
+def _checked(fits: bool, value: Any, where: str, wanted: str) -> Any:
+    if not fits:
+        raise BadInput(f"{where}: {wanted} is wanted, not {value!r}")
+    return value

@@ -1,0 +1,120 @@
+"""The model as it stands, asked as in inference: lists that are never trained on, read by the parsers of reranking."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from whyrank.errors import BadInput
+from whyrank.eval import evaluate
+from whyrank.io import read_tasks
+from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
+from whyrank.llm.local import Chat
+from whyrank.llm.transformers import Transformers, _Model
+from whyrank.registry import make
+from whyrank.rerank.formats import Choice, Format, Parsed, Scores, read
+from whyrank.train.config import HeldOut
+from whyrank.train.data import prompts
+from whyrank.types import RankTask, Run
+
+
+@dataclass(frozen=True)
+class Live(Transformers):
+    """A model that is being trained, as an engine; see `speaking`."""
+
+    network: Any = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def _model(self) -> _Model:
+        return _Model(self)
+
+    @property
+    def _positions(self) -> int | None:
+        return getattr(self.network.config, "max_position_embeddings", None)
+
+    def _from_pretrained(self, kind: str, **options: Any) -> Any:
+        return self.network  # the chat is given, so that nothing else is asked for
+
+
+@contextmanager
+def speaking(network: Any, chat: Chat, batch: int = 32) -> Iterator[LLM]:
+    """`network` (a transformers model in training) as an engine; afterwards it is as it was."""
+    training, settings = network.training, network.generation_config
+    llm = Live("in training", batch=batch, device=str(network.device), network=network)
+    object.__setattr__(llm, "chat", chat)
+    try:
+        yield llm
+    finally:
+        network.generation_config = settings
+        network.train(training)
+
+
+class Lists:
+    """RankTasks that measure a model."""
+
+    def __init__(self, config: HeldOut, chat: Chat) -> None:
+        """Read the tasks and write their prompts.
+
+        Raises:
+            BadInput: a line cannot be read, or no list has anything relevant.
+            NotFound: no such file.
+        """
+        self._config = config
+        self._format: Format[Any] = make(config.format, Format)  # type: ignore[type-abstract]
+        tasks = list(islice(read_tasks(config.tasks), config.limit or None))
+        self._tasks = [task for task in tasks if task.relevant]
+        if not self._tasks:
+            raise BadInput(f"{config.tasks}: none of the {len(tasks)} lists has a relevant document to measure by")
+        sampling = Sampling(max_tokens=config.max_tokens)
+        self._prompts = [
+            [Prompt(one.messages, sampling) for one in prompts(self._format, task, chat)] for task in self._tasks
+        ]
+
+    def __len__(self) -> int:
+        """How many lists there are."""
+        return len(self._tasks)
+
+    def measure(self, llm: LLM) -> dict[str, float]:
+        """How well `llm` ranks them: the measure, shares of answers well formed and cut off, tokens of thought."""
+        completions = llm.generate([prompt for some in self._prompts for prompt in some])
+        rest, rankings, calls = iter(completions), {}, []
+        for number, (task, asked) in enumerate(zip(self._tasks, self._prompts, strict=True)):
+            order, reports = ranked(self._format, list(islice(rest, len(asked))), len(task.documents))
+            calls += reports
+            rankings[str(number)] = [task.documents[at].id for at in order]
+        report = evaluate(Run.of(rankings), {str(at): grades(task) for at, task in enumerate(self._tasks)},
+                          [self._config.measure])  # fmt: skip
+        n, told = len(calls), [one for one in completions if isinstance(one, Ok)]
+        return {
+            self._config.measure: next(iter(report.means.values())),
+            "well_formed": sum(call["status"] == "exact" for call in calls) / n,
+            "cut_off": sum(one.finish == "length" for one in told) / n,
+            "thought_tokens": sum(one.usage.reasoning for one in told) / n,
+            "failed": (n - len(told)) / n,
+        }
+
+
+def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tuple[list[int], list[dict[str, Any]]]:
+    """The order of n documents as shown, best first, that the answer (or for point formats, answers) give; the reports.
+
+    What an answer leaves open stays in the order shown; documents without a score go last.
+    """
+    shown = n if len(completions) == 1 else 1
+    answers = [read(format, completion, shown) for completion in completions]
+    reports = [report for _, report in answers]
+    first = answers[0][0]
+    if isinstance(first, Parsed):
+        return list(first.permutation), reports
+    if isinstance(first, Choice):
+        return sorted(range(n), key=lambda at: at != first.best), reports
+    scores = first.scores if isinstance(first, Scores) else [answer.score for answer, _ in answers]
+    return sorted(range(n), key=lambda at: math.inf if math.isnan(scores[at]) else -scores[at]), reports
+
+
+def grades(task: RankTask) -> dict[str, int]:
+    """Grades as whole numbers, which evaluation wants; fractions are scaled, to which nDCG is blind."""
+    scale = 1 if all(float(grade).is_integer() for grade in task.grades.values()) else 1000
+    return {id: round(grade * scale) for id, grade in task.grades.items()}

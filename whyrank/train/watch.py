@@ -1,0 +1,121 @@
+"""What is seen of a run as it goes: metrics.jsonl, a curve of each figure in curves.png, a line of progress."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from whyrank.errors import MissingExtra, need
+from whyrank.io import atomic_write
+from whyrank.progress import Advance
+
+LEFT_OUT = {"epoch", "total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second", "step"}
+"""What TRL's trainers tell that says nothing about learning."""
+
+
+class Watch:
+    """Hears of each step and writes down what is told; a callback of transformers' Trainer.
+
+    Args:
+        folder: the run folder.
+        every: steps between measurements on held-out lists; 0 leaves them out.
+        measure: gives the held-out figures by name.
+        advance: moves the line of progress on.
+    """
+
+    def __init__(
+        self, folder: Path, every: int, measure: Callable[[], Mapping[str, float]] | None, advance: Advance
+    ) -> None:
+        """Nothing is written yet."""
+        self._file, self._folder, self._every = folder / "metrics.jsonl", folder, every
+        self._measure, self._advance = measure, advance
+        self._measured = -1
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Trainers call many hooks; those that are not written here do nothing."""
+        if name.startswith("on_"):
+            return lambda *_, **__: None
+        raise AttributeError(name)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget what was written after the checkpoint that training goes on from; measure the start."""
+        kept = [one for one in metrics(self._folder) if one["step"] <= state.global_step] if state.global_step else []
+        _write_lines(self._file, kept)
+        if state.global_step == 0:
+            self._held_out(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move on, and measure when it is time."""
+        self._advance()
+        if self._every and state.global_step % self._every == 0:
+            self._held_out(state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Measure the end, and draw the curves."""
+        if self._measured != state.global_step:
+            self._held_out(state)
+        if state.is_world_process_zero:
+            draw(self._folder)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
+        """Write a line."""
+        told = {name: value for name, value in logs.items() if name not in LEFT_OUT and not name.startswith("train_")}
+        if told and state.is_world_process_zero:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **told}) + "\n")
+
+    def tell(self, state: Any, figures: Mapping[str, Any]) -> None:
+        """Write down figures that did not come from the trainer; replaced by `attach` so that all callbacks hear."""
+        self.on_log(None, state, None, figures)
+
+    def _held_out(self, state: Any) -> None:
+        self._measured = state.global_step
+        if self._measure is not None and state.is_world_process_zero:
+            self.tell(state, {f"held_out/{name}": value for name, value in self._measure().items()})
+
+
+def metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a last line that was not written to its end is left out."""
+    file, found = Path(folder) / "metrics.jsonl", []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found
+
+
+def draw(folder: str | Path) -> Path | None:
+    """Draw each figure in metrics.jsonl over the steps; None where there is nothing to draw, or no matplotlib."""
+    lines = metrics(folder)
+    names = [
+        name for name in dict.fromkeys(name for line in lines for name in line)
+        if name != "step" and any(isinstance(line.get(name), int | float) for line in lines)
+    ]  # fmt: skip
+    try:
+        figures = need("matplotlib.figure", extra="train")
+    except MissingExtra:
+        return None
+    if not names:
+        return None
+    names.sort(key=lambda name: (not name.startswith("held_out/"), not name.startswith("reward")))
+    columns = min(4, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = figures.Figure(figsize=(3.4 * columns, 2.3 * rows), layout="constrained")
+    for at, name in enumerate(names):
+        points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
+        panel = figure.add_subplot(rows, columns, at + 1)
+        panel.plot(*zip(*points, strict=True), marker="o" if name.startswith("held_out/") else None, markersize=3)
+        panel.set_title(name, fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.3)
+    path = Path(folder) / "curves.png"
+    with atomic_write(path) as out:
+        figure.savefig(out, format="png", dpi=110)
+    return path
+
+
+def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    with atomic_write(path) as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
