@@ -29,7 +29,7 @@ from .registry import make as make
 from .rerank.adaptive import Adaptive as Adaptive
 from .rerank.base import LLMReranker as LLMReranker
 from .rerank.base import Order as Order
-from .rerank.base import RankedList as RankedList
+from .rerank.ranked import RankedList as RankedList
 from .rerank.base import Request as Request
 from .rerank.base import Reranker as Reranker
 from .rerank.compose import Cascade as Cascade

@@ -129,6 +129,7 @@ class Ok:
         usage: tokens.
         finish: "stop", or "length" when `max_tokens` cut the completion.
         logprobs: per new token the {token: log probability} of the best alternatives, if asked for.
+        key: which line of the trace holds the call, once the scheduler has delivered it; no part of what was answered.
     """
 
     text: str
@@ -136,6 +137,7 @@ class Ok:
     usage: Usage = Usage()
     finish: Literal["stop", "length"] = "stop"
     logprobs: tuple[dict[str, float], ...] = ()
+    key: str = field(default="", compare=False, repr=False)
 
 
 Failure = Literal[
@@ -160,11 +162,13 @@ class Failed:
         kind: what class of failure; `RETRIED` says which are worth another try, `FATAL` which no call can escape.
         detail: what the engine said.
         retry_after: seconds that the server asked to wait, or None.
+        key: as in `Ok`.
     """
 
     kind: Failure
     detail: str
     retry_after: float | None = None
+    key: str = field(default="", compare=False, repr=False)
 
 
 Completion = Ok | Failed

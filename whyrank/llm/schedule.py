@@ -12,7 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
@@ -179,12 +179,12 @@ class _Scheduler(Generic[T]):
             failed = Failed("context", str(error))
             key = prompt.key(self.llm.identity)
             self.trace.add(Call(key, self.llm.model, walk.query, walk.step, failed), prompt)
-            self._deliver(walk, at, failed)
+            self._deliver(walk, at, failed, key)
             return
         key = fitted.key(self.llm.identity)
         if (known := self.trace.get(key)) is not None:
             self.trace.ledger.replay(walk.query)
-            self._deliver(walk, at, known)
+            self._deliver(walk, at, known, key)
         elif (same := self.open.get(key)) is not None:
             self.trace.ledger.replay(walk.query)
             same.receivers.append((walk, at))
@@ -193,8 +193,8 @@ class _Scheduler(Generic[T]):
             self.open[key] = _Open(key, fitted, walk.query, walk.step, cut, [(walk, at)])
             self.queue.append(self.open[key])
 
-    def _deliver(self, walk: _Walk[T], at: int, completion: Completion) -> None:
-        walk.answers[at] = completion
+    def _deliver(self, walk: _Walk[T], at: int, completion: Completion, key: str) -> None:
+        walk.answers[at] = replace(completion, key=key)
         walk.missing -= 1
         if not walk.missing:
             heapq.heappush(self.ready, walk)
@@ -248,7 +248,7 @@ class _Scheduler(Generic[T]):
         self.advance(0, str(self.trace.ledger.total))
         del self.open[call.key]
         for walk, at in call.receivers:
-            self._deliver(walk, at, completion)
+            self._deliver(walk, at, completion, call.key)
         if isinstance(completion, Failed):
             if completion.kind in FATAL:
                 self._give_up(completion.detail)

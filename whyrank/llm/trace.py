@@ -50,14 +50,19 @@ class Trace:
         self.path = Path(path) if path is not None else None
         self.ledger = Ledger(prices)
         self.max_cost, self.max_tokens = max_cost, max_tokens
-        self._answers: dict[str, Ok] = {}
+        self._calls: dict[str, Call] = {}
         self._file: int | None = None
         if self.path is not None:
             self._open(self.path)
 
     def get(self, key: str) -> Ok | None:
         """The answer to the call of that key, if there is one."""
-        return self._answers.get(key)
+        call = self._calls.get(key)
+        return call.completion if call is not None and isinstance(call.completion, Ok) else None
+
+    def call(self, key: str) -> Call | None:
+        """The call of that key as it last ended, answered or failed, if there was one."""
+        return self._calls.get(key)
 
     def add(self, call: Call, prompt: Prompt) -> None:
         """Record the outcome of a call that was asked as `prompt`.
@@ -118,8 +123,8 @@ class Trace:
 
     def _keep(self, call: Call) -> None:
         self.ledger.add(call)
-        if isinstance(call.completion, Ok):
-            self._answers[call.key] = call.completion
+        if isinstance(call.completion, Ok) or self.get(call.key) is None:
+            self._calls[call.key] = call
 
 
 def records(path: str | Path) -> Iterator[dict[str, Any]]:

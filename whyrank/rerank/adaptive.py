@@ -65,7 +65,7 @@ class Adaptive(LLMReranker):
             raise BadInput(f"adaptive: tolerance must be above 0 and below 0.5, not {self.tolerance}")
 
     def plan(self, request: Request) -> Plan[Order]:
-        """Rounds of windows; `calls` tells the round and the ids of each window's documents, as they were shown."""
+        """Rounds of windows; `calls` has the report of each call with its round and the candidates that were shown."""
         tokenizer = self.llm.tokenizer()
         texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
         beliefs, calls = Beliefs(request.scores), list[dict[str, Any]]()
@@ -112,7 +112,7 @@ class Adaptive(LLMReranker):
             parsed, report = read(self.format, completion, len(block))
             order = [block[place] for place in parsed.permutation]
             beliefs.update(order[: len(order) - parsed.missing])
-            calls.append({"round": step, "documents": [request.documents[at].id for at in block], **report})
+            calls.append({"round": step, "shown": list(block), **report})
             orders.append(order)
         return orders
 

@@ -2,19 +2,18 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM
+from whyrank.llm.base import LLM, Usage
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
-from whyrank.rerank.formats import STATUSES
+from whyrank.rerank.ranked import Ranked, RankedList, Report, by_candidate, count_statuses
 from whyrank.types import Dataset, Document, Query, Ranking, Run
 
 
@@ -40,71 +39,15 @@ class Order:
     Attributes:
         ranking: a permutation of range(n), best first.
         scores: (n,) the model's own score of each candidate in *request* order, NaN where there is none; or empty.
-        calls: what came of each model call, in the order asked: {"status": …, "reason": …, …}.
+        calls: a report of each model call, in the order asked. It must tell its "status"; for the reasons of documents
+            to be found, also "shown", the candidates that the call showed, by their places in the request, in the order
+            of their labels, and "labels" where these are not 1, 2, 3, …; and "reason", the thought. The reports of
+            formats tell all but "shown", and "key", the call's line in the trace, and "usage", its tokens.
     """
 
     ranking: tuple[int, ...]
     scores: tuple[float, ...] = ()
-    calls: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """One document in the answer of `Reranker.rank`.
-
-    Attributes:
-        rank: its place in the answer, from 1.
-        index: where it stood in the list that was handed in, from 0.
-        id: its id; the position as text where plain strings were handed in.
-        text: its text.
-        score: the model's own score, or None where the model only orders.
-    """
-
-    rank: int
-    index: int
-    id: str
-    text: str
-    score: float | None
-
-    def __str__(self) -> str:
-        """Rank, index, the score if there is one, and how the text begins."""
-        score = "" if self.score is None else f"{self.score:.4g}  "
-        return f"{self.rank}. [{self.index}] {score}{_start(self.text, 80)}".rstrip()
-
-
-@dataclass(frozen=True)
-class RankedList(Sequence[Ranked]):
-    """Documents best first, and what came of each model call: status, reason. `print` shows it all in brief."""
-
-    items: tuple[Ranked, ...]
-    calls: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-
-    def __len__(self) -> int:
-        """How many documents there are: all that were handed in."""
-        return len(self.items)
-
-    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 (int -> Ranked, slice -> tuple, as Sequence has it)
-        """The document at a rank, counted from 0."""
-        return self.items[at]
-
-    @property
-    def reason(self) -> str:
-        """The model's last written reasoning, or an empty text where it gave none."""
-        return next((str(call["reason"]) for call in reversed(self.calls) if call.get("reason")), "")
-
-    @property
-    def statuses(self) -> dict[str, int]:
-        """How many model calls ended in each status: exact, repaired, truncated, no_answer, failed."""
-        return _tally(self.calls)
-
-    def __str__(self) -> str:
-        """One line a document, then the reason and the statuses of the calls."""
-        lines = [str(item) for item in self.items]
-        if self.reason:
-            lines.append(f"reason: {_start(self.reason, 400)}")
-        if self.calls:
-            lines.append(f"calls: {', '.join(f'{status} {count}' for status, count in self.statuses.items() if count)}")
-        return "\n".join(lines)
+    calls: tuple[Report, ...] = ()
 
 
 class Reranker(Part, ABC):
@@ -123,7 +66,8 @@ class Reranker(Part, ABC):
             trace: the record of model calls, for resuming and for the ledger; rerankers without an LLM ignore it.
 
         Returns:
-            A run with the same queries. Scores fall n, n-1, … 1; `notes` holds per query the calls and raw scores.
+            A run with the same queries. Scores fall n, n-1, … 1; `notes` holds per query the reports of the calls, raw
+            scores and those of the first stage: `RankedList.of` puts them together again.
 
         Raises:
             BadInput: a query or document of the run is not in `data`, or `depth` is below 1.
@@ -131,12 +75,12 @@ class Reranker(Part, ABC):
         if depth < 1:
             raise BadInput(f"depth must be at least 1, not {depth}")
         requests, tails = _requests(run, data, depth)
-        orders = self._orders(requests, trace)
+        orders = self.rank_requests(requests, trace)
         rankings, notes = {}, {}
         for request, order, tail in zip(requests, orders, tails, strict=True):
             ids = [request.documents[at].id for at in order.ranking] + tail
             rankings[request.query.id] = Ranking(ids, np.arange(len(ids), 0, -1, dtype=np.float64))
-            notes[request.query.id] = _note(request, order)
+            notes[request.query.id] = _note(request, order, trace)
         return Run.of(rankings, name=name_of(type(self)), notes=notes)
 
     def rank(self, query: str | Query, docs: Sequence[str | Document], trace: Trace | None = None) -> RankedList:
@@ -163,20 +107,22 @@ class Reranker(Part, ABC):
         asked = query if isinstance(query, Query) else Query("query", query)
         documents = _documents(docs)
         request = Request(asked, documents, tuple(float(n) for n in range(len(documents), 0, -1)))
-        (order,) = self._orders([request], trace)
-        scores = order.scores or (None,) * len(documents)
+        trace = Trace() if trace is None else trace
+        (order,) = self.rank_requests([request], trace)
+        scores, calls = order.scores or (None,) * len(documents), tuple(_told(call, trace) for call in order.calls)
+        shown = by_candidate(calls)
         items = (
-            Ranked(rank, at, documents[at].id, documents[at].text, scores[at])
+            Ranked(rank, at, documents[at].id, documents[at].text, scores[at], calls=tuple(shown.get(at, ())))
             for rank, at in enumerate(order.ranking, start=1)
         )
-        return RankedList(tuple(items), order.calls)
+        return RankedList(tuple(items), calls, asked, repr(self))
 
-    @abstractmethod
-    def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
-        """One order for each request."""
+    def rank_requests(self, requests: Sequence[Request], trace: Trace | None = None) -> list[Order]:
+        """One order for each request, checked: what rerankers that are made of other rerankers call.
 
-    def _orders(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
-        """The orders of `_rank`, after checking that it kept to the contract."""
+        Raises:
+            BadInput: `_rank` broke its contract: an order that is no permutation, or not one for each request.
+        """
         orders = list(self._rank(requests, trace))
         if len(orders) != len(requests):
             raise BadInput(f"{name_of(type(self))} gave {len(orders)} orders for {len(requests)} requests")
@@ -186,7 +132,13 @@ class Reranker(Part, ABC):
                 raise BadInput(f"{where}: the ranking {order.ranking} is no permutation of its {n} candidates")
             if order.scores and len(order.scores) != n:
                 raise BadInput(f"{where}: {len(order.scores)} scores for {n} candidates")
+            if stray := next((call for call in order.calls if not set(call.get("shown", ())) <= set(range(n))), None):
+                raise BadInput(f"{where}: a call shows {stray['shown']}, which are no places of its {n} candidates")
         return orders
+
+    @abstractmethod
+    def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
+        """One order for each request."""
 
 
 @dataclass(frozen=True)
@@ -215,17 +167,9 @@ def statuses(run: Run) -> dict[str, int]:
     Returns:
         `{"exact": …, "repaired": …, "truncated": …, "no_answer": …, "failed": …}`; empty where no model was called.
     """
-    return _tally(call for note in run.notes.values() if isinstance(note, Mapping) for call in note.get("calls", ()))
-
-
-def _tally(calls: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    counts = Counter(str(call["status"]) for call in calls)
-    return {status: counts[status] for status in STATUSES} | dict(counts) if counts else {}
-
-
-def _start(text: str, width: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    return count_statuses(
+        call for note in run.notes.values() if isinstance(note, Mapping) for call in note.get("calls", ())
+    )
 
 
 def _documents(docs: Sequence[str | Document]) -> tuple[Document, ...]:
@@ -256,7 +200,24 @@ def _requests(run: Run, data: Dataset, depth: int) -> tuple[list[Request], list[
     return requests, tails
 
 
-def _note(request: Request, order: Order) -> dict[str, Any]:
+def _note(request: Request, order: Order, trace: Trace | None) -> dict[str, Any]:
+    """What is kept beside the order; without seconds, so that a resumed run has the same notes."""
     known = zip(request.documents, order.scores, strict=False)
     scores = {document.id: None if math.isnan(score) else score for document, score in known}
-    return {"calls": [dict(call) for call in order.calls], "scores": scores}
+    first = {document.id: score for document, score in zip(request.documents, request.scores, strict=True)}
+    return {"calls": [_priced(call, trace) for call in order.calls], "scores": scores, "first": first}
+
+
+def _priced(call: Report, trace: Trace | None) -> dict[str, Any]:
+    """The report with what the call cost, where there are prices."""
+    if trace is None or trace.ledger.prices is None or not call.get("usage"):
+        return dict(call)
+    recorded = trace.call(call.get("key", ""))
+    cost = {"cost": trace.ledger.prices.cost(recorded.model, Usage(**call["usage"]))} if recorded else {}
+    return {**call, **cost}
+
+
+def _told(call: Report, trace: Trace) -> dict[str, Any]:
+    """The report with what the call cost and how long it took."""
+    recorded = trace.call(call.get("key", ""))
+    return _priced(call, trace) | ({"seconds": round(recorded.seconds, 3)} if recorded else {})

@@ -14,6 +14,7 @@ from whyrank.fusion import normalised
 from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
 from whyrank.rerank.base import Order, Request, Reranker
+from whyrank.rerank.ranked import seen_from
 from whyrank.types import Ranking, Run
 
 Mix = Literal["zscore", "minmax", "rrf"]
@@ -62,7 +63,7 @@ class Cascade(Reranker):
                 Request(request.query, tuple(request.documents[at] for at in places), tuple(scores[: len(places)]))
                 for request, places, scores in zip(requests, shown, given, strict=True)
             ]
-            found = reranker._orders(asked, trace)
+            found = reranker.rank_requests(asked, trace)
             orders = [_onto(*each, stage) for each in zip(orders, shown, found, strict=True)]
             given = [_falling(order) for order in orders]
         return orders
@@ -101,7 +102,7 @@ class Hybrid(Reranker):
             raise BadInput(f"hybrid: norm must be one of {', '.join(get_args(Mix))}, not {self.norm!r}")
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
-        orders = self.reranker._orders(requests, trace)
+        orders = self.reranker.rank_requests(requests, trace)
         mixed = []
         for request, order in zip(requests, orders, strict=True):
             firsts = self._evidence(request.scores, range(len(request.scores)))
@@ -131,7 +132,9 @@ def _onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Orde
     scores = [math.nan] * len(ranking) if order.scores else []
     for at, score in zip(shown, order.scores, strict=False):
         scores[at] = score
-    return Order(ranking, tuple(scores), before.calls + tuple({"stage": stage, **call} for call in order.calls))
+    return Order(
+        ranking, tuple(scores), before.calls + tuple({"stage": stage, **seen_from(call, shown)} for call in order.calls)
+    )
 
 
 def _falling(order: Order) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker
 from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.ranked import seen_from
 from whyrank.rerank.together import together
 
 Aggregate = Literal["borda", "rrf", "kemeny"]
@@ -71,7 +72,11 @@ class Consensus(Reranker):
                 for places in shuffled
             ]
         )
-        calls = [{"shuffle": number, **call} for number, order in enumerate(orders) for call in order.calls]
+        calls = [
+            {"shuffle": number, **seen_from(call, places)}
+            for number, (order, places) in enumerate(zip(orders, shuffled, strict=True))
+            for call in order.calls
+        ]
         rankings = [
             [places[at] for at in order.ranking]
             for places, order in zip(shuffled, orders, strict=True)

@@ -60,7 +60,7 @@ class Listwise(LLMReranker):
         return self.window // 2 if self.stride is None else self.stride
 
     def plan(self, request: Request) -> Plan[Order]:
-        """One call for each window; `calls` has their reports with the ranks, from 0, that each window covered."""
+        """One call for each window; `calls` has their reports with the ranks that it covered and whom it showed."""
         tokenizer = self.llm.tokenizer()
         passages = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
         order, calls = list(range(len(passages))), []
@@ -71,7 +71,7 @@ class Listwise(LLMReranker):
             ]
             parsed, report = read(self.format, completion, len(shown))
             order[start:end] = [shown[place] for place in parsed.permutation]
-            calls.append({"window": [start, end], **report})
+            calls.append({"window": [start, end], "shown": shown, **report})
         return Order(tuple(order), calls=tuple(calls))
 
 

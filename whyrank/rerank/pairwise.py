@@ -68,7 +68,7 @@ class Pairwise(LLMReranker):
                 raise BadInput(f"pairwise: {name} must be at least 1, not {getattr(self, name)}")
 
     def plan(self, request: Request) -> Plan[Order]:
-        """The order by the method; `calls` tells the ids of both passages, as they were shown, and which was chosen."""
+        """The order by the method; `calls` tells which two were shown, in order, and whether the first was chosen."""
         tokenizer = self.llm.tokenizer()
         texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
         judge = _Judge(self, request, texts)
@@ -114,8 +114,7 @@ class _Judge:
         won = []
         for (first, second), completion in (((one, two), there), ((two, one), back)):
             found, report = preferred(self.part.format, completion)
-            ids = [self.request.documents[at].id for at in (first, second)]
-            self.calls.append({"documents": ids, **report})
+            self.calls.append({"shown": [first, second], **report})
             if found.first is not None:
                 won.append(float(found.first == (first == one)))
         return math.fsum(won) / len(won) if won else 0.5

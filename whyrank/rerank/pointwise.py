@@ -73,7 +73,7 @@ class Pointwise(LLMReranker):
             )
 
     def plan(self, request: Request) -> Plan[Order]:
-        """One pass over all documents, and one over the best; `calls` tells document, sample and score of each call."""
+        """One pass over all documents, and one over the best; `calls` tells candidate, sample and score of each."""
         tokenizer = self.llm.tokenizer()
         texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
         calls: list[dict[str, Any]] = []
@@ -109,7 +109,7 @@ class Pointwise(LLMReranker):
             asked, open = open, {}
             for ((at, sample), prompt), completion in zip(asked.items(), completions, strict=True):
                 found, report = graded(self.format, completion)
-                calls.append({"document": request.documents[at].id, "sample": sample, **report})
+                calls.append({"shown": [at], "sample": sample, **report})
                 if not math.isnan(found.score):
                     read[at].append(found.score)
                 elif isinstance(completion, Ok):

@@ -14,7 +14,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from whyrank.errors import BadInput
@@ -93,11 +93,24 @@ def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer
     """What a completion answers, and the report of the call for notes; a failed call tells nothing and is not read."""
     if isinstance(completion, Failed):
         nothing: Answer = replace(format.parse(Ok(""), n), status="failed")  # type: ignore[type-var]
-        return nothing, {"status": "failed", "failure": completion.kind, "detail": completion.detail}
+        return nothing, {
+            "status": "failed",
+            "failure": completion.kind,
+            "detail": completion.detail,
+            **traced(completion),
+        }
     answer = format.parse(completion, n)
     return answer, {
-        "status": answer.status, **answer.counts, "finish": completion.finish, "reason": thought(completion)
+        "status": answer.status, **answer.counts, "finish": completion.finish, "reason": thought(completion),
+        **traced(completion),
     }  # fmt: skip
+
+
+def traced(completion: Completion) -> dict[str, Any]:
+    """What a report says of the call itself: its key in the trace and its tokens, as far as they are known."""
+    usage = asdict(completion.usage) if isinstance(completion, Ok) else {}
+    known = {"key": completion.key, "usage": {name: count for name, count in usage.items() if count}}
+    return {name: value for name, value in known.items() if value}
 
 
 def thought(completion: Ok) -> str:

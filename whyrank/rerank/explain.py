@@ -1,0 +1,147 @@
+"""An answer for a terminal: the order with its reasons, and what came of the calls behind it."""
+
+import math
+from collections.abc import Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from whyrank.llm.ledger import Tally
+from whyrank.rerank.ranked import Ranked, RankedList, Report, start
+
+REASON, CALLS = 600, 12
+"""How many characters of a reason, and how many calls are shown, where whole thoughts are not asked for."""
+
+
+def as_text(ranked: RankedList, top: int = 10, *, thoughts: bool = False, width: int = 100) -> str:
+    """`explanation` as plain text of that width."""
+    console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(explanation(ranked, top, thoughts=thoughts))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def explanation(ranked: RankedList, top: int = 10, *, thoughts: bool = False) -> Group:
+    """What `RankedList.explain` shows, for rich: in colour on a terminal, plain when piped."""
+    items = ranked.items[:top]
+    parts: list[RenderableType] = [*_head(ranked), Text(), _order(ranked, items)]
+    if hidden := len(ranked) - len(items):
+        parts.append(Text(f"and {hidden:,} more documents\n", style="dim"))
+    shown = {id(call) for item in items for call in item.calls}
+    calls = [call for call in ranked.calls if id(call) in shown or "shown" not in call]
+    if calls:
+        parts.append(_calls(ranked, calls if thoughts else calls[:CALLS]))
+    if not thoughts and len(calls) > CALLS:
+        parts.append(Text(f"and {len(calls) - CALLS:,} more calls that showed these documents", style="dim"))
+    if thoughts:
+        parts += _thoughts(ranked, calls)
+    return Group(*parts)
+
+
+def _head(ranked: RankedList) -> Iterator[Text]:
+    if ranked.query is not None:
+        yield Text.assemble((ranked.query.id, "bold"), "  ", _plain(start(ranked.query.text, 400)))
+    if ranked.name:
+        yield Text(ranked.name, style="dim")
+    counts = [f"{len(ranked):,} documents"]
+    if ranked.calls:
+        statuses = ", ".join(f"{status} {count}" for status, count in ranked.statuses.items() if count)
+        counts += [f"{len(ranked.calls):,} calls: {statuses}", *_cost(ranked.spent)]
+    yield Text("; ".join(counts), style="dim")
+
+
+def _cost(spent: Tally) -> list[str]:
+    tokens = [f"{spent.usage.input:,} tokens in, {spent.usage.output:,} out"] if spent.tokens else []
+    seconds = [f"{spent.seconds:.1f} s"] if spent.seconds else []
+    return tokens + seconds + ([f"cost {spent.cost:.4f}"] if spent.cost else [])
+
+
+def _order(ranked: RankedList, items: tuple[Ranked, ...]) -> Table:
+    """A row for each document; columns that would be empty are left out."""
+    columns = ["rank", "was", "", "first", "score", "document"]
+    absent = {
+        "first": all(item.first_score is None for item in items),
+        "score": all(item.score is None for item in items),
+    }
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="dim")
+    for name in columns:
+        if not absent.get(name):
+            table.add_column(name, justify="left" if name in ("", "document") else "right", no_wrap=name != "document")
+    for item in items:
+        cells: list[str | Text] = [
+            str(item.rank),
+            str(item.first_rank),
+            _move(item),
+            _number(item.first_score),
+            _number(item.score),
+        ]
+        kept = [cell for name, cell in zip(columns, cells, strict=False) if not absent.get(name)]
+        table.add_row(*kept, _document(ranked, item))
+    return table
+
+
+def _move(item: Ranked) -> Text:
+    up = item.first_rank - item.rank
+    return Text("=", style="dim") if not up else Text(f"↑{up}", "green") if up > 0 else Text(f"↓{-up}", "red")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def _document(ranked: RankedList, item: Ranked) -> Text:
+    """Id and how the text begins; then the reason; then the calls."""
+    text = Text.assemble((_plain(item.id), "bold"), "  ", _plain(start(item.text, 160)))
+    if reason := start(item.reason, REASON):
+        text.append(f"\n{_plain(reason)}", style="italic cyan")
+    if ranked.calls:
+        text.append(f"\n{_touched(ranked, item)}", style="dim")
+    return text
+
+
+def _touched(ranked: RankedList, item: Ranked) -> str:
+    numbers = [str(ranked.number(call) + 1) for call in item.calls]
+    if not numbers:
+        return "no call showed it"
+    some = ", ".join(numbers[:8]) + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")
+    statuses = ", ".join(f"{status} {count}" for status, count in item.statuses.items() if count)
+    silent = "" if item.reason or not any(call.get("reason") for call in item.calls) else "; no thought speaks of it"
+    return f"call{'s' if len(numbers) > 1 else ''} {some}: {statuses}{silent}"
+
+
+def _calls(ranked: RankedList, calls: list[Report]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("call", "status", "showed", "in", "out", "s", "thought"):
+        left = name in ("status", "thought")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
+    for call in calls:
+        usage, seconds = call.get("usage", {}), call.get("seconds")
+        numbers = [usage.get("input"), usage.get("output")]
+        table.add_row(
+            str(ranked.number(call) + 1),
+            Text(str(call["status"]), style="" if call["status"] == "exact" else "yellow"),
+            str(len(call["shown"])) if "shown" in call else "",
+            *("" if number is None else f"{number:,}" for number in numbers),
+            "" if seconds is None else f"{seconds:.1f}",
+            _plain(start(_said(call), 200)),
+        )
+    return table
+
+
+def _said(call: Report) -> str:
+    """The thought of a call, or how it failed."""
+    return f"{call['failure']}: {call.get('detail', '')}" if "failure" in call else str(call.get("reason", ""))
+
+
+def _thoughts(ranked: RankedList, calls: list[Report]) -> Iterator[RenderableType]:
+    for call in calls:
+        if said := _said(call):
+            yield Text(f"\ncall {ranked.number(call) + 1}", style="bold")
+            yield Padding(Text(_plain(said)), (0, 0, 0, 2))
+
+
+def _plain(text: str) -> str:
+    """A text without characters that would steer the terminal."""
+    return "".join(one if one.isprintable() or one == "\n" else " " for one in text)

@@ -1,0 +1,248 @@
+"""The answer for one query, document by document: where each stood, what it scored, why, and what that cost."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+from whyrank.errors import BadInput
+from whyrank.llm.base import Usage
+from whyrank.llm.ledger import Tally
+from whyrank.rerank.formats import STATUSES
+from whyrank.rerank.mentions import mentions
+from whyrank.types import Dataset, Query, Run
+
+Report = Mapping[str, Any]
+"""What came of one model call; `Order.calls` says what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One document of an answer.
+
+    Attributes:
+        rank: its place in the answer, from 1.
+        index: where it stood in the list that was handed in, from 0.
+        id: its id; the position as text where plain strings were handed in.
+        text: its text; empty where it is not at hand.
+        score: the model's own score; None where the model only orders, NaN or None where it gave none.
+        first_score: the first stage's score; None where there was no first stage, or the document was not reranked.
+        calls: the reports of the model calls that showed it, in the order asked.
+    """
+
+    rank: int
+    index: int
+    id: str
+    text: str
+    score: float | None
+    first_score: float | None = None
+    calls: tuple[Report, ...] = field(default=(), repr=False)
+
+    @property
+    def first_rank(self) -> int:
+        """Its rank in the first stage, from 1."""
+        return self.index + 1
+
+    @property
+    def reason(self) -> str:
+        """The passage of the last thought that speaks of it, see `mentions`; empty where none does."""
+        return self._why()[0]
+
+    @property
+    def thought(self) -> str:
+        """The whole thought that `reason` is from."""
+        return str(self._why()[1].get("reason", ""))
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many of the calls that showed it ended in each status."""
+        return count_statuses(self.calls)
+
+    @property
+    def spent(self) -> Tally:
+        """What the calls that showed it took, all in all; other documents were shown in the same calls."""
+        return spent(self.calls)
+
+    def _why(self) -> tuple[str, Report]:
+        """The reason, and the call that gave it."""
+        for call in reversed(self.calls):
+            if reason := _reason(call, self.index):
+                return reason, call
+        return "", {}
+
+    def __str__(self) -> str:
+        """Rank, index, the score if there is one, and how the text begins."""
+        score = "" if self.score is None else f"{self.score:.4g}  "
+        return f"{self.rank}. [{self.index}] {score}{start(self.text, 80)}".rstrip()
+
+
+@dataclass(frozen=True)
+class RankedList(Sequence[Ranked]):
+    """Documents best first, with the reports of the model calls. `print` shows it in brief, `explain` in full.
+
+    Attributes:
+        items: the documents.
+        calls: the reports, in the order asked; each document refers to those of the calls that showed it.
+        query: what was asked.
+        name: what made the order: a reranker's spec or a run's name.
+    """
+
+    items: tuple[Ranked, ...]
+    calls: tuple[Report, ...] = field(default=(), repr=False)
+    query: Query | None = field(default=None, repr=False, compare=False)
+    name: str = field(default="", repr=False, compare=False)
+
+    @classmethod
+    def of(cls, run: Run, query_id: str, data: Dataset | None = None) -> Self:
+        """The answer for one query of a reranked run, from the run's notes.
+
+        Args:
+            run: as `Reranker.rerank` gives it, or `experiment.open_run(folder, notes=True)`.
+            query_id: the query.
+            data: where the texts of query and documents are taken from; without it there are none.
+
+        Raises:
+            BadInput: the run lacks the query, or has no reranker's notes on it.
+        """
+        if query_id not in run:
+            some = ", ".join(list(run)[:5])
+            raise BadInput(f"run {run.name!r} has no query {query_id!r}; its {len(run)} queries begin with {some}")
+        note = run.notes.get(query_id)
+        if not isinstance(note, Mapping) or "first" not in note:
+            raise BadInput(
+                f"run {run.name!r} has no reranker's notes on query {query_id!r}: give a reranked run, as its folder "
+                "and not its run.trec"
+            )
+        first, scores, calls = note["first"], note["scores"], tuple(note["calls"])
+        places, shown = {id: at for at, id in enumerate(first)}, by_candidate(calls)
+        texts = {} if data is None else {id: data.corpus[id].text for id in run[query_id].ids if id in data.corpus}
+        items = []
+        for rank, id in enumerate(run[query_id].ids, start=1):
+            at = places.get(id, rank - 1)
+            told = tuple(shown.get(at, ())) if id in places else ()
+            items.append(Ranked(rank, at, id, texts.get(id, ""), scores.get(id), first.get(id), told))
+        queries = {} if data is None else {query.id: query for query in data.queries}
+        return cls(tuple(items), calls, queries.get(query_id, Query(query_id, "")), run.name)
+
+    def __len__(self) -> int:
+        """How many documents there are: all that were handed in."""
+        return len(self.items)
+
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 (int -> Ranked, slice -> tuple, as Sequence has it)
+        """The document at a rank, counted from 0."""
+        return self.items[at]
+
+    @property
+    def reason(self) -> str:
+        """The model's last written reasoning, or an empty text where it gave none."""
+        return next((str(call["reason"]) for call in reversed(self.calls) if call.get("reason")), "")
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many model calls ended in each status: exact, repaired, truncated, no_answer, failed."""
+        return count_statuses(self.calls)
+
+    @property
+    def spent(self) -> Tally:
+        """What all calls took: tokens, and seconds and cost where they are known."""
+        return spent(self.calls)
+
+    def explain(self, top: int = 10, *, thoughts: bool = False, width: int = 100) -> str:
+        """Why the order is as it is, for a terminal: the first `top` documents with their reasons, and the calls.
+
+        Args:
+            top: how many documents are shown.
+            thoughts: also show whole thoughts.
+            width: of a line.
+        """
+        from whyrank.rerank.explain import as_text
+
+        return as_text(self, top, thoughts=thoughts, width=width)
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """The same in plain types, for JSON; documents refer to `calls` by number, from 0."""
+        documents = [
+            {
+                "rank": item.rank,
+                "id": item.id,
+                "score": None if item.score is None or math.isnan(item.score) else item.score,
+                "first_rank": item.first_rank,
+                "first_score": item.first_score,
+                "reason": item.reason,
+                "calls": [self.number(call) for call in item.calls],
+                "statuses": item.statuses,
+                "spent": item.spent.to_dict(),
+            }
+            for item in self.items[:top]
+        ]
+        asked = None if self.query is None else {"id": self.query.id, "text": self.query.text}
+        calls = [dict(call) for call in self.calls]
+        head = {"query": asked, "name": self.name, "statuses": self.statuses, "spent": self.spent.to_dict()}
+        return head | {"documents": documents, "calls": calls}
+
+    def number(self, call: Report) -> int:
+        """Which of `calls` this one is, from 0."""
+        return self._numbers[id(call)]
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {id(call): at for at, call in enumerate(self.calls)}
+
+    def __str__(self) -> str:
+        """One line a document, then the reason and the statuses of the calls."""
+        lines = [str(item) for item in self.items]
+        if self.reason:
+            lines.append(f"reason: {start(self.reason, 400)}")
+        if self.calls:
+            lines.append(f"calls: {', '.join(f'{status} {count}' for status, count in self.statuses.items() if count)}")
+        return "\n".join(lines)
+
+
+def by_candidate(calls: Iterable[Report]) -> dict[int, list[Report]]:
+    """For each candidate that was shown, by its place in the request, the calls that showed it."""
+    found: dict[int, list[Report]] = {}
+    for call in calls:
+        for at in dict.fromkeys(call.get("shown", ())):
+            found.setdefault(at, []).append(call)
+    return found
+
+
+def seen_from(call: Report, places: Sequence[int]) -> Report:
+    """The report of a call about a part, or another order, of the candidates: `places` says where each one stands."""
+    return {**call, "shown": [places[at] for at in call["shown"]]} if "shown" in call else call
+
+
+def count_statuses(calls: Iterable[Report]) -> dict[str, int]:
+    """How many calls ended in each status; empty where there was no call."""
+    counts = Counter(str(call["status"]) for call in calls)
+    return {status: counts[status] for status in STATUSES} | dict(counts) if counts else {}
+
+
+def spent(calls: Iterable[Report]) -> Tally:
+    """What calls took; equal calls, which are asked but once, count once."""
+    tally = Tally()
+    for call in {call.get("key") or str(id(call)): call for call in calls}.values():
+        tally.calls += 1
+        tally.usage += Usage(**call.get("usage", {}))
+        tally.seconds += call.get("seconds", 0.0)
+        tally.cost += call.get("cost", 0.0)
+        if "failure" in call:
+            tally.failures[str(call["failure"])] += 1
+    return tally
+
+
+def start(text: str, width: int) -> str:
+    """How a text begins, in one line of at most `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _reason(call: Report, candidate: int) -> str:
+    """What the thought of a call says of a candidate that it showed; all of it where it showed no other."""
+    thought, shown = str(call.get("reason", "")), list(call["shown"])
+    if len(shown) == 1 or not thought:
+        return thought
+    place = shown.index(candidate)
+    return mentions(thought, call["labels"][place] if "labels" in call else str(place + 1))
