@@ -29,7 +29,6 @@ from .registry import make as make
 from .rerank.adaptive import Adaptive as Adaptive
 from .rerank.base import LLMReranker as LLMReranker
 from .rerank.base import Order as Order
-from .rerank.ranked import RankedList as RankedList
 from .rerank.base import Request as Request
 from .rerank.base import Reranker as Reranker
 from .rerank.compose import Cascade as Cascade
@@ -54,6 +53,7 @@ from .rerank.listwise import Listwise as Listwise
 from .rerank.mergetree import MergeTree as MergeTree
 from .rerank.pairwise import Pairwise as Pairwise
 from .rerank.pointwise import Pointwise as Pointwise
+from .rerank.ranked import RankedList as RankedList
 from .rerank.setwise import Setwise as Setwise
 from .rerank.topdown import TopDown as TopDown
 from .rerank.tournament import Tournament as Tournament

@@ -122,6 +122,33 @@ def rerank(
 
 
 @app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="The folder of a reranked run.")],
+    query: Annotated[str | None, typer.Option("--query", "-q", help="The query's id.")] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many documents to show.")] = 10,
+    thoughts: Annotated[bool, typer.Option("--thoughts", help="Show whole thoughts, too.")] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say why a reranked run ranks the documents of a query as it does, and what that took."""
+    from rich.console import Console
+
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.rerank.explain import explanation
+
+    ranked = experiment.explain(run, query, None if data is None else load(data))
+    if json:
+        typer.echo(_json(ranked.to_dict(top)))
+    elif sys.stdout.isatty():
+        Console().print(explanation(ranked, top, thoughts=thoughts))
+    else:
+        typer.echo(ranked.explain(top, thoughts=thoughts))
+
+
+@app.command()
 def fuse(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
     out: Out,

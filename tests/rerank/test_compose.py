@@ -43,7 +43,7 @@ class ByNumber(Reranker):
 
 
 def ranked(reranker: Reranker, *requests: Request) -> list[Order]:
-    return list(reranker._orders(requests, None))
+    return reranker.rank_requests(requests)
 
 
 NUMBERS = st.lists(st.integers(-50, 50), max_size=60)

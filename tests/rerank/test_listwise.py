@@ -109,10 +109,13 @@ def test_a_failed_call_keeps_its_window_and_is_counted() -> None:
     order, _ = walk(Listwise(Fake(), 20, 10), [str(at) for at in range(25)], answer)
     assert order.ranking == (*range(14, -1, -1), *range(15, 25))
     assert order.calls == (
-        {"window": [5, 25], "status": "failed", "failure": "timeout", "detail": "no answer in 600 s: [2] > [1]"},
         {
-            "window": [0, 15], "status": "exact", "missing": 0, "duplicate": 0, "out_of_range": 0,
-            "finish": "stop", "reason": "",
+            "window": [5, 25], "shown": list(range(5, 25)), "status": "failed",
+            "failure": "timeout", "detail": "no answer in 600 s: [2] > [1]",
+        },
+        {
+            "window": [0, 15], "shown": list(range(15)), "status": "exact",
+            "missing": 0, "duplicate": 0, "out_of_range": 0, "finish": "stop", "reason": "",
         },
     )  # fmt: skip
 

@@ -97,8 +97,8 @@ def test_an_unreadable_answer_leaves_the_decision_to_the_other(method):
 def test_calls_are_reported():
     order = walk(Pairwise(Fake()), request([1, 2]), higher).order
     assert order.ranking == (1, 0)
-    assert [(call["documents"], call["first"], call["status"]) for call in order.calls] == [
-        (["d0", "d1"], False, "exact"), (["d1", "d0"], True, "exact")
+    assert [(call["shown"], call["first"], call["status"]) for call in order.calls] == [
+        ([0, 1], False, "exact"), ([1, 0], True, "exact")
     ]  # fmt: skip
 
 

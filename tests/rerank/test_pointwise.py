@@ -101,8 +101,8 @@ def test_unreadable_answers_are_asked_for_again_and_failures_are_not():
     walked = walk(Pointwise(Fake(), retries=3), request([9, 50, 70]), answer)
     assert [len(prompts) for prompts in walked.rounds] == [3, 1]
     assert walked.order.scores[1:] == (50, 70) and walked.order.ranking == (0, 2, 1)
-    assert [(call["document"], call["status"]) for call in walked.order.calls] == [
-        ("d0", "failed"), ("d1", "truncated"), ("d2", "exact"), ("d1", "exact")
+    assert [(call["shown"], call["status"]) for call in walked.order.calls] == [
+        ([0], "failed"), ([1], "truncated"), ([2], "exact"), ([1], "exact")
     ]  # fmt: skip
 
 

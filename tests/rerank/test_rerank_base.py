@@ -71,7 +71,9 @@ def test_a_third_party_needs_only_the_hook() -> None:
     final = Longest().rerank(first, DATA)
     assert order_of(final) == {"q1": ["d4", "d2", "d1"], "q2": ["d2", "d1"]}
     assert final["q1"].scores.tolist() == [3.0, 2.0, 1.0]
-    assert final.notes["q1"] == {"calls": [], "scores": {"d1": 6.0, "d4": 9.0, "d2": 7.0}}
+    assert final.notes["q1"] == {
+        "calls": [], "scores": {"d1": 6.0, "d4": 9.0, "d2": 7.0}, "first": {"d1": 3.0, "d4": 2.0, "d2": 1.0}
+    }  # fmt: skip
     assert make(repr(Longest())) == Longest()
     assert statuses(final) == {}
 

@@ -13,7 +13,7 @@ from whyrank.llm.base import LLM, Usage
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
-from whyrank.rerank.ranked import Ranked, RankedList, Report, by_candidate, count_statuses
+from whyrank.rerank.ranked import Ranked, RankedList, Report, count_statuses, seen_from, showings
 from whyrank.types import Dataset, Document, Query, Ranking, Run
 
 
@@ -109,10 +109,10 @@ class Reranker(Part, ABC):
         request = Request(asked, documents, tuple(float(n) for n in range(len(documents), 0, -1)))
         trace = Trace() if trace is None else trace
         (order,) = self.rank_requests([request], trace)
-        scores, calls = order.scores or (None,) * len(documents), tuple(_told(call, trace) for call in order.calls)
-        shown = by_candidate(calls)
+        scores, calls = order.scores or (None,) * len(documents), tuple(_timed(call, trace) for call in order.calls)
+        shown = showings(calls)
         items = (
-            Ranked(rank, at, documents[at].id, documents[at].text, scores[at], calls=tuple(shown.get(at, ())))
+            Ranked(rank, at, documents[at].id, documents[at].text, scores[at], None, *shown.get(at, ((), ())))
             for rank, at in enumerate(order.ranking, start=1)
         )
         return RankedList(tuple(items), calls, asked, repr(self))
@@ -205,7 +205,9 @@ def _note(request: Request, order: Order, trace: Trace | None) -> dict[str, Any]
     known = zip(request.documents, order.scores, strict=False)
     scores = {document.id: None if math.isnan(score) else score for document, score in known}
     first = {document.id: score for document, score in zip(request.documents, request.scores, strict=True)}
-    return {"calls": [_priced(call, trace) for call in order.calls], "scores": scores, "first": first}
+    ids = list(first)
+    calls = [seen_from(_priced(call, trace), ids) for call in order.calls]
+    return {"calls": calls, "scores": scores, "first": first}
 
 
 def _priced(call: Report, trace: Trace | None) -> dict[str, Any]:
@@ -217,7 +219,7 @@ def _priced(call: Report, trace: Trace | None) -> dict[str, Any]:
     return {**call, **cost}
 
 
-def _told(call: Report, trace: Trace) -> dict[str, Any]:
-    """The report with what the call cost and how long it took."""
+def _timed(call: Report, trace: Trace) -> Report:
+    """The report with what the call cost and how many seconds it took."""
     recorded = trace.call(call.get("key", ""))
-    return _priced(call, trace) | ({"seconds": round(recorded.seconds, 3)} if recorded else {})
+    return {**_priced(call, trace), **({"seconds": round(recorded.seconds, 3)} if recorded else {})}

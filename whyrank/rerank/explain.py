@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -28,11 +29,11 @@ def explanation(ranked: RankedList, top: int = 10, *, thoughts: bool = False) ->
     items = ranked.items[:top]
     parts: list[RenderableType] = [*_head(ranked), Text(), _order(ranked, items)]
     if hidden := len(ranked) - len(items):
-        parts.append(Text(f"and {hidden:,} more documents\n", style="dim"))
+        parts.append(Text(f"\nand {_several(hidden, 'more document')}", style="dim"))
     shown = {id(call) for item in items for call in item.calls}
     calls = [call for call in ranked.calls if id(call) in shown or "shown" not in call]
     if calls:
-        parts.append(_calls(ranked, calls if thoughts else calls[:CALLS]))
+        parts += [Text(), _calls(ranked, calls if thoughts else calls[:CALLS])]
     if not thoughts and len(calls) > CALLS:
         parts.append(Text(f"and {len(calls) - CALLS:,} more calls that showed these documents", style="dim"))
     if thoughts:
@@ -45,11 +46,15 @@ def _head(ranked: RankedList) -> Iterator[Text]:
         yield Text.assemble((ranked.query.id, "bold"), "  ", _plain(start(ranked.query.text, 400)))
     if ranked.name:
         yield Text(ranked.name, style="dim")
-    counts = [f"{len(ranked):,} documents"]
+    counts = [_several(len(ranked), "document")]
     if ranked.calls:
         statuses = ", ".join(f"{status} {count}" for status, count in ranked.statuses.items() if count)
-        counts += [f"{len(ranked.calls):,} calls: {statuses}", *_cost(ranked.spent)]
+        counts += [f"{_several(len(ranked.calls), 'call')}: {statuses}", *_cost(ranked.spent)]
     yield Text("; ".join(counts), style="dim")
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _cost(spent: Tally) -> list[str]:
@@ -95,7 +100,7 @@ def _document(ranked: RankedList, item: Ranked) -> Text:
     """Id and how the text begins; then the reason; then the calls."""
     text = Text.assemble((_plain(item.id), "bold"), "  ", _plain(start(item.text, 160)))
     if reason := start(item.reason, REASON):
-        text.append(f"\n{_plain(reason)}", style="italic cyan")
+        text.append(f"\nwhy: {_plain(reason)}", style="italic cyan")
     if ranked.calls:
         text.append(f"\n{_touched(ranked, item)}", style="dim")
     return text
@@ -112,10 +117,10 @@ def _touched(ranked: RankedList, item: Ranked) -> str:
 
 
 def _calls(ranked: RankedList, calls: list[Report]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     for name in ("call", "status", "showed", "in", "out", "s", "thought"):
-        left = name in ("status", "thought")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
+        justify: Literal["left", "right"] = "left" if name in ("status", "thought") else "right"
+        table.add_column(name, justify=justify, no_wrap=True, ratio=1 if name == "thought" else None)
     for call in calls:
         usage, seconds = call.get("usage", {}), call.get("seconds")
         numbers = [usage.get("input"), usage.get("output")]

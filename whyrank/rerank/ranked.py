@@ -15,7 +15,7 @@ from whyrank.rerank.mentions import mentions
 from whyrank.types import Dataset, Query, Run
 
 Report = Mapping[str, Any]
-"""What came of one model call; `Order.calls` says what it holds."""
+"""What came of one model call; `Order.calls` says what it holds. In a run's notes "shown" holds ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Ranked:
         score: the model's own score; None where the model only orders, NaN or None where it gave none.
         first_score: the first stage's score; None where there was no first stage, or the document was not reranked.
         calls: the reports of the model calls that showed it, in the order asked.
+        places: where each of these calls showed it, from 0.
     """
 
     rank: int
@@ -39,6 +40,7 @@ class Ranked:
     score: float | None
     first_score: float | None = None
     calls: tuple[Report, ...] = field(default=(), repr=False)
+    places: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def first_rank(self) -> int:
@@ -67,8 +69,8 @@ class Ranked:
 
     def _why(self) -> tuple[str, Report]:
         """The reason, and the call that gave it."""
-        for call in reversed(self.calls):
-            if reason := _reason(call, self.index):
+        for call, place in zip(reversed(self.calls), reversed(self.places), strict=True):
+            if reason := _reason(call, place):
                 return reason, call
         return "", {}
 
@@ -104,7 +106,7 @@ class RankedList(Sequence[Ranked]):
             data: where the texts of query and documents are taken from; without it there are none.
 
         Raises:
-            BadInput: the run lacks the query, or has no reranker's notes on it.
+            BadInput: the run lacks the query, has no reranker's notes on it, or was changed since.
         """
         if query_id not in run:
             some = ", ".join(list(run)[:5])
@@ -115,14 +117,19 @@ class RankedList(Sequence[Ranked]):
                 f"run {run.name!r} has no reranker's notes on query {query_id!r}: give a reranked run, as its folder "
                 "and not its run.trec"
             )
-        first, scores, calls = note["first"], note["scores"], tuple(note["calls"])
-        places, shown = {id: at for at, id in enumerate(first)}, by_candidate(calls)
-        texts = {} if data is None else {id: data.corpus[id].text for id in run[query_id].ids if id in data.corpus}
+        ids, first, scores, calls = run[query_id].ids, note["first"], note["scores"], tuple(note["calls"])
+        if stray := set(ids[: len(first)]) - set(first):
+            raise BadInput(
+                f"run {run.name!r}, query {query_id!r}: {min(stray)!r} stands among the reranked documents and was not "
+                "reranked: the run was changed since, so take the reranked one itself"
+            )
+        before = {id: at for at, id in enumerate(first)}
+        texts = {} if data is None else {id: data.corpus[id].text for id in ids if id in data.corpus}
+        shown = showings(calls)
         items = []
-        for rank, id in enumerate(run[query_id].ids, start=1):
-            at = places.get(id, rank - 1)
-            told = tuple(shown.get(at, ())) if id in places else ()
-            items.append(Ranked(rank, at, id, texts.get(id, ""), scores.get(id), first.get(id), told))
+        for rank, id in enumerate(ids, start=1):
+            head = (rank, before.get(id, rank - 1), id, texts.get(id, ""), scores.get(id), first.get(id))
+            items.append(Ranked(*head, *shown.get(id, ((), ()))))
         queries = {} if data is None else {query.id: query for query in data.queries}
         return cls(tuple(items), calls, queries.get(query_id, Query(query_id, "")), run.name)
 
@@ -200,18 +207,18 @@ class RankedList(Sequence[Ranked]):
         return "\n".join(lines)
 
 
-def by_candidate(calls: Iterable[Report]) -> dict[int, list[Report]]:
-    """For each candidate that was shown, by its place in the request, the calls that showed it."""
-    found: dict[int, list[Report]] = {}
+def showings(calls: Iterable[Report]) -> dict[Any, tuple[tuple[Report, ...], tuple[int, ...]]]:
+    """For everything that was "shown" the calls that showed it, and at which place each of them did."""
+    found: dict[Any, list[tuple[Report, int]]] = {}
     for call in calls:
-        for at in dict.fromkeys(call.get("shown", ())):
-            found.setdefault(at, []).append(call)
-    return found
+        for place, one in enumerate(call.get("shown", ())):
+            found.setdefault(one, []).append((call, place))
+    return {one: (tuple(call for call, _ in some), tuple(place for _, place in some)) for one, some in found.items()}
 
 
-def seen_from(call: Report, places: Sequence[int]) -> Report:
-    """The report of a call about a part, or another order, of the candidates: `places` says where each one stands."""
-    return {**call, "shown": [places[at] for at in call["shown"]]} if "shown" in call else call
+def seen_from(call: Report, names: Sequence[int] | Sequence[str]) -> Report:
+    """The report with candidates by other names: their ids, or their places in a list that they are a part of."""
+    return {**call, "shown": [names[at] for at in call["shown"]]} if "shown" in call else dict(call)
 
 
 def count_statuses(calls: Iterable[Report]) -> dict[str, int]:
@@ -226,7 +233,7 @@ def spent(calls: Iterable[Report]) -> Tally:
     for call in {call.get("key") or str(id(call)): call for call in calls}.values():
         tally.calls += 1
         tally.usage += Usage(**call.get("usage", {}))
-        tally.seconds += call.get("seconds", 0.0)
+        tally.seconds += call.get("seconds") or 0.0
         tally.cost += call.get("cost", 0.0)
         if "failure" in call:
             tally.failures[str(call["failure"])] += 1
@@ -239,10 +246,9 @@ def start(text: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _reason(call: Report, candidate: int) -> str:
-    """What the thought of a call says of a candidate that it showed; all of it where it showed no other."""
-    thought, shown = str(call.get("reason", "")), list(call["shown"])
-    if len(shown) == 1 or not thought:
+def _reason(call: Report, place: int) -> str:
+    """What the thought of a call says of what it showed there; all of it where it showed nothing else."""
+    thought = str(call.get("reason", ""))
+    if len(call["shown"]) == 1 or not thought:
         return thought
-    place = shown.index(candidate)
     return mentions(thought, call["labels"][place] if "labels" in call else str(place + 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, thought
+from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, thought, traced
 from whyrank.rerank.formats.point import answered
 
 
@@ -85,10 +85,10 @@ def preferred(format: Format[Preferred], completion: Completion) -> tuple[Prefer
     """The choice that a completion makes, and the report of the call for notes; a failed call makes none."""
     if isinstance(completion, Failed):
         report = {"status": "failed", "first": None, "failure": completion.kind, "detail": completion.detail}
-        return Preferred(None, "failed"), report
+        return Preferred(None, "failed"), report | traced(completion)
     found = format.parse(completion, 2)
-    reason = {"finish": completion.finish, "reason": thought(completion)}
-    return found, {"status": found.status, "first": found.first, **reason}
+    reason = {"finish": completion.finish, "labels": ["A", "B"], "reason": thought(completion)}
+    return found, {"status": found.status, "first": found.first, **reason, **traced(completion)}
 
 
 def _two(passages: Sequence[object]) -> None:

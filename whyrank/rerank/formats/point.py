@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, clean, thought
+from whyrank.rerank.formats.base import Format, Status, Think, clean, thought, traced
 
 Item = TypeVar("Item")
 
@@ -145,11 +145,13 @@ def graded(format: Format[Graded], completion: Completion) -> tuple[Graded, dict
     """The score that a completion gives, and the report of the call for notes; a failed call has no score."""
     if isinstance(completion, Failed):
         return Graded(math.nan, "failed"), {
-            "status": "failed", "score": None, "failure": completion.kind, "detail": completion.detail
+            "status": "failed", "score": None, "failure": completion.kind, "detail": completion.detail,
+            **traced(completion),
         }  # fmt: skip
     found = format.parse(completion, 1)
     score = None if math.isnan(found.score) else found.score
-    return found, {"status": found.status, "score": score, "finish": completion.finish, "reason": thought(completion)}
+    reason = {"finish": completion.finish, "reason": thought(completion)}
+    return found, {"status": found.status, "score": score, **reason, **traced(completion)}
 
 
 def logs(chances: dict[str, float]) -> dict[str, float]:
