@@ -4,10 +4,12 @@ from .eval import Report as Report
 from .eval import compare as compare
 from .eval import evaluate as evaluate
 from .fusion import Fusion as Fusion
+from .io import read_candidates as read_candidates
 from .io import read_corpus as read_corpus
 from .io import read_qrels as read_qrels
 from .io import read_queries as read_queries
 from .io import read_run as read_run
+from .io import write_candidates as write_candidates
 from .io import write_qrels as write_qrels
 from .io import write_run as write_run
 from .llm.base import LLM as LLM

@@ -14,12 +14,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="whyrank",
-    help="Retrieval and reranking that reason, and say why.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"whyrank {version('whyrank')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Retrieval and reranking that reason, and say why."""
+
 
 Data = Annotated[str, typer.Option("--data", help="A data set: a name such as beir/scifact, or a folder.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The run folder to write; calling again goes on there.")]
@@ -96,10 +113,12 @@ def search(
 
 @app.command()
 def rerank(
-    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run file, or a JSON file of scores.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run, JSON scores, or candidates with text.")],
     spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
-    data: Data,
     out: Out,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A data set: a name or a folder; candidates with text need none.")
+    ] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query to rerank.")] = 100,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
@@ -118,7 +137,8 @@ def rerank(
     show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
     limits = experiment.Limits(Prices.read(prices) if prices is not None else None, max_cost, max_tokens)
-    _tell(experiment.rerank(run, reranker, load(data, split=split), out, depth, limits), json)
+    texts = None if data is None else load(data, split=split)
+    _tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)
 
 
 @app.command()
@@ -146,6 +166,23 @@ def explain(
         Console().print(explanation(ranked, top, thoughts=thoughts))
     else:
         typer.echo(ranked.explain(top, thoughts=thoughts))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run file, or a JSON file of scores.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .jsonl or .json; also .gz.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="How many documents for each query.")] = None,
+) -> None:
+    """Write a run with its texts, as candidates that rank_llm and other tools read."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+
+    written = experiment.export(run, out, None if data is None else load(data), k)
+    typer.echo(f"{out}: {len(written):,} queries with their candidates")
 
 
 @app.command()

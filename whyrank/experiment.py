@@ -27,7 +27,7 @@ from whyrank.datasets import load
 from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.eval import evaluate
 from whyrank.fusion import Fusion
-from whyrank.io import atomic_write, lines, read_run, write_run
+from whyrank.io import atomic_write, lines, read_candidates, read_run, write_candidates, write_run
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices
 from whyrank.llm.trace import Trace, records
@@ -97,18 +97,27 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
 def rerank(
     source: str | Path,
     reranker: Reranker,
-    data: Dataset,
+    data: Dataset | None,
     out: str | Path,
     depth: int = 100,
     limits: Limits | None = None,
 ) -> Result:
     """Rerank the run at `source` (a run folder or a file) and write the run folder `out`.
 
+    Args:
+        source: the first stage.
+        reranker: the part.
+        data: the texts; None where `source` is a file of candidates, which brings its own.
+        out: the folder.
+        depth: how many documents of each query are reranked.
+        limits: on what model calls may cost.
+
     Raises:
-        BadInput: `out` holds another experiment, or the run and `data` do not belong together.
+        BadInput: `out` holds another experiment, the run and `data` do not belong together, or there is no text.
         BudgetSpent: a limit was reached; the same call with a higher limit goes on.
         EngineError: the engine cannot be used, or every single model call failed.
     """
+    data = _texts(source) if data is None else data
     task = {
         "verb": "rerank",
         "spec": repr(reranker),
@@ -295,13 +304,14 @@ def explain(folder: str | Path, query_id: str | None = None, data: Dataset | Non
     """
     run, task = open_run(folder, notes=True), _task_of(folder)
     if query_id is None and len(run) != 1:
-        raise BadInput(f"{folder}: which of its {len(run)} queries? They begin with {', '.join(list(run)[:5])}")
+        some = ", ".join(list(run)[:5])
+        raise BadInput(f"{folder} has {len(run)} queries: name one by --query, such as {some}")
     query_id = query_id or next(iter(run))
     seconds = _seconds(Path(folder) / "trace.jsonl", query_id)
     if isinstance(note := run.notes.get(query_id), Mapping):
         calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
         run.notes[query_id] = {**note, "calls": calls}
-    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _texts(task))
+    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _data_of(task))
 
 
 def _seconds(trace: Path, query_id: str) -> dict[str, float]:
@@ -310,10 +320,38 @@ def _seconds(trace: Path, query_id: str) -> dict[str, float]:
     return {call["key"]: call["seconds"] for call in calls if call["query"] == query_id}
 
 
-def _texts(task: Mapping[str, Any]) -> Dataset | None:
+def export(source: str | Path, out: str | Path, data: Dataset | None = None, k: int | None = None) -> Run:
+    """Write the run at `source` with its texts as candidates, the form that rank_llm reads; see `write_candidates`.
+
+    Args:
+        source: a run folder or a file.
+        out: the file, `.jsonl` or `.json`.
+        data: the texts; None takes the data set that the manifest of a run folder tells.
+        k: how many documents of each query; None is all.
+
+    Raises:
+        BadInput: there are no texts, or not those of the run.
+    """
+    run = open_run(source)
+    if data is None and (data := _data_of(_task_of(source))) is None:
+        data = _texts(source)
+    write_candidates(run, data, out, k)
+    return run
+
+
+def _texts(source: str | Path) -> Dataset:
+    """The data set that a file of candidates is by itself."""
+    path = run_file(source)
+    if ".json" not in path.suffixes and ".jsonl" not in path.suffixes:
+        raise BadInput(f"{source}: a run has no texts: give its data set by --data")
+    return read_candidates(path)
+
+
+def _data_of(task: Mapping[str, Any]) -> Dataset | None:
     """The data set of an experiment, as far as it is at hand."""
     try:
-        data = load(task["data"]["name"])
+        name = task["data"]["name"]
+        data = read_candidates(name) if Path(name).is_file() else load(name)
     except (KeyError, TypeError, NotFound, BadInput):
         return None
     return data if len(data.corpus) else replace(data, corpus=Corpus(()))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from whyrank.datasets.family import Family, roots
 from whyrank.datasets.lazy import LazyCorpus
-from whyrank.datasets.records import records
 from whyrank.errors import BadInput, MissingExtra, need
+from whyrank.io.records import records
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
 
 HUB = "xlangai/BRIGHT"

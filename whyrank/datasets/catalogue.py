@@ -9,9 +9,9 @@ from pathlib import Path
 from whyrank.datasets.beir import Beir
 from whyrank.datasets.bright import Bright
 from whyrank.datasets.bundled import Toy
-from whyrank.datasets.candidates import qrels_beside, read_candidates
 from whyrank.datasets.family import Family
 from whyrank.datasets.folder import read_folder
+from whyrank.datasets.judged import qrels_beside, read_judged
 from whyrank.datasets.pools import Birco, NovelEval
 from whyrank.datasets.trec_dl import TrecDL
 from whyrank.errors import BadInput, NotFound
@@ -52,7 +52,7 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
     if path.is_dir():
         return read_folder(path, split)
     if path.is_file():
-        return read_candidates(path, qrels_beside(path, split))
+        return read_judged(path, qrels_beside(path, split))
     target = _entry_points().get(text, text)
     if re.fullmatch(r"\w[\w.]*:\w+", target):
         return _call(text, target, split)

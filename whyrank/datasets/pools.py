@@ -5,8 +5,8 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from whyrank.datasets.candidates import read_candidates
 from whyrank.datasets.family import Family
+from whyrank.datasets.judged import read_judged
 from whyrank.errors import BadInput
 from whyrank.io import read_corpus, read_qrels, read_queries
 from whyrank.types import Dataset, Qrels, Run
@@ -49,7 +49,7 @@ class NovelEval(Family):
         return iter([""] if (folder / "data.json").is_file() and (folder / "qrels.txt").is_file() else [])
 
     def _read(self, folder: Path, member: str, split: str | None) -> Dataset:
-        data = read_candidates(folder / "data.json", folder / "qrels.txt")
+        data = read_judged(folder / "data.json", folder / "qrels.txt")
         return replace(data, candidates=data.candidates.named(self.name) if data.candidates else None)
 
 

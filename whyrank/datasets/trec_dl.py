@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from whyrank.datasets import irds
-from whyrank.datasets.candidates import read_candidates
 from whyrank.datasets.family import Family
+from whyrank.datasets.judged import read_judged
 from whyrank.types import Dataset
 
 YEARS = {"dl19": 2019, "dl20": 2020}
@@ -26,7 +26,7 @@ class TrecDL(Family):
         return (year for year in YEARS if _candidates(folder, year).is_file() and _qrels(folder, year).is_file())
 
     def _read(self, folder: Path, member: str, split: str | None) -> Dataset:
-        return read_candidates(_candidates(folder, member), _qrels(folder, member))
+        return read_judged(_candidates(folder, member), _qrels(folder, member))
 
     def _fetch(self, member: str, split: str | None) -> Dataset:
         return irds.fetch((f"msmarco-passage/trec-dl-{YEARS[member]}/judged",), partial(self.absent, member))

@@ -1,15 +1,16 @@
-"""Runs as files: TREC's six columns, or JSON `{query id: {document id: score}}`."""
+"""Runs as files: TREC's six columns, JSON `{query id: {document id: score}}`, or candidates with text."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from whyrank.errors import BadInput
+from whyrank.io.candidates import read_candidates
 from whyrank.io.files import atomic_write, blocks, suffix
 from whyrank.io.trec import read_trec, trec_text
 from whyrank.types import Run
@@ -18,7 +19,9 @@ _SHAPE = "{query id: {document id: score}}"
 
 
 def read_run(path: str | Path) -> Run:
-    """Read a run: JSON if the path ends in `.json`, else TREC; either may be compressed (`.gz`).
+    """Read a run: JSON if the path ends in `.json`, candidates with text if in `.jsonl`, else TREC; also `.gz`.
+
+    A `.json` file may hold candidates, too, see `read_candidates`; their order counts, as it stands.
 
     The order is the one that trec_eval sees: score falling, compared in float32, then document id falling; ranks are
     not used. The run is named after the tag of its first line, or after the JSON file.
@@ -28,6 +31,8 @@ def read_run(path: str | Path) -> Run:
         BadInput: naming file and line: a line has not six columns, a rank or score is no (finite) number, a document is
             ranked twice, the file is empty, cut off or no UTF-8.
     """
+    if suffix(path) == ".jsonl":
+        return _candidates(Path(path))
     return _read_json(Path(path)) if suffix(path) == ".json" else read_trec(Path(path))
 
 
@@ -60,6 +65,8 @@ def _read_json(path: Path) -> Run:
     except json.JSONDecodeError as error:
         cut = ": the file is cut off here" if error.pos >= len(text.rstrip()) else ""
         raise BadInput(f"{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno}){cut}") from None
+    if isinstance(given, list) and any(isinstance(one, dict) for one in given):
+        return _candidates(path)
     if not isinstance(given, dict) or not given:
         raise BadInput(f"{path}: expected {_SHAPE}, found {text[:40]!r}")
     if isinstance(given, _Repeating):
@@ -73,6 +80,10 @@ def _read_json(path: Path) -> Run:
         return Run.of(given, name=path.name.split(".")[0])
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+
+
+def _candidates(path: Path) -> Run:
+    return cast(Run, read_candidates(path).candidates)
 
 
 class _Repeating(dict[str, Any]):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, need
-from whyrank.io import lines
+from whyrank.io.files import lines
 
 Records = Iterator[tuple[str, Mapping[str, Any]]]
 """Pairs of a place ("file:line" or "file, record 3") and an object."""
