@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -295,6 +296,75 @@ def test_wrong_arguments_are_told_in_one_line(run, tmp_path, arguments, told):
     assert err.startswith("error: ") and err.count("\n") == 1
     assert out == ""
     assert not (tmp_path / "x" / "run.trec").exists()
+
+
+THOUGHT = "<think>[2] names the law. [1] only shares words.</think><answer>[2] > [1]</answer>"
+
+
+@pytest.fixture
+def reranked(run, searched):
+    spec = f"listwise(fake({THOUGHT!r}))"
+    assert run("rerank", searched, spec, "--data", "toy", "--depth", 10, "-o", "runs/lw")[0] == 0
+    return "runs/lw"
+
+
+def test_explain_shows_reasons(run, reranked):
+    code, out, _ = run("explain", reranked, "--query", "q03", "--top", 2)
+    ids = read_run(f"{reranked}/run.trec")["q03"].ids
+    assert code == 0 and out.startswith("q03  After the city capped rents")
+    assert out.index(f"{ids[0]}  ") < out.index("why: [2] names the law.") < out.index(f"{ids[1]}  ")
+    assert "call 1: repaired 1" in out and "\x1b" not in out and max(map(len, out.splitlines())) <= 100
+    assert (
+        "call 1\n  [2] names the law. [1] only shares words." in run("explain", reranked, "-q", "q03", "--thoughts")[1]
+    )
+
+
+def test_explain_in_json(run, reranked):
+    told = json.loads(run("explain", reranked, "--query", "q03", "--json")[1])
+    assert len(told["documents"]) == 10 and told["query"]["id"] == "q03"
+    assert [document["reason"] for document in told["documents"][:2]] == [
+        "[2] names the law.",
+        "[1] only shares words.",
+    ]
+    assert told["documents"][0]["calls"] == [0] and told["calls"][0]["seconds"] >= 0
+
+
+def test_explain_in_colour_on_a_terminal(run, reranked, monkeypatch):
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True, raising=False)
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    code, out, _ = run("explain", reranked, "--query", "q03", "--top", 1)
+    assert code == 0 and "names the law" in out and "\x1b[" in out
+
+
+def test_what_cannot_be_explained_is_told(run, searched, reranked):
+    assert "runs/lw has 15 queries: name one by --query, such as q01, " in run("explain", reranked)[2]
+    assert "has no query 'q99'" in run("explain", reranked, "--query", "q99")[2]
+    assert "no reranker's notes on query 'q01'" in run("explain", searched, "--query", "q01")[2]
+    assert "no run at nowhere" in run("explain", "nowhere")[2]
+
+
+def test_candidates_need_no_data(run, searched, tmp_path):
+    assert "15 queries" in run("export", searched, "-k", 20, "-o", "requests.jsonl")[1]
+    spec = f"listwise(fake({THOUGHT!r}))"
+    assert run("rerank", "requests.jsonl", spec, "-o", "runs/a")[0] == 0
+    assert run("rerank", searched, spec, "--data", "toy", "--depth", 20, "-o", "runs/b")[0] == 0
+    other = read_run(tmp_path / "runs/b/run.trec").top(20)
+    assert {query: ranking.ids for query, ranking in read_run(tmp_path / "runs/a/run.trec").items()} == {
+        query: ranking.ids for query, ranking in other.items()
+    }
+    assert "After the city capped rents" in run("explain", "runs/a", "--query", "q03")[1]
+    assert run("export", "runs/a", "-o", "results.json")[0] == 0
+    means = json.loads(run("eval", "runs/a", "results.json", "--data", "toy", "--json")[1])
+    assert means["a"] == means["results"]
+    code, _, err = run("rerank", f"{searched}/run.trec", spec, "-o", "runs/c")
+    assert code == 1 and "a run has no texts: give its data set by --data" in err
+
+
+def test_version(run):
+    assert run("--version")[:2] == (0, f"whyrank {version('whyrank')}\n")
 
 
 def test_numbers_out_of_range_are_usage_errors(run):

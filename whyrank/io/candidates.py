@@ -110,6 +110,8 @@ def _hits(record: Mapping[str, Any]) -> tuple[Query, list[tuple[Document, float]
 def _document(id: str, fields: Mapping[str, Any] | str) -> Document:
     if isinstance(fields, str):
         return Document(id, _text(fields))
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"document {id!r} must be an object with a text, not {fields!r:.60}")
     given = [fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)]
     if not given:
         raise ValueError(f"document {id!r} has none of the fields {', '.join(TEXT_FIELDS)}")

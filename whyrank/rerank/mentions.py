@@ -57,7 +57,7 @@ def _sentences(thought: str) -> Iterator[tuple[str, frozenset[str]]]:
 def _split(line: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(line):
-        if not _ABBREVIATED.search(line[start : end.start() + 1]):
+        if not _ABBREVIATED.search(line[start : end.end() + 1]):
             yield line[start : end.end()].strip()
             start = end.end()
     if rest := line[start:].strip():
@@ -99,7 +99,7 @@ _NAMED = re.compile(rf"\b{_NOUN}\s*(?:\#|(?i:no\.|number))?\s*{_LIST}")
 _BRACKETED = re.compile(rf"[\[【]\s*(?:{_NOUN}\s*)?{_LIST}\s*[\]】]")
 _SPAN = re.compile(r"\[\d{1,3}\]\s*(?:-|–|—|to|through)\s*\[\d{1,3}\]")
 _CHAIN = re.compile(r"\[?(?:\d{1,3}|[A-H])\]?(?:\s*>+\s*\[?(?:\d{1,3}|[A-H])\]?){2,}")
-_ITEM = re.compile(r"([^\dA-H]*)(?<![A-Za-z])(\d{1,3}|[A-H])(?![a-z])")
+_ITEM = re.compile(r"(.*?)(\d{1,3}|(?<![A-Za-z])[A-H])(?![A-Za-z])")
 _RANGE = re.compile(r"[-–—]|\bto\b|\bthrough\b")
 
 _VERBS = (
@@ -112,4 +112,4 @@ _WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "ei
 _ORDINAL = re.compile(rf"\b(?:(?i:(?P<word>{'|'.join(_WORDS)}))|(?P<number>\d{{1,3}})(?:st|nd|rd|th)) (?:{_NOUN})\b")
 
 _END = re.compile(r"[.!?…]+[\"'”’)\]*]*\s+(?=[^a-z\s])|[。！？]")
-_ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|vs|cf|etc|no|nos|fig|dr|mr|ms|st|al)|\b[A-Z])\.$", re.IGNORECASE)
+_ABBREVIATED = re.compile(r"\b(?:e\.g|i\.e|vs|cf|et al|dr|mrs?|ms)\.\s+\S$|\b(?:nos?|figs?)\.\s+\d$", re.IGNORECASE)
