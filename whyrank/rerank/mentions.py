@@ -19,7 +19,7 @@ def mentions(thought: str, label: str) -> str:
 
     Args:
         thought: what a model wrote before its answer.
-        label: a number from "1", or a letter from "A" to "H".
+        label: a number from "1", or a letter from "A" to "Z".
 
     Example:
         >>> thought = "It asks for a direction. [1] is on honey. Passages 2 and 3 tell of dances. Only [3] says how."
@@ -77,7 +77,7 @@ def _labels(sentence: str) -> frozenset[str]:
     found |= {label for match in chain(_LETTERS.finditer(text), _LETTER.finditer(text)) for label in match.groups()}
     for match in _ORDINAL.finditer(text):
         number = int(match["number"]) if match["number"] else _WORDS.index(match["word"].lower()) + 1
-        found |= {str(number), *("ABCDEFGH"[number - 1 : number])}
+        found |= {str(number), *(chr(ord("A") + number - 1) if 0 < number <= 26 else "")}
     return frozenset(found)
 
 
@@ -92,21 +92,29 @@ def _listed(text: str) -> Iterator[str]:
 
 
 _NOUN = r"(?i:passages?|documents?|docs?|candidates?|snippets?|texts?|options?|items?|paragraphs?)"
-_LABEL = r"(?:\d{1,3}|[A-H])(?![\w%]|\.\d)"
 _JOINT = r"\s*(?:,\s*and\b|,\s*or\b|,|;|&|/|-|–|—|\band\b|\bor\b|\bto\b|\bthrough\b|\bvs\.?)\s*"
-_LIST = rf"{_LABEL}(?:{_JOINT}{_LABEL})*"
-_NAMED = re.compile(rf"\b{_NOUN}\s*(?:\#|(?i:no\.|number))?\s*{_LIST}")
-_BRACKETED = re.compile(rf"[\[【]\s*(?:{_NOUN}\s*)?{_LIST}\s*[\]】]")
+
+
+def _list(letters: str) -> str:
+    label = rf"(?:\d{{1,3}}|{letters})(?![\w%]|\.\d)"
+    return rf"{label}(?:{_JOINT}{label})*"
+
+
+_NAMED = re.compile(rf"\b{_NOUN}\s*(?:\#|(?i:no\.|number))?\s*{_list('[A-HJ-Z]')}")  # "the passage I read" is none
+_BRACKETED = re.compile(rf"[\[【]\s*(?:{_NOUN}\s*)?{_list('[A-Z]')}\s*[\]】]")
 _SPAN = re.compile(r"\[\d{1,3}\]\s*(?:-|–|—|to|through)\s*\[\d{1,3}\]")
-_CHAIN = re.compile(r"\[?(?:\d{1,3}|[A-H])\]?(?:\s*>+\s*\[?(?:\d{1,3}|[A-H])\]?){2,}")
-_ITEM = re.compile(r"(.*?)(\d{1,3}|(?<![A-Za-z])[A-H])(?![A-Za-z])")
+_CHAIN = re.compile(r"\[?\b(?:\d{1,3}|[A-Z])\b\]?(?:\s*>+\s*\[?\b(?:\d{1,3}|[A-Z])\b\]?){2,}")
+_ITEM = re.compile(r"(.*?)(\d{1,3}|(?<![A-Za-z])[A-Z])(?![A-Za-z])")
 _RANGE = re.compile(r"[-–—]|\bto\b|\bthrough\b")
 
 _VERBS = (
     "is|was|has|does|gives|explains|says|tells|answers|names|mentions|describes|covers|addresses|provides|only|also"
 )
-_LETTERS = re.compile(r"(?<![\w'])([A-H])\s*(?:and|or|over|vs\.?|than|beats|>|/|,)\s*([A-H])(?![\w'])")
-_LETTER = re.compile(rf"(?:(?<![\w'])|^\W*)([A-H])(?=:|\s+(?:{_VERBS})\b)")
+_BEFORE = (
+    r"(?:^|[.;:,(*-]|\b(?i:and|but|while|whereas|that|so|then|since|because|as|both|between|either|neither|of))\W*"
+)
+_LETTERS = re.compile(rf"{_BEFORE}\b([A-HJ-Z])\s*(?:and|or|nor|over|vs\.?|than|beats|>|/|,)\s*([A-HJ-Z])(?![\w'])")
+_LETTER = re.compile(rf"{_BEFORE}\b([A-HJ-Z])(?=:|\s+(?:{_VERBS})\b)")
 
 _WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _ORDINAL = re.compile(rf"\b(?:(?i:(?P<word>{'|'.join(_WORDS)}))|(?P<number>\d{{1,3}})(?:st|nd|rd|th)) (?:{_NOUN})\b")

@@ -60,6 +60,10 @@ class Format(Part, ABC, Generic[Answer]):
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """The prompt that asks about `passages`, numbered from 1."""
 
+    def labels(self, n: int) -> Sequence[str]:
+        """What the n passages are called in the prompt; empty where they go by their numbers, from 1."""
+        return ()
+
     @abstractmethod
     def parse(self, completion: Ok, n: int) -> Answer:
         """What was answered about n passages; any text gives an answer and a status; an empty one tells nothing."""
@@ -102,7 +106,7 @@ def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer
     answer = format.parse(completion, n)
     return answer, {
         "status": answer.status, **answer.counts, "finish": completion.finish, "reason": thought(completion),
-        **traced(completion),
+        **({"labels": list(labels)} if (labels := format.labels(n)) else {}), **traced(completion),
     }  # fmt: skip
 
 

@@ -64,6 +64,10 @@ class Pair(Format[Preferred]):
         task = f"{_TASK}{_HOW[self.think]}"
         return Prompt((Message("system", (Piece(task),)), Message("user", user)), sampling or Sampling())
 
+    def labels(self, n: int) -> Sequence[str]:
+        """The passages go by letters."""
+        return ("A", "B")
+
     def parse(self, completion: Ok, n: int) -> Preferred:
         """The letter in the last `<answer>` block, or alone; "Passage A" is repaired."""
         answer = answered(completion.text, "answer")
@@ -87,7 +91,7 @@ def preferred(format: Format[Preferred], completion: Completion) -> tuple[Prefer
         report = {"status": "failed", "first": None, "failure": completion.kind, "detail": completion.detail}
         return Preferred(None, "failed"), report | traced(completion)
     found = format.parse(completion, 2)
-    reason = {"finish": completion.finish, "labels": ["A", "B"], "reason": thought(completion)}
+    reason = {"finish": completion.finish, "labels": list(format.labels(2)), "reason": thought(completion)}
     return found, {"status": found.status, "first": found.first, **reason, **traced(completion)}
 
 
