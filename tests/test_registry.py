@@ -334,6 +334,10 @@ EXAMPLES = {
     "from_file": "from_file('rewrites.json')",
     **{name: f"{name}(fake())" for name in ("reasoned_query", "hyde", "query2doc", "lamer", "thinkqe")},
     **{name: f"{name}(fake())" for name in ("keywords", "subqueries", "stepback")},
+    "mix": "mix(multiview(p=1.0), cost(), weights=(1.0, 0.5))",
+    **{name: f"{name}(ndcg())" for name in ("sol_length", "self_norm_length")},
+    "embedding_gain": "embedding_gain('minilm')",
+    **{name: f"{name}(bm25())" for name in ("engine_gain", "new_documents", "on_target", "measure_gain")},
 }
 
 

@@ -23,13 +23,9 @@ def read_tasks(path: str | Path) -> Iterator[RankTask]:
     for number, line in lines(path):
         where = f"{path}:{number}"
         try:
-            yield _task(json.loads(line))
+            yield task_from(json.loads(line))
         except json.JSONDecodeError as error:
             raise BadInput(f"{where}: not JSON: {error.msg}; is the file cut off here?") from None
-        except KeyError as error:
-            raise BadInput(f"{where}: the key {error.args[0]!r} is missing") from None
-        except (TypeError, AttributeError, ValueError) as error:
-            raise BadInput(f"{where}: not a task: {error}") from None
         except BadInput as error:
             raise BadInput(f"{where}: {error}") from None
 
@@ -39,12 +35,13 @@ def write_tasks(tasks: Iterable[RankTask], path: str | Path) -> int:
     count = 0
     with atomic_write(path) as file:
         for task in tasks:
-            file.write(json.dumps(_record(task), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            file.write(json.dumps(task_record(task), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             count += 1
     return count
 
 
-def _record(task: RankTask) -> dict[str, Any]:
+def task_record(task: RankTask) -> dict[str, Any]:
+    """The task as JSON has it; `task_from` reads it again."""
     documents = [
         {"id": one.id, "text": one.text} | ({"title": one.title} if one.title else {}) for one in task.documents
     ]
@@ -55,6 +52,22 @@ def _record(task: RankTask) -> dict[str, Any]:
     }
     rest = {"order": list(task.order), "thought": task.thought, "source": dict(task.source)}
     return record | {key: value for key, value in rest.items() if value}
+
+
+def task_from(record: Mapping[str, Any]) -> RankTask:
+    """The task that a record holds, see `read_tasks`.
+
+    Raises:
+        BadInput: a missing or mistyped key, or what `RankTask` refuses.
+    """
+    try:
+        return _task(record)
+    except KeyError as error:
+        raise BadInput(f"the key {error.args[0]!r} is missing") from None
+    except BadInput:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        raise BadInput(f"not a task: {error}") from None
 
 
 def _task(given: Mapping[str, Any]) -> RankTask:
