@@ -4,7 +4,7 @@ import math
 from itertools import pairwise, permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
@@ -17,6 +17,7 @@ GAINS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 
 
 @given(GAINS, st.integers(1, 12))
+@settings(deadline=None)
 def test_ndcg_and_recall_are_those_that_are_reported(gains: list[int], k: int) -> None:
     ids = [f"d{at}" for at in range(len(gains))]
     measures = parse_measures([f"nDCG@{k}", f"R@{k}"])
@@ -29,6 +30,7 @@ def test_ndcg_and_recall_are_those_that_are_reported(gains: list[int], k: int) -
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=6), st.integers(1, 6))
+@settings(deadline=None)
 def test_ties_are_worth_their_expectation(rows: list[tuple[int, int]], k: int) -> None:
     gains, scores = zip(*rows, strict=True)
     places = range(len(rows))
@@ -46,6 +48,7 @@ def test_rbo_vectors() -> None:
 
 
 @given(st.permutations(IDENTITY), st.permutations(IDENTITY), st.floats(0.01, 0.99))
+@settings(deadline=None)
 def test_rbo_is_symmetric_and_bounded(one: list[int], two: list[int], p: float) -> None:
     low, value = rbo(one, two, p, extrapolated=False), rbo(one, two, p)
     assert value == pytest.approx(rbo(two, one, p))
@@ -62,6 +65,7 @@ def test_rbo_refuses(bad: tuple[list[int], list[int], float]) -> None:
 
 
 @given(st.lists(st.floats(0, 9), min_size=3, max_size=3), st.lists(st.floats(0, 9), min_size=3, max_size=3))
+@settings(deadline=None)
 def test_jensen_shannon_is_symmetric_and_bounded(one: list[float], two: list[float]) -> None:
     value = jensen_shannon(one, two)
     assert 0 <= value <= 1 and math.isclose(value, jensen_shannon(two, one), abs_tol=1e-9)

@@ -5,7 +5,7 @@ from math import log, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
@@ -15,6 +15,7 @@ WON = st.lists(st.booleans(), min_size=2, max_size=8)
 
 
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=8), st.sampled_from([0, 1]))
+@settings(deadline=None)
 def test_zscore(rewards: list[float], ddof: int) -> None:
     (advantages,), (kept,) = zscore([rewards], ddof=ddof)
     assert kept == (np.std(rewards, ddof=ddof) >= 1e-3)
@@ -32,6 +33,7 @@ def test_groups_that_hardly_differ_are_marked() -> None:
 
 
 @given(WON, st.integers(1, 8))
+@settings(deadline=None)
 def test_pass_at_k_is_the_mean_over_all_draws(won: list[bool], k: int) -> None:
     """The mean over draws of k that hold a completion of (success of the draw − ρ) / σ."""
     n = len(won)
@@ -60,6 +62,7 @@ def test_hgpo() -> None:
 
 
 @given(WON, st.floats(0, 6))
+@settings(deadline=None)
 def test_mgpo_weight(won: list[bool], strength: float) -> None:
     share = np.mean(won)
     divergence = sum(p * log(2 * p, 2) for p in (share, 1 - share) if p)  # KL to a fair coin, in bits

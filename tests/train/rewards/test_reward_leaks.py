@@ -61,7 +61,7 @@ def names_all_once(text: str, n: int) -> bool:
 
 
 @given(task=tasks(), text=TEXTS)
-@settings(max_examples=500)
+@settings(max_examples=400, deadline=None)
 def test_no_permutation_no_reward(task: RankTask, text: str) -> None:
     valid = names_all_once(text, len(task.documents))
     for reward, most in REWARDS:
@@ -70,7 +70,7 @@ def test_no_permutation_no_reward(task: RankTask, text: str) -> None:
 
 
 @given(task=tasks())
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 def test_a_bad_order_never_earns_less_than_none_and_the_ideal_earns_most(task: RankTask) -> None:
     for reward, most in REWARDS:
         worth = [reward(honest(order), task) or 0.0 for order in permutations(range(len(task.documents)))]
@@ -87,6 +87,7 @@ def test_the_published_reward_leaks_and_the_search_would_find_it() -> None:
 
 
 @given(task=tasks(), text=TEXTS)
+@settings(deadline=None)
 def test_choosing_well_takes_one_number_in_range(task: RankTask, text: str) -> None:
     if RankR1()(text, task):
         answer = re.split("<answer>", text, flags=re.I)[-1]
@@ -100,6 +101,7 @@ MAPS = st.lists(
 
 
 @given(task=tasks(), answer=MAPS | LISTS)
+@settings(deadline=None)
 def test_no_scores_beat_the_grades_themselves(task: RankTask, answer: str) -> None:
     ideal = ReasonedScores().write([gain / 2 for gain in task.gains], "hm")
     top = GroupRank()(ideal, task)
@@ -111,6 +113,7 @@ def test_no_scores_beat_the_grades_themselves(task: RankTask, answer: str) -> No
 
 
 @given(st.lists(st.integers(0, 100) | st.none(), min_size=2, max_size=8))
+@settings(deadline=None)
 def test_no_grade_never_pays(grades: list[int | None]) -> None:
     pair = [RankTask(Query("q", "?"), (Document(id, ""),), {id: 1.0} if id == "p" else {}) for id in "pn"]
     tasks = [pair[at % 2] for at in range(len(grades))]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
@@ -54,6 +54,7 @@ def forms(thought: str, answer: str) -> list[Any]:
 
 
 @given(thought=THOUGHTS, answer=ANSWERS)
+@settings(deadline=None)
 def test_the_form_of_a_completion_does_not_matter(thought: str, answer: str) -> None:
     for reward in EACH:
         if "compat" not in repr(reward):
@@ -61,6 +62,7 @@ def test_the_form_of_a_completion_does_not_matter(thought: str, answer: str) -> 
 
 
 @given(texts=st.lists(st.builds("<think>{}</think>{}".format, THOUGHTS, ANSWERS) | ANSWERS, min_size=1, max_size=4))
+@settings(deadline=None)
 def test_trl_and_verl_earn_alike(texts: list[str]) -> None:
     n, messages = len(texts), [[{"role": "assistant", "content": text}] for text in texts]
     columns: dict[str, Any] = {"task": [LINE] * n, "other": [1] * n, "trainer_state": None}
@@ -74,6 +76,7 @@ def test_trl_and_verl_earn_alike(texts: list[str]) -> None:
 
 @pytest.mark.parametrize("reward", GROUPED, ids=repr)
 @given(answers=st.lists(ANSWERS, min_size=2, max_size=6))
+@settings(deadline=None)
 def test_rewards_of_groups_too(reward: Reward, answers: list[str]) -> None:
     texts = [f"<think>a</think>{answer}" for answer in answers]
     tasks = [TASK] * len(texts)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
@@ -87,6 +87,7 @@ def test_self_norm_length(ask: Callable[..., RankTask]) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 200)), min_size=2, max_size=8))
+@settings(deadline=None)
 def test_of_equal_answers_the_shortest_right_one_is_paid_best(rows: Sequence[tuple[float, int]]) -> None:
     task = RankTask(Query("q", "?"), (Document("a", "a"),), {"a": 1})
     for reward in (SolLength(Says()), SelfNormLength(Says())):
@@ -101,6 +102,7 @@ WORDS = st.sampled_from(["a b ", "But ", "So ", "wait ", "Wait", "."])
 
 
 @given(st.text(alphabet="ab .\n") | st.lists(WORDS).map("".join))
+@settings(deadline=None)
 def test_steps_are_the_whole_thought(thought: str) -> None:
     steps = steps_of(thought, apart=3)
     assert "".join(steps) == thought
