@@ -34,4 +34,4 @@ def test_the_page_of_parts_is_complete(name):
     assert row, f"docs/parts.md has no row for {name}"
     told = set(re.findall(r"`([a-z_0-9]+)`", row.rsplit("|", 2)[1]))
     takes = {field.name for field in fields(find(name)) if field.repr and field.init}
-    assert told - {"model"} == takes - {"llm", "model", "answer"}
+    assert told - {"model", "answer"} == takes - {"llm", "model", "answer"}

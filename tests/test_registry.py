@@ -324,6 +324,7 @@ EXAMPLES = {
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",
     **{name: f"{name}(fake())" for name in ("setwise", "mergetree", "topdown", "tournament", "groupwise")},
+    "budget": "budget(fake(), think=512)",
     "tree": "tree(fake())",
     "written": "written(fake())",
     "sharded": "sharded(bm25())",

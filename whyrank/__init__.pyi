@@ -23,6 +23,7 @@ from .llm.fake import Fake as Fake
 from .llm.ledger import Prices as Prices
 from .llm.openai import OpenAI as OpenAI
 from .llm.schedule import Plan as Plan
+from .llm.thought import Budget as Budget
 from .llm.trace import Trace as Trace
 from .llm.transformers import Transformers as Transformers
 from .llm.vllm import VLLM as VLLM

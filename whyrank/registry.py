@@ -99,6 +99,7 @@ BUILTIN: dict[str, str] = {
     "new_documents": "whyrank.train.rewards.rewriters:NewDocuments",
     "on_target": "whyrank.train.rewards.rewriters:OnTarget",
     "measure_gain": "whyrank.train.rewards.rewriters:MeasureGain",
+    "budget": "whyrank.llm.thought:Budget",
 }
 
 P = TypeVar("P", bound="Part")

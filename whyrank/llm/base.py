@@ -8,13 +8,16 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from whyrank.errors import BadInput
 from whyrank.llm.loop import run
 from whyrank.registry import Part
+
+THOUGHT = "</think>"
+"""What ends a thought; a call that stops there asks for the thought alone."""
 
 Cut = Literal["never", "document", "query"]
 
@@ -72,11 +75,20 @@ class Prompt:
 
     A last message of the assistant's is a turn that was begun: the completion goes on where it ends, and holds only
     what is new (`continued`).
+
+    Attributes:
+        messages: the chat.
+        sampling: how to draw.
+        sample: which draw this is.
+        answer_tokens: what an answer takes at most, its thought apart, where the asker knows; None where not.
+        reserve: tokens that are kept free in the model's window beside `max_tokens`, for a call that goes on.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling = field(default_factory=Sampling)
     sample: int = 0
+    answer_tokens: int | None = None
+    reserve: int = 0
 
     @property
     def chat(self) -> list[dict[str, str]]:
@@ -130,6 +142,7 @@ class Ok:
         finish: "stop", or "length" when `max_tokens` cut the completion.
         logprobs: per new token the {token: log probability} of the best alternatives, if asked for.
         key: which line of the trace holds the call, once the scheduler has delivered it; no part of what was answered.
+        thought_cut: whether the thought was closed at its budget (`budget`), so that the answer rests on part of it.
     """
 
     text: str
@@ -138,6 +151,7 @@ class Ok:
     finish: Literal["stop", "length"] = "stop"
     logprobs: tuple[dict[str, float], ...] = ()
     key: str = field(default="", compare=False, repr=False)
+    thought_cut: bool = False
 
 
 Failure = Literal[
@@ -172,6 +186,9 @@ class Failed:
 
 
 Completion = Ok | Failed
+
+Exchange: TypeAlias = Generator[Prompt, tuple[Prompt, Completion], Completion]
+"""How one prompt is asked: yields a call, is sent it as it was asked and what came, and so on to the completion."""
 
 RETRIED: frozenset[str] = frozenset({"rate_limit", "server", "timeout", "connection", "bad_answer"})
 FATAL: frozenset[str] = frozenset({"auth", "not_found"})
@@ -230,11 +247,31 @@ class LLM(Part, ABC):
 
         async def ask() -> Sequence[Completion]:
             try:
-                return await self.agenerate(prompts)
+                return await self._converse(prompts)
             finally:
                 await self.aclose()
 
         return list(run(ask()))
+
+    def exchange(self, prompt: Prompt) -> Exchange:
+        """The calls that `prompt` takes: one, but for models whose thought is led (`budget`)."""
+        _, completion = yield prompt
+        return completion
+
+    async def _converse(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        exchanges = [self.exchange(prompt) for prompt in prompts]
+        calls = {at: next(exchange) for at, exchange in enumerate(exchanges)}
+        ends: dict[int, Completion] = {}
+        while calls:
+            for (at, call), completion in zip(
+                list(calls.items()), await self.agenerate(list(calls.values())), strict=True
+            ):
+                try:
+                    calls[at] = exchanges[at].send((call, completion))
+                except StopIteration as end:
+                    ends[at] = end.value
+                    del calls[at]
+        return [ends[at] for at in range(len(prompts))]
 
     async def agenerate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         """Ask the engine once, and check that it kept to the contract: one `Ok` or `Failed` for each prompt."""

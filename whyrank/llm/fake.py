@@ -5,8 +5,21 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from whyrank.llm.base import LLM, RETRIED, Completion, Failed, Failure, Ok, Prompt, Usage, split_reasoning
+from whyrank.llm.base import (
+    LLM,
+    RETRIED,
+    THOUGHT,
+    Completion,
+    Failed,
+    Failure,
+    Ok,
+    Prompt,
+    Usage,
+    split_reasoning,
+    thinking,
+)
 
 Answer = str | Callable[[Prompt], str | Completion]
 
@@ -14,6 +27,8 @@ Answer = str | Callable[[Prompt], str | Completion]
 @dataclass(frozen=True)
 class Fake(LLM):
     """Answers each prompt with a text, or with what a function makes of the prompt. One token is four characters.
+
+    A text is cut at stop strings and at `max_tokens`, and gone on with where a turn was begun, as engines do.
 
     Attributes:
         answer: the text or the function; only a text can stand in a spec.
@@ -60,6 +75,13 @@ class Fake(LLM):
 
 
 def _completion(prompt: Prompt, text: str) -> Completion:
-    asked = sum(len(message.content) for message in prompt.messages)
-    reasoning, answer = split_reasoning(text)
-    return Ok(answer, reasoning, Usage(asked // 4, len(text) // 4, len(reasoning) // 4))
+    """As an engine would have it: from where the turn was begun, up to a stop string or the bound on tokens."""
+    asked, drawn = sum(len(message.content) for message in prompt.messages), prompt.sampling
+    if begun := prompt.begun:
+        text = text[len(begun) :] if text.startswith(begun) else text.rpartition(THOUGHT)[2]
+    stops = [at for stop in drawn.stop if (at := text.find(stop)) >= 0]
+    written = text[: min(stops, default=len(text))][: 4 * drawn.max_tokens]
+    finish: Literal["stop", "length"] = "length" if len(written) == 4 * drawn.max_tokens else "stop"
+    reasoning, answer = split_reasoning("<think>" * thinking(begun) + written)
+    usage = Usage(asked // 4, len(written) // 4, min(len(reasoning), len(written)) // 4)
+    return Ok(answer, reasoning, usage, finish)

@@ -88,6 +88,7 @@ class Tally:
         cost: in the currency of the price table; 0 without one.
         cut_documents: calls whose documents were shortened to fit the model's window.
         cut_queries: calls whose query was.
+        cut_thoughts: thoughts that were closed at their budget.
     """
 
     calls: int = 0
@@ -99,6 +100,7 @@ class Tally:
     cost: float = 0.0
     cut_documents: int = 0
     cut_queries: int = 0
+    cut_thoughts: int = 0
 
     @property
     def tokens(self) -> int:
@@ -125,6 +127,7 @@ class Tally:
             "cost": self.cost,
             "cut_documents": self.cut_documents,
             "cut_queries": self.cut_queries,
+            "cut_thoughts": self.cut_thoughts,
         }
 
     def __str__(self) -> str:
@@ -137,6 +140,7 @@ class Tally:
         ]
         parts += [f"{number:,} failed ({kind})" for kind, number in sorted(self.failures.items())]
         parts += [f"{number:,} with a cut query" for number in [self.cut_queries] if number]
+        parts += [f"{number:,} thoughts cut" for number in [self.cut_thoughts] if number]
         return ", ".join(parts + ([f"cost {self.cost:.4f}"] if self.cost else []))
 
 
@@ -152,7 +156,7 @@ class Call:
         completion: what came back.
         retries: tries beyond the first.
         seconds: time in the engine, all tries together.
-        cut: what was shortened to fit the model's window: "document", "query".
+        cut: what was shortened: "document", "query" to fit the model's window, "thought" to keep its budget.
     """
 
     key: str
@@ -186,6 +190,7 @@ class Ledger:
             tally.cost += cost
             tally.cut_documents += "document" in call.cut
             tally.cut_queries += "query" in call.cut
+            tally.cut_thoughts += "thought" in call.cut
             if isinstance(call.completion, Failed):
                 tally.failures[call.completion.kind] += 1
 

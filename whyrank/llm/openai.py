@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -163,16 +163,16 @@ def read_completion(body: str, prompt: Prompt | None = None) -> Completion:
             return Failed("refusal", "the server's content filter stopped the answer")
         if finish not in _FINISHED and finish != "length":
             return Failed("bad_answer", f"the answer ended with finish_reason {finish!r}: {content[:200]!r}")
-        begun = prompt.begun if prompt is not None else ""
+        begun, counted = prompt.begun if prompt is not None else "", _usage(usage)
         if "</think>" in begun and not thinking(begun):
-            content, thought = content or thought, ""
+            content, thought, counted = content or thought, "", replace(counted, reasoning=0)
         thinks = not thought and not content.lstrip().startswith("<think>")
         opened = thinking(begun) or "</think>" in (choice.get("stop_reason"), choice.get("matched_stop"))
         reasoning, answer = split_reasoning("<think>" * (thinks and opened) + content)
         return Ok(
             answer,
             thought or reasoning,
-            _usage(usage),
+            counted,
             "length" if finish == "length" else "stop",
             _logprobs((choice.get("logprobs") or {}).get("content") or ()),
         )

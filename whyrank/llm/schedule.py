@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
-from whyrank.llm.base import FATAL, LLM, Completion, Failed, Prompt, Tokenizer, Usage
+from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Tokenizer, Usage
 from whyrank.llm.budget import cuts, fit, shrink
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
@@ -86,15 +86,25 @@ class _Walk(Generic[T]):
 
 
 @dataclass(slots=True)
+class _Asking(Generic[T]):
+    """A prompt of a plan: its place in the plan's batch, the calls that it takes, and the one that it waits for."""
+
+    walk: _Walk[T]
+    at: int
+    exchange: Exchange
+    call: Prompt
+
+
+@dataclass(slots=True)
 class _Open(Generic[T]):
-    """A call that is waiting or under way, and where its completion goes: a plan, and the place in its batch."""
+    """A call that is waiting or under way, and where its completion goes."""
 
     key: str
     prompt: Prompt
     query: str
     step: int
     cut: tuple[str, ...]
-    receivers: list[tuple[_Walk[T], int]]
+    receivers: list[_Asking[T]]
     tries: int = 0
     seconds: float = 0.0
     shrunk: bool = False
@@ -168,34 +178,45 @@ class _Scheduler(Generic[T]):
             return
         walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
         for at, prompt in enumerate(prompts):
-            self._ask(walk, at, prompt)
+            exchange = self.llm.exchange(prompt)
+            self._ask(_Asking(walk, at, exchange, next(exchange)))
         if not prompts:
             heapq.heappush(self.ready, walk)
 
-    def _ask(self, walk: _Walk[T], at: int, prompt: Prompt) -> None:
+    def _ask(self, asking: _Asking[T]) -> None:
+        walk, prompt = asking.walk, asking.call
         try:
             fitted = self._fit(prompt)
         except BadInput as error:
             failed = Failed("context", str(error))
             key = prompt.key(self.llm.identity)
             self.trace.add(Call(key, self.llm.model, walk.query, walk.step, failed), prompt)
-            self._deliver(walk, at, failed, key)
+            self._deliver(asking, failed, key)
             return
+        asking.call = fitted
         key = fitted.key(self.llm.identity)
         if (known := self.trace.get(key)) is not None:
             self.trace.ledger.replay(walk.query)
-            self._deliver(walk, at, known, key)
+            self._deliver(asking, known, key)
         elif (same := self.open.get(key)) is not None:
             self.trace.ledger.replay(walk.query)
-            same.receivers.append((walk, at))
+            same.receivers.append(asking)
         else:
             cut = tuple(kind for kind, number in cuts(prompt, fitted).items() if number) if fitted is not prompt else ()
-            self.open[key] = _Open(key, fitted, walk.query, walk.step, cut, [(walk, at)])
+            self.open[key] = _Open(key, fitted, walk.query, walk.step, cut, [asking])
             self.queue.append(self.open[key])
 
-    def _deliver(self, walk: _Walk[T], at: int, completion: Completion, key: str) -> None:
-        walk.answers[at] = replace(completion, key=key)
-        walk.missing -= 1
+    def _deliver(self, asking: _Asking[T], completion: Completion, key: str) -> None:
+        """Go on with the exchange; where it ends, the plan has one more of its answers."""
+        try:
+            asking.call = asking.exchange.send((asking.call, replace(completion, key=key)))
+        except StopIteration as end:
+            walk = asking.walk
+            walk.answers[asking.at] = end.value
+            walk.missing -= 1
+        else:
+            self._ask(asking)
+            return
         if not walk.missing:
             heapq.heappush(self.ready, walk)
 
@@ -241,14 +262,14 @@ class _Scheduler(Generic[T]):
             return False
 
     def _settle(self, call: _Open[T], completion: Completion) -> None:
-        recorded = Call(
-            call.key, self.llm.model, call.query, call.step, completion, call.tries - 1, call.seconds, call.cut
-        )
+        thought = isinstance(completion, Ok) and completion.finish == "length" and THOUGHT in call.prompt.sampling.stop
+        cut = (*call.cut, "thought") if thought else call.cut
+        recorded = Call(call.key, self.llm.model, call.query, call.step, completion, call.tries - 1, call.seconds, cut)
         self.trace.add(recorded, call.prompt)
         self.advance(0, str(self.trace.ledger.total))
         del self.open[call.key]
-        for walk, at in call.receivers:
-            self._deliver(walk, at, completion, call.key)
+        for asking in call.receivers:
+            self._deliver(asking, completion, call.key)
         if isinstance(completion, Failed):
             if completion.kind in FATAL:
                 self._give_up(completion.detail)
@@ -274,7 +295,7 @@ class _Scheduler(Generic[T]):
     def _fit(self, prompt: Prompt) -> Prompt:
         if (context := self._window) is None:
             return prompt
-        answer = prompt.sampling.max_tokens
+        answer = prompt.sampling.max_tokens + prompt.reserve
         if context <= answer:
             self._stop(BadInput(f"a window of {context} tokens leaves no room for a prompt beside max_tokens={answer}"))
             return prompt

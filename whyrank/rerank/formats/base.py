@@ -104,8 +104,9 @@ def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer
             **traced(completion),
         }
     answer = format.parse(completion, n)
+    cut = {"thought_cut": True} if completion.thought_cut else {}
     return answer, {
-        "status": answer.status, **answer.counts, "finish": completion.finish, "reason": thought(completion),
+        "status": answer.status, **answer.counts, "finish": completion.finish, **cut, "reason": thought(completion),
         **({"labels": list(labels)} if (labels := format.labels(n)) else {}), **traced(completion),
     }  # fmt: skip
 
@@ -163,15 +164,24 @@ def to_number(digits: str) -> int:
 
 
 def prompt_of(
-    task: str, query: str, passages: Sequence[str], reminder: str, sampling: Sampling | None = None
+    task: str,
+    query: str,
+    passages: Sequence[str],
+    reminder: str,
+    sampling: Sampling | None = None,
+    label_tokens: int = 7,
 ) -> Prompt:
-    """System turn with the task; user turn with the query, the passages as `[i] text`, and a reminder."""
+    """System turn with the task; user turn with the query, the passages as `[i] text`, and a reminder.
+
+    An answer takes at most 16 tokens and `label_tokens` for each passage (Elastic Reasoning's budget for labels).
+    """
     asked = query.encode("utf-8", "replace").decode().strip()
     pieces = [Piece("Query: "), Piece(asked, cut="query"), Piece("\n\nPassages:\n")]
     for place, passage in enumerate(passages, start=1):
         pieces += [Piece(f"\n[{place}] "), Piece(clean(passage) or "(empty)", cut="document")]
     pieces.append(Piece(f"\n\n{reminder}"))
-    return Prompt((Message("system", (Piece(task),)), Message("user", tuple(pieces))), sampling or Sampling())
+    turns = Message("system", (Piece(task),)), Message("user", tuple(pieces))
+    return Prompt(turns, sampling or Sampling(), answer_tokens=16 + label_tokens * len(passages))
 
 
 _LABEL = re.compile(r"[\[【［〔]\s*(\d+)\s*[\]】］〕]")

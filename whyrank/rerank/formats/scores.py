@@ -156,4 +156,4 @@ def _pairs(region: str, unclosed: bool) -> list[tuple[int, float]]:
 def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:
     n = len(passages)
     reminder = f"Score these {n} passages for the query above, each number from 1 to {n} once. {how}"
-    return prompt_of(task, query, passages, reminder, sampling)
+    return prompt_of(task, query, passages, reminder, sampling, label_tokens=12)
