@@ -323,6 +323,8 @@ EXAMPLES = {
     "consensus": "consensus(fake(), shuffles=3)",
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",
+    "route": "route(listwise(fake()), setwise(fake()), by=entropy(above=(0.9,)))",
+    "difficulty": "difficulty('radar.json', weight=0.5)",
     **{name: f"{name}(fake())" for name in ("setwise", "mergetree", "topdown", "tournament", "groupwise")},
     "budget": "budget(fake(), think=512)",
     "tree": "tree(fake())",

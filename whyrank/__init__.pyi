@@ -1,3 +1,4 @@
+from .calibration import learn_routes as learn_routes
 from .datasets import load as load
 from .eval import Comparison as Comparison
 from .eval import Report as Report
@@ -56,7 +57,9 @@ from .rerank.listwise import Listwise as Listwise
 from .rerank.mergetree import MergeTree as MergeTree
 from .rerank.pairwise import Pairwise as Pairwise
 from .rerank.pointwise import Pointwise as Pointwise
+from .rerank.radar import Radar as Radar
 from .rerank.ranked import RankedList as RankedList
+from .rerank.route import Route as Route
 from .rerank.setwise import Setwise as Setwise
 from .rerank.topdown import TopDown as TopDown
 from .rerank.tournament import Tournament as Tournament

@@ -34,6 +34,7 @@ from whyrank.llm.trace import Trace, records
 from whyrank.registry import Part, make, parameters, walk
 from whyrank.rerank.base import Reranker, statuses
 from whyrank.rerank.ranked import RankedList
+from whyrank.rerank.route import routes
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes
 from whyrank.types import Corpus, Dataset, Qrels, Run
@@ -395,6 +396,8 @@ def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work:
     with Trace(out / "trace.jsonl", limits.prices, limits.max_cost, limits.max_tokens) as trace:
         run = work(report, trace)
         report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}
+        if taken := routes(run):
+            report["routes"] = taken
     _refuse_all_failed(report)
     return run
 

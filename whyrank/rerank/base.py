@@ -43,11 +43,13 @@ class Order:
             to be found, also "shown", the candidates that the call showed, by their places in the request, in the order
             of their labels, and "labels" where these are not 1, 2, 3, …; and "reason", the thought. The reports of
             formats tell all but "shown", and "key", the call's line in the trace, and "usage", its tokens.
+        notes: what else is worth telling of the query, such as the route that it took.
     """
 
     ranking: tuple[int, ...]
     scores: tuple[float, ...] = ()
     calls: tuple[Report, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Reranker(Part, ABC):
@@ -74,7 +76,7 @@ class Reranker(Part, ABC):
         """
         if depth < 1:
             raise BadInput(f"depth must be at least 1, not {depth}")
-        requests, tails = _requests(run, data, depth)
+        requests, tails = requests_of(run, data, depth)
         orders = self.rank_requests(requests, trace)
         rankings, notes = {}, {}
         for request, order, tail in zip(requests, orders, tails, strict=True):
@@ -181,7 +183,12 @@ def _documents(docs: Sequence[str | Document]) -> tuple[Document, ...]:
     return tuple(doc if isinstance(doc, Document) else Document(str(at), doc) for at, doc in enumerate(docs))
 
 
-def _requests(run: Run, data: Dataset, depth: int) -> tuple[list[Request], list[list[str]]]:
+def requests_of(run: Run, data: Dataset, depth: int) -> tuple[list[Request], list[list[str]]]:
+    """What each query of `run` puts to a reranker, and the ids below `depth`, which keep their places.
+
+    Raises:
+        BadInput: a query or document of the run is not in `data`.
+    """
     queries = {query.id: query for query in data.queries}
     if unknown := [id for id in run if id not in queries]:
         raise BadInput(
@@ -207,7 +214,7 @@ def _note(request: Request, order: Order, trace: Trace | None) -> dict[str, Any]
     first = {document.id: score for document, score in zip(request.documents, request.scores, strict=True)}
     ids = list(first)
     calls = [seen_from(_priced(call, trace), ids) for call in order.calls]
-    return {"calls": calls, "scores": scores, "first": first}
+    return {"calls": calls, "scores": scores, "first": first, **order.notes}
 
 
 def _priced(call: Report, trace: Trace | None) -> dict[str, Any]:

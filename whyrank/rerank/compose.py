@@ -132,9 +132,8 @@ def _onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Orde
     scores = [math.nan] * len(ranking) if order.scores else []
     for at, score in zip(shown, order.scores, strict=False):
         scores[at] = score
-    return Order(
-        ranking, tuple(scores), before.calls + tuple({"stage": stage, **seen_from(call, shown)} for call in order.calls)
-    )
+    calls = before.calls + tuple({"stage": stage, **seen_from(call, shown)} for call in order.calls)
+    return Order(ranking, tuple(scores), calls, {**before.notes, **order.notes})
 
 
 def _falling(order: Order) -> tuple[float, ...]:
