@@ -1,5 +1,6 @@
 """Consensus: what the reranker inside promises holds, orders are aggregated as they say, places cancel out."""
 
+import random
 from itertools import combinations, permutations
 
 import numpy as np
@@ -9,15 +10,21 @@ from hypothesis import strategies as st
 from one_query import BAD, best_first, request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Ok, Prompt
+from whyrank.llm.base import Failed, Ok, Prompt, Sampling
 from whyrank.llm.fake import Fake
+from whyrank.llm.trace import Trace
 from whyrank.registry import make
-from whyrank.rerank.consensus import Consensus, consensus
+from whyrank.rerank.consensus import DRAWS, Consensus, agreement, consensus, overlap
 from whyrank.rerank.listwise import Listwise
 from whyrank.rerank.pairwise import Pairwise
-from whyrank.testing import check_reranker
+from whyrank.rerank.pointwise import Pointwise
+from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
+from whyrank.types import Corpus, Dataset, Run
 
-AGGREGATES = ["borda", "rrf", "kemeny"]
+AGGREGATES = ["borda", "rrf", "kemeny", "copeland", "plurality"]
+
+
+HOT = Sampling(temperature=0.6)
 
 
 def perfect(prompt: Prompt) -> Ok:
@@ -119,7 +126,140 @@ def test_a_model_stands_for_listwise_and_shuffles_differ_by_seed():
     assert len({tuple(shown(prompt)) for prompt in first}) == 4
 
 
-@pytest.mark.parametrize("spec", ["consensus(fake(), shuffles=0)", "consensus(fake(), aggregate='mean')"])
+@given(ORDERS)
+def test_copeland_and_plurality_by_their_definitions(rankings):
+    things = range(len(rankings[0]))
+    borda = consensus(np.array(rankings), "borda").tolist()
+
+    def won(one):
+        """Majorities won less those lost."""
+        places = [{thing: at for at, thing in enumerate(ranking)} for ranking in rankings]
+        margins = [sum(np.sign(place[other] - place[one]) for place in places) for other in things]
+        return sum(int(np.sign(margin)) for margin in margins)
+
+    def firsts(one):
+        return sum(ranking[0] == one for ranking in rankings)
+
+    for aggregate, votes in (("copeland", won), ("plurality", firsts)):
+        order = consensus(np.array(rankings), aggregate).tolist()
+        assert order == sorted(borda, key=lambda one, votes=votes: -votes(one))
+
+
+@given(st.integers(0, 12).flatmap(lambda n: st.tuples(st.permutations(range(n)), st.permutations(range(n)))))
+def test_agreement_and_overlap_by_their_definitions(orders):
+    one, other = orders
+    n = len(one)
+    pairs = [(one.index(a) - one.index(b)) * (other.index(a) - other.index(b)) for a, b in combinations(range(n), 2)]
+    tau = sum(np.sign(pairs)) / len(pairs) if pairs else 1.0
+    assert agreement(one, other) == pytest.approx(tau) == pytest.approx(agreement(other, one))
+    assert overlap(one, one) == 1.0 and 0 <= overlap(one, other) <= 1
+    assert overlap(one, other) == overlap(other, one)
+    assert (overlap(one, other) == 1.0) == (list(one[:10]) == list(other[:10]))
+
+
+def noisy(answers):
+    """A model whose sample s of any prompt is the s-th answer."""
+    seen = []
+
+    def answer(prompt):
+        seen.append(prompt)
+        return answers[prompt.sample // DRAWS]
+
+    return answer, seen
+
+
+def test_the_majority_of_samples_shows_the_same_words_in_other_draws():
+    says, seen = noisy(["[2] > [1] > [3]", "no idea", "[1] > [2] > [3]", "[2] > [3] > [1]", Failed("server", "x")])
+    part = Consensus(Listwise(Fake(), sampling=HOT), 5, inputs="same")
+    walked = walk(part, request("abc"), lambda prompt: said if isinstance(said := says(prompt), Failed) else Ok(said))
+    assert list(walked.order.ranking) == [1, 0, 2] and len(walked.rounds) == 1
+    assert len({prompt.messages for prompt in seen}) == 1 and len({prompt.sample for prompt in seen}) == 5
+    assert [call["status"] for call in walked.order.calls] == ["exact", "no_answer", "exact", "exact", "failed"]
+
+
+def test_samples_keep_the_first_stage_and_inner_samples_apart():
+    part = Consensus(Pointwise(Fake(), samples=3, refine=0, sampling=HOT), 2, inputs="same")
+    walked = walk(
+        part, request("ab", [9.0, 8.0]), lambda prompt: Ok("50" if prompt.sample % 2 else "<score>50</score>")
+    )
+    samples = [prompt.sample for prompt in walked.rounds[0]]
+    assert sorted(samples) == sorted(2 * [0, 1, 2, 1000, 1001, 1002]) and list(walked.order.ranking) == [0, 1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(0, 60), shuffles=st.integers(1, 9), halt=st.floats(0, 1))
+def test_a_model_that_never_errs_is_asked_twice_where_passes_must_agree(n, shuffles, halt):
+    inner = Listwise(Fake(), 70)
+    walked = walk(Consensus(inner, shuffles, halt=halt), request(range(n)), perfect)
+    asked = min(shuffles, 2)
+    assert (walked.calls, len(walked.rounds)) == ((asked, 1) if n > 1 else (0, 0))
+    assert walked.order.notes == {"shuffles": asked} and list(walked.order.ranking) == best_first(range(n))
+
+
+def test_it_goes_on_while_the_orders_change():
+    some = [[2, 1, 3, 4], [4, 3, 2, 1], *[[2, 1, 3, 4]] * 4]
+
+    def answer(prompt):
+        return Ok(" > ".join(f"[{number}]" for number in some[prompt.sample // DRAWS]))
+
+    part = Consensus(Listwise(Fake(), sampling=HOT), 6, inputs="same", halt=0.95)
+    walked = walk(part, request("abcd"), answer)
+    assert walked.order.notes == {"shuffles": 4} and [len(prompts) for prompts in walked.rounds] == [2, 1, 1]
+    stubborn = walk(Consensus(Listwise(Fake()), 6, halt=1.0), request("abcd"), lambda _: Ok("none"))
+    assert stubborn.order.notes == {"shuffles": 6} and [len(prompts) for prompts in stubborn.rounds] == [2, 1, 1, 1, 1]
+    assert list(stubborn.order.ranking) == [0, 1, 2, 3]
+
+
+def test_orders_against_the_consensus_are_left_out():
+    some = [[0, 1, 2, 3, 4]] * 2 + [[0, 1, 2, 4, 3]] + [[4, 3, 2, 1, 0]] * 2
+
+    def answer(prompt):
+        return Ok(" > ".join(f"[{at + 1}]" for at in some[prompt.sample // DRAWS]))
+
+    def found(**more):
+        part = Consensus(Listwise(Fake(), sampling=HOT), 5, inputs="same", **more)
+        return list(walk(part, request("abcde"), answer).order.ranking)
+
+    assert agreement(some[0], some[2]) > 0 > agreement(some[0], some[4])
+    assert found(consistent=True) == [0, 1, 2, 3, 4]
+    assert found(aggregate="plurality")[0] == 0
+
+
+def test_a_consensus_that_halts_repeats_no_call_on_resuming(tmp_path):
+    data = Dataset("check", Corpus(DOCUMENTS), QUERIES[:2])
+    first, seen = Run.of({query.id: [document.id for document in DOCUMENTS] for query in data.queries}), []
+
+    def answer(prompt):
+        seen.append(prompt)
+        numbers = list(range(1, len(shown(prompt)) + 1))
+        random.Random(prompt.key("m")).shuffle(numbers)
+        return " > ".join(f"[{number}]" for number in numbers)
+
+    part = Consensus(Listwise(Fake(answer), sampling=HOT), 6, halt=0.99, inputs="same")
+    path = tmp_path / "trace.jsonl"
+    with Trace(path) as trace:
+        run = part.rerank(first, data, trace=trace)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == len(seen) > 4
+    for kept in range(len(lines) + 1):
+        path.write_bytes(b"".join(lines[:kept]))
+        seen.clear()
+        with Trace(path) as trace:
+            again = part.rerank(first, data, trace=trace)
+        assert dict(again.notes) == dict(run.notes) and len(seen) == len(lines) - kept
+        assert [again[id].ids for id in again] == [run[id].ids for id in run]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "consensus(fake(), shuffles=0)",
+        "consensus(fake(), aggregate='mean')",
+        "consensus(fake(), inputs='turned')",
+        "consensus(fake(), inputs='same')",
+        "consensus(fake(), halt=1.5)",
+    ],
+)
 def test_bad_settings(spec):
     with pytest.raises(BadInput):
         make(spec)

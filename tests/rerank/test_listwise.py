@@ -138,6 +138,28 @@ def test_each_call_is_reported() -> None:
     assert "".join("abcdefgh"[at] for at in order.ranking) == "abfcdegh"
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(0, 90), SIZES, st.integers(1, 4))
+def test_each_pass_makes_as_many_more_exact(data: st.DataObject, n: int, size: tuple[int, int], passes: int) -> None:
+    window, stride = size
+    utilities = data.draw(st.permutations(range(n)))
+    order, prompts = walk(Listwise(Fake(), window, stride, passes=passes), list(map(str, utilities)), best_first)
+    sure = n if n <= window else min(n, passes * (window - stride))
+    assert sorted(order.ranking) == list(range(n))
+    assert [utilities[at] for at in order.ranking[:sure]] == list(range(n))[::-1][:sure]
+    one = len(list(windows(n, window, stride)))
+    assert len(prompts) in {one * done for done in range(1, passes + 1)}
+    if passes > 1 and n > 1:
+        assert [call["pass"] for call in order.calls] == [at // one for at in range(len(prompts))]
+
+
+def test_passes_end_where_one_changes_nothing() -> None:
+    order, prompts = walk(Listwise(Fake(), 4, 2, passes=9), list("87654321"), best_first)
+    assert len(prompts) == 3 and list(order.ranking) == list(range(8))
+    order, prompts = walk(Listwise(Fake(), 4, 2, passes=9), list("12345678"), best_first)
+    assert len(prompts) < 27 and list(order.ranking) == list(range(8))[::-1]
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_nothing_to_order_asks_nothing(n: int) -> None:
     order, prompts = walk(Listwise(Fake()), ["7"] * n, best_first)

@@ -1,15 +1,15 @@
-"""Permutation self-consistency: many shuffled inputs, one consensus, so that places in the prompt cancel out."""
+"""Self-consistency: many orders of the same candidates, of shuffles or of several samples, become one."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM
+from whyrank.llm.base import LLM, Completion
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker
@@ -17,7 +17,11 @@ from whyrank.rerank.listwise import Listwise
 from whyrank.rerank.ranked import seen_from
 from whyrank.rerank.together import together
 
-Aggregate = Literal["borda", "rrf", "kemeny"]
+Aggregate = Literal["borda", "rrf", "kemeny", "copeland", "plurality"]
+Inputs = Literal["shuffled", "same"]
+
+DRAWS = 1000
+"""How far the sample numbers of two draws lie apart: more than any reranker asks for of one prompt."""
 
 RRF = 60
 """How little the first ranks differ in reciprocal rank fusion."""
@@ -31,30 +35,51 @@ class Consensus(Reranker):
     comparator that never errs, the exact first k, holds for the consensus. Ties keep the order of the first stage. A
     shuffle in which no call brought an answer does not count; where there is no other, the input order stands.
 
+    With `inputs="same"` it is the majority of several samples: nothing is shuffled, and each draw is another one, for
+    which the sampling wants a temperature. With `halt` it stops as soon as one more shuffle changes little, and then
+    takes them one after the other, the first two at once: at most `shuffles` - 1 times the rounds.
+
     Attributes:
-        reranker: a language model, which stands for `listwise(llm)`, or a reranker that asks one; it is handed scores
-            that are all 0, since a shuffle has no first stage.
-        shuffles: how many.
+        reranker: a language model, which stands for `listwise(llm)`, or a reranker that asks one; where it is handed
+            a shuffle, all scores are 0, since a shuffle has no first stage.
+        shuffles: how many at most.
         aggregate: "borda" orders by mean rank; "rrf" by Σ 1 / (60 + rank); "kemeny" starts from Borda's order and moves
-            single documents while that lowers the number of pairs on which the shuffles disagree with the order.
+            single documents while that lowers the number of pairs on which the shuffles disagree with the order;
+            "copeland" orders by majorities won less those lost; "plurality" by first places. The last two leave ties to
+            Borda.
         seed: of the shuffles, which otherwise depend on the query's id alone.
+        inputs: "shuffled", or "same" for several samples.
+        halt: stop when the consensus agrees this far with the one before, by RBO of the first 10 at p = 0.9; 0.95 is a
+            good value, None never stops.
+        consistent: leave out orders that contradict the consensus more than they agree with it (Kendall's τ below 0),
+            and aggregate the others again.
 
     Raises:
-        BadInput: no shuffle, or another aggregate.
+        BadInput: no shuffle, another aggregate or kind of inputs, `halt` outside 0 to 1, or samples at temperature 0.
     """
 
     reranker: LLM | LLMReranker
     shuffles: int = 20
     aggregate: Aggregate = "borda"
     seed: int = 0
+    inputs: Inputs = "shuffled"
+    halt: float | None = None
+    consistent: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no aggregate."""
         if self.shuffles < 1:
             raise BadInput(f"consensus: shuffles must be at least 1, not {self.shuffles}")
-        if self.aggregate not in get_args(Aggregate):
+        for name, given, known in (("aggregate", self.aggregate, Aggregate), ("inputs", self.inputs, Inputs)):
+            if given not in get_args(known):
+                raise BadInput(f"consensus: {name} must be one of {', '.join(get_args(known))}, not {given!r}")
+        if self.halt is not None and not 0 <= self.halt <= 1:
+            raise BadInput(f"consensus: halt must be from 0 to 1, not {self.halt}")
+        drawn = getattr(self.inner, "sampling", None)
+        if self.inputs == "same" and self.shuffles > 1 and drawn is not None and drawn.temperature == 0:
             raise BadInput(
-                f"consensus: aggregate must be one of {', '.join(get_args(Aggregate))}, not {self.aggregate!r}"
+                "consensus: at temperature 0 all samples are the same: give the reranker inside "
+                "sampling=sampling(temperature=0.6)"
             )
 
     @property
@@ -63,32 +88,57 @@ class Consensus(Reranker):
         return Listwise(self.reranker) if isinstance(self.reranker, LLM) else self.reranker
 
     def plan(self, request: Request) -> Plan[Order]:
-        """All shuffles side by side; `calls` say in "shuffle", from 0, whose they are."""
-        n, inner = len(request.documents), self.inner
-        shuffled = [self._shuffled(request, number) for number in range(self.shuffles)]
-        orders = yield from together(
-            [
-                inner.plan(Request(request.query, tuple(request.documents[at] for at in places), (0.0,) * n))
-                for places in shuffled
-            ]
-        )
-        calls = [
-            {"shuffle": number, **seen_from(call, places)}
-            for number, (order, places) in enumerate(zip(orders, shuffled, strict=True))
-            for call in order.calls
-        ]
-        rankings = [
-            [places[at] for at in order.ranking]
-            for places, order in zip(shuffled, orders, strict=True)
-            if not order.calls or any(call["status"] not in {"no_answer", "failed"} for call in order.calls)
-        ] or [list(range(n))]
-        agreed = consensus(np.array(rankings, dtype=np.intp), self.aggregate)
-        return Order(tuple(agreed.tolist()), calls=tuple(calls))
+        """All shuffles side by side, or until they agree; `calls` say in "shuffle", from 0, whose they are."""
+        n, done = len(request.documents), 0
+        calls, rankings = list[Mapping[str, Any]](), list[list[int]]()
+        for some in self._rounds():
+            found = yield from together([self._one(request, number) for number in range(done, done + some)])
+            for number, (ranking, order) in enumerate(found, start=done):
+                calls += [{"shuffle": number, **call} for call in order.calls]
+                if not order.calls or any(call["status"] not in {"no_answer", "failed"} for call in order.calls):
+                    rankings.append(ranking)
+            done += some
+            if self._settled(rankings, n):
+                break
+        notes = {} if self.halt is None else {"shuffles": done}
+        return Order(tuple(self._agreed(rankings, n).tolist()), calls=tuple(calls), notes=notes)
 
-    def _shuffled(self, request: Request, number: int) -> list[int]:
-        places = list(range(len(request.documents)))
+    def _settled(self, rankings: Sequence[Sequence[int]], n: int) -> bool:
+        """Whether the last order changed little."""
+        if self.halt is None or len(rankings) < 2:
+            return False
+        return overlap(self._agreed(rankings[:-1], n), self._agreed(rankings, n)) >= self.halt
+
+    def _rounds(self) -> list[int]:
+        """How many shuffles are made at once, round after round."""
+        if self.halt is None or self.shuffles < 3:
+            return [self.shuffles]
+        return [2] + [1] * (self.shuffles - 2)
+
+    def _one(self, request: Request, number: int) -> Plan[tuple[list[int], Order]]:
+        """One order of the candidates, and how it came about."""
+        if self.inputs == "same":
+            order = yield from _drawn(self.inner.plan(request), number)
+            return list(order.ranking), order
+        n = len(request.documents)
+        places = list(range(n))
         random.Random(f"{self.seed} {request.query.id} {number}").shuffle(places)
-        return places
+        order = yield from self.inner.plan(
+            Request(request.query, tuple(request.documents[at] for at in places), (0.0,) * n)
+        )
+        calls = tuple(seen_from(call, places) for call in order.calls)
+        return [places[at] for at in order.ranking], replace(order, calls=calls)
+
+    def _agreed(self, rankings: Sequence[Sequence[int]], n: int) -> NDArray[np.intp]:
+        """The consensus; where nothing was answered, the input order."""
+        if not rankings:
+            return np.arange(n)
+        orders = np.array(rankings, dtype=np.intp)
+        agreed = consensus(orders, self.aggregate)
+        if not self.consistent:
+            return agreed
+        kept = orders[[agreement(order, agreed) >= 0 for order in orders]]
+        return consensus(kept, self.aggregate) if len(kept) else agreed
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = drive({request.query.id: self.plan(request) for request in requests}, self.inner.llm, trace)
@@ -113,9 +163,48 @@ def consensus(rankings: NDArray[np.intp], aggregate: Aggregate = "borda") -> NDA
     if aggregate == "rrf":
         return np.argsort(-(1 / (RRF + 1 + ranks)).sum(axis=0).round(12), kind="stable")
     order = np.argsort(ranks.sum(axis=0), kind="stable")
-    return (
-        order if aggregate == "borda" else _searched(order, np.sign(ranks[:, :, None] - ranks[:, None, :]).sum(axis=0))
-    )
+    if aggregate == "borda":
+        return order
+    if aggregate == "plurality":
+        return order[np.argsort(-(ranks == 0).sum(axis=0)[order], kind="stable")]
+    against = np.sign(ranks[:, :, None] - ranks[:, None, :]).sum(axis=0)
+    if aggregate == "copeland":
+        return order[np.argsort(np.sign(against).sum(axis=1)[order], kind="stable")]
+    return _searched(order, against)
+
+
+def agreement(one: Sequence[int] | NDArray[np.intp], other: Sequence[int] | NDArray[np.intp]) -> float:
+    """Kendall's τ of two orders of the same n things, from -1, reversed, to 1; 1 where there is no pair."""
+    ranks = np.argsort(one)[np.asarray(other, dtype=np.intp)]
+    pairs = np.triu(np.sign(ranks[None, :] - ranks[:, None]), 1)
+    return float(pairs.sum() / max(len(ranks) * (len(ranks) - 1) / 2, 1)) if len(ranks) > 1 else 1.0
+
+
+def overlap(one: Sequence[int] | NDArray[np.intp], other: Sequence[int] | NDArray[np.intp], k: int = 10) -> float:
+    """Rank-biased overlap of the first k at p = 0.9, extrapolated, so that equal orders have 1 (Webber et al., 2010).
+
+    Example:
+        >>> overlap([1, 2, 3], [1, 2, 3]), round(overlap([1, 2, 3], [2, 1, 3]), 3)
+        (1.0, 0.9)
+    """
+    k, p = min(k, len(one)), 0.9
+    if k == 0:
+        return 1.0
+    shared = [len({*map(int, one[:depth])} & {*map(int, other[:depth])}) / depth for depth in range(1, k + 1)]
+    tail = sum(share * p**depth for depth, share in enumerate(shared, start=1)) * (1 - p) / p
+    return float(round(tail + shared[-1] * p**k, 12))
+
+
+def _drawn(plan: Plan[Order], number: int) -> Plan[Order]:
+    """The plan with other draws of its calls, for each number others."""
+    completions: Sequence[Completion] | None = None
+    try:
+        while True:
+            prompts = plan.send(completions)  # type: ignore[arg-type]  # None starts a plan
+            completions = yield [replace(prompt, sample=prompt.sample + number * DRAWS) for prompt in prompts]
+    except StopIteration as end:
+        order: Order = end.value
+        return order
 
 
 def _searched(order: NDArray[np.intp], against: NDArray[np.int_]) -> NDArray[np.intp]:

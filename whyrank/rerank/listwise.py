@@ -15,9 +15,10 @@ from whyrank.rerank.formats import Format, Parsed, Reasoned, clean, read
 class Listwise(LLMReranker):
     """Slides a window from the worst candidates to the best; the model orders each window, the best move on up.
 
-    One pass puts the best `window - stride` documents exactly right if the model orders each window rightly. For n
-    candidates it asks the model, one call after another, 0 times for n <= 1, once for n <= window, and else
-    1 + ceil((n - window) / stride) times: 9 times for 100. The windows of different queries are asked at once.
+    One pass puts the best `window - stride` documents exactly right if the model orders each window rightly, each
+    further pass as many more. For n candidates a pass asks the model, one call after another, 0 times for n <= 1, once
+    for n <= window, and else 1 + ceil((n - window) / stride) times: 9 times for 100. Passes end early where one changed
+    nothing. The windows of different queries are asked at once.
 
     Sources: RankGPT (2304.09542, 2023) for the window, ReasonRank (2508.07050, 2025) for thinking before ordering.
 
@@ -29,9 +30,10 @@ class Listwise(LLMReranker):
         sampling: how completions are drawn; reasoning models want what their makers recommend, such as
             `sampling(temperature=0.6, top_p=0.95, top_k=20)` for Qwen3.
         max_passage_tokens: longer passages are cut to this; ReasonRank shows 512 on BRIGHT and 100 on TREC DL and BEIR.
+        passes: how often the whole list is gone through, each time in the order that the last pass left.
 
     Raises:
-        BadInput: `window` below 2, `stride` outside 1 to `window`, or `max_passage_tokens` below 1.
+        BadInput: `window` below 2, `stride` outside 1 to `window`, `max_passage_tokens` or `passes` below 1.
 
     Example:
         >>> from whyrank import Fake, Listwise
@@ -44,6 +46,7 @@ class Listwise(LLMReranker):
     format: Format[Parsed] = field(default_factory=Reasoned)
     sampling: Sampling = field(default_factory=Sampling)
     max_passage_tokens: int = 512
+    passes: int = 1
 
     def __post_init__(self) -> None:
         """Refuse windows that would show a document to nobody, or never end."""
@@ -53,6 +56,8 @@ class Listwise(LLMReranker):
             raise BadInput(f"listwise: stride must be from 1 to the window of {self.window}, not {self.stride}")
         if self.max_passage_tokens < 1:
             raise BadInput(f"listwise: max_passage_tokens must be at least 1, not {self.max_passage_tokens}")
+        if self.passes < 1:
+            raise BadInput(f"listwise: passes must be at least 1, not {self.passes}")
 
     @property
     def step(self) -> int:
@@ -64,14 +69,18 @@ class Listwise(LLMReranker):
         tokenizer = self.llm.tokenizer()
         passages = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
         order, calls = list(range(len(passages))), []
-        for start, end in windows(len(passages), self.window, self.step):
-            shown = order[start:end]
-            (completion,) = yield [
-                self.format.render(request.query.text, [passages[at] for at in shown], self.sampling)
-            ]
-            parsed, report = read(self.format, completion, len(shown))
-            order[start:end] = [shown[place] for place in parsed.permutation]
-            calls.append({"window": [start, end], "shown": shown, **report})
+        for number in range(self.passes):
+            before = list(order)
+            for start, end in windows(len(passages), self.window, self.step):
+                shown = order[start:end]
+                prompt = self.format.render(request.query.text, [passages[at] for at in shown], self.sampling)
+                (completion,) = yield [prompt]
+                parsed, report = read(self.format, completion, len(shown))
+                order[start:end] = [shown[place] for place in parsed.permutation]
+                at = {"pass": number} if self.passes > 1 else {}
+                calls.append({"window": [start, end], **at, "shown": shown, **report})
+            if order == before:
+                break
         return Order(tuple(order), calls=tuple(calls))
 
 
