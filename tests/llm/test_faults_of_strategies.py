@@ -44,6 +44,7 @@ class Strategy:
 
 STRATEGIES = [
     Strategy("listwise(LLM, window=4)"),
+    Strategy("listwise(LLM, window=6, passes=2)", depth=10),
     Strategy("mergetree(LLM, window=4)"),
     Strategy("topdown(LLM, window=4)"),
     Strategy("tournament(LLM, repeats=2, window=6)"),
@@ -58,6 +59,8 @@ STRATEGIES = [
     Strategy(f"pointwise(LLM, refine=3, refine_samples=2, {WARM})", depth=6),
     Strategy("adaptive(LLM, k=3, calls=7, window=4, settled=2)"),
     Strategy("consensus(listwise(LLM, window=4), shuffles=2)", depth=8),
+    Strategy(f"consensus(listwise(LLM, window=6, {WARM}), shuffles=3, inputs='same', halt=0.99)", depth=8),
+    Strategy("route(listwise(LLM, window=6), setwise(LLM, k=2), by=margin(below=(0.5,)))", depth=8),
     Strategy("cascade(listwise(LLM, window=4), setwise(LLM, k=2, children=2), depths=(12, 5))"),
     Strategy("hybrid(pointwise(LLM))", depth=8),
 ]

@@ -1,27 +1,34 @@
 """A budget closes the thought where it must, leaves the answer its own tokens, and repeats no call on resuming."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import DATA, FIRST
+from test_faults_of_strategies import STRATEGIES, Strategy, answer
 from tiny import ask
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import LLM, Completion, Failed, Message, Piece, Prompt, Sampling
 from whyrank.llm.budget import count
-from whyrank.llm.fake import Fake
+from whyrank.llm.fake import Fake, _completion
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import drive
 from whyrank.llm.thought import Budget
 from whyrank.llm.trace import Trace, records
 from whyrank.llm.transformers import Transformers
 from whyrank.registry import make
+from whyrank.rerank.base import Reranker, statuses
 from whyrank.rerank.listwise import Listwise
+from whyrank.retrieval.rewrite.expand import HyDE
 from whyrank.testing import check_llm, check_reranker
+from whyrank.types import Query, Run
 
 TEXT = st.text("ab c", min_size=1, max_size=60).filter(lambda text: text.strip() == text)
 
@@ -159,6 +166,46 @@ def test_rerankers_take_it_and_say_which_thoughts_were_cut():
         assert [item.index for item in ranked] == [1, 0]
         assert [call.get("thought_cut") for call in ranked.calls] == cut
         assert ranked.statuses["exact"] == 1 and ranked.reason.startswith("bees dance")
+
+
+@dataclass(frozen=True)
+class Judge(LLM):
+    """Answers any format, some of them after a thought."""
+
+    model: str = "judge"
+
+    async def _generate(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        asked = [[turn for turn in prompt.chat if turn["role"] != "assistant"] for prompt in prompts]
+        return [_completion(prompt, answer(turns)) for prompt, turns in zip(prompts, asked, strict=True)]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.spec)
+def test_every_strategy_ranks_as_without_a_budget(strategy: Strategy):
+    def ranked(llm: str) -> tuple[Run, Trace]:
+        trace = Trace()
+        part = make(re.sub(r"\bLLM\b", llm, strategy.spec), Reranker)
+        return part.rerank(FIRST, DATA, strategy.depth, trace), trace
+
+    judge = f"{__name__}.Judge()"
+    plain, alone = ranked(judge)
+    for think in (2, 500):  # two tokens hold no more than the tag
+        run, trace = ranked(f"budget({judge}, think={think})")
+        assert [run[query].ids for query in run] == [plain[query].ids for query in plain]
+        assert statuses(run) == statuses(plain)
+        assert alone.ledger.total.calls <= trace.ledger.total.calls <= 2 * alone.ledger.total.calls
+        assert (trace.ledger.total.cut_thoughts > 0) <= (think == 2)
+        notes = [call for note in run.notes.values() for call in note["calls"]]
+        assert sum(call.get("thought_cut", False) for call in notes) >= trace.ledger.total.cut_thoughts
+
+
+def test_rewriters_take_it():
+    def find(*_: object) -> NoReturn:
+        raise AssertionError("it searches for nothing")
+
+    llm = Fake("<think>" + "what is asked? " * 30 + "</think>a passage about bees")
+    for think in (5, 500):
+        rewritten = make(f"hyde({Budget(llm, think)!r})", HyDE).rewrite([Query("q", "why do bees dance?")], find)
+        assert rewritten["q"].texts == ("a passage about bees",)
 
 
 def test_the_contracts():

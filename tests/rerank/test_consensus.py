@@ -210,6 +210,31 @@ def test_it_goes_on_while_the_orders_change():
     assert list(stubborn.order.ranking) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_what_was_left_out_shares_the_mean_of_the_places_left(aggregate):
+    some = [[2, 1, 3, 4], [4], [4], [1, 2, 3, 4]]  # the first stage has no say in where 1, 2 and 3 stand after 4
+
+    def answer(prompt):
+        return Ok("<answer>" + " > ".join(f"[{number}]" for number in some[prompt.sample // DRAWS]) + "</answer>")
+
+    part = Consensus(Listwise(Fake(), sampling=HOT), 4, aggregate, inputs="same")
+    order = walk(part, request("abcd"), answer).order
+    assert [call["missing"] for call in order.calls] == [0, 3, 3, 0]
+    rankings = np.array([[1, 0, 2, 3], [3, 0, 1, 2], [3, 0, 1, 2], [0, 1, 2, 3]])
+    assert list(order.ranking) == consensus(rankings, aggregate, [4, 1, 1, 4]).tolist()
+    if aggregate == "borda":  # sums of ranks: 5, 5, 8, 6, where first-stage order would have given 3, 5, 8, 6
+        assert consensus(rankings, aggregate, [4, 1, 1, 4]).tolist() == [0, 1, 3, 2]
+        assert consensus(rankings[[0, 0, 1, 2]], aggregate, [4, 4, 1, 1]).tolist()[0] == 1
+
+
+@given(ORDERS, st.sampled_from(AGGREGATES))
+def test_orders_that_name_all_are_as_they_were(rankings, aggregate):
+    n = len(rankings[0])
+    orders = np.array(rankings)
+    assert consensus(orders, aggregate, [n] * len(orders)).tolist() == consensus(orders, aggregate).tolist()
+    assert consensus(orders, aggregate, [0] * len(orders)).tolist() == list(range(n))
+
+
 def test_orders_against_the_consensus_are_left_out():
     some = [[0, 1, 2, 3, 4]] * 2 + [[0, 1, 2, 4, 3]] + [[4, 3, 2, 1, 0]] * 2
 

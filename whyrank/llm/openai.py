@@ -46,8 +46,8 @@ class OpenAI(LLM):
         context: the model's window in tokens; without it prompts are sent as they are, and shortened when refused.
         tokenizer_from: where the model's tokenizer lies (a tokenizer.json, its folder, or a name on the hub), to fit
             prompts exactly; without it lengths are estimated.
-        prefill: whether the server goes on with a turn of the assistant that was begun, as vLLM, SGLang and llama.cpp
-            do; False puts what was written into the question as notes instead. Without it, a `base_url` means True.
+        prefill: whether the server goes on with a turn of the assistant that was begun (`continue_final_message`, as
+            vLLM has it); False puts what was written into the question as notes. None is True with a `base_url`.
         extra_body: what else goes into each request, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
 
     Raises:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
-from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Tokenizer, Usage
+from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Prompt, Tokenizer, Usage
 from whyrank.llm.budget import cuts, fit, shrink
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
@@ -262,8 +262,7 @@ class _Scheduler(Generic[T]):
             return False
 
     def _settle(self, call: _Open[T], completion: Completion) -> None:
-        thought = isinstance(completion, Ok) and completion.finish == "length" and THOUGHT in call.prompt.sampling.stop
-        cut = (*call.cut, "thought") if thought else call.cut
+        cut = (*call.cut, "thought") if _cut_in_thought(call.prompt, completion) else call.cut
         recorded = Call(call.key, self.llm.model, call.query, call.step, completion, call.tries - 1, call.seconds, cut)
         self.trace.add(recorded, call.prompt)
         self.advance(0, str(self.trace.ledger.total))
@@ -308,6 +307,13 @@ class _Scheduler(Generic[T]):
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
         return self.llm.tokenizer()
+
+
+def _cut_in_thought(prompt: Prompt, completion: Completion) -> bool:
+    """Whether a call that asked for a thought alone used up its tokens on it."""
+    if THOUGHT not in prompt.sampling.stop or isinstance(completion, Failed):
+        return False
+    return completion.finish == "length" and not completion.text
 
 
 def _named(query: str, error: Exception) -> WhyrankError:

@@ -19,6 +19,8 @@ from whyrank.rerank.together import together
 
 Aggregate = Literal["borda", "rrf", "kemeny", "copeland", "plurality"]
 Inputs = Literal["shuffled", "same"]
+Vote = tuple[list[int], int]
+"""An order, and how many of its first candidates the model named itself."""
 
 DRAWS = 1000
 """How far the sample numbers of two draws lie apart: more than any reranker asks for of one prompt."""
@@ -33,7 +35,8 @@ class Consensus(Reranker):
 
     Takes `shuffles` times the calls of the reranker inside in the rounds that it takes alone. What it promises with a
     comparator that never errs, the exact first k, holds for the consensus. Ties keep the order of the first stage. A
-    shuffle in which no call brought an answer does not count; where there is no other, the input order stands.
+    shuffle in which no call brought an answer does not count; where there is no other, the input order stands. What a
+    model left out, where `listwise` shows it all candidates in one call, shares the mean of the places that are left.
 
     With `inputs="same"` it is the majority of several samples: nothing is shuffled, and each draw is another one, for
     which the sampling wants a temperature. With `halt` it stops as soon as one more shuffle changes little, and then
@@ -90,24 +93,29 @@ class Consensus(Reranker):
     def plan(self, request: Request) -> Plan[Order]:
         """All shuffles side by side, or until they agree; `calls` say in "shuffle", from 0, whose they are."""
         n, done = len(request.documents), 0
-        calls, rankings = list[Mapping[str, Any]](), list[list[int]]()
+        calls, votes = list[Mapping[str, Any]](), list[Vote]()
         for some in self._rounds():
             found = yield from together([self._one(request, number) for number in range(done, done + some)])
             for number, (ranking, order) in enumerate(found, start=done):
                 calls += [{"shuffle": number, **call} for call in order.calls]
                 if not order.calls or any(call["status"] not in {"no_answer", "failed"} for call in order.calls):
-                    rankings.append(ranking)
+                    votes.append((ranking, self._named(order)))
             done += some
-            if self._settled(rankings, n):
+            if self._settled(votes, n):
                 break
         notes = {} if self.halt is None else {"shuffles": done}
-        return Order(tuple(self._agreed(rankings, n).tolist()), calls=tuple(calls), notes=notes)
+        return Order(tuple(self._agreed(votes, n).tolist()), calls=tuple(calls), notes=notes)
 
-    def _settled(self, rankings: Sequence[Sequence[int]], n: int) -> bool:
+    def _named(self, order: Order) -> int:
+        """How many candidates the model named itself; all where no single call shows them all."""
+        n, whole = len(order.ranking), isinstance(self.inner, Listwise) and len(order.calls) == 1
+        return n - int(order.calls[0]["missing"]) if whole else n
+
+    def _settled(self, votes: Sequence[Vote], n: int) -> bool:
         """Whether the last order changed little."""
-        if self.halt is None or len(rankings) < 2:
+        if self.halt is None or len(votes) < 2:
             return False
-        return overlap(self._agreed(rankings[:-1], n), self._agreed(rankings, n)) >= self.halt
+        return overlap(self._agreed(votes[:-1], n), self._agreed(votes, n)) >= self.halt
 
     def _rounds(self) -> list[int]:
         """How many shuffles are made at once, round after round."""
@@ -129,28 +137,29 @@ class Consensus(Reranker):
         calls = tuple(seen_from(call, places) for call in order.calls)
         return [places[at] for at in order.ranking], replace(order, calls=calls)
 
-    def _agreed(self, rankings: Sequence[Sequence[int]], n: int) -> NDArray[np.intp]:
+    def _agreed(self, votes: Sequence[Vote], n: int) -> NDArray[np.intp]:
         """The consensus; where nothing was answered, the input order."""
-        if not rankings:
+        if not votes:
             return np.arange(n)
-        orders = np.array(rankings, dtype=np.intp)
-        agreed = consensus(orders, self.aggregate)
-        if not self.consistent:
-            return agreed
-        kept = orders[[agreement(order, agreed) >= 0 for order in orders]]
-        return consensus(kept, self.aggregate) if len(kept) else agreed
+        orders, named = np.array([ranking for ranking, _ in votes], dtype=np.intp), [count for _, count in votes]
+        agreed = consensus(orders, self.aggregate, named)
+        kept = [at for at, order in enumerate(orders) if agreement(order, agreed) >= 0] if self.consistent else []
+        return consensus(orders[kept], self.aggregate, [named[at] for at in kept]) if kept else agreed
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = drive({request.query.id: self.plan(request) for request in requests}, self.inner.llm, trace)
         return [orders[request.query.id] for request in requests]
 
 
-def consensus(rankings: NDArray[np.intp], aggregate: Aggregate = "borda") -> NDArray[np.intp]:
+def consensus(
+    rankings: NDArray[np.intp], aggregate: Aggregate = "borda", named: Sequence[int] = ()
+) -> NDArray[np.intp]:
     """One order out of several orders of the same n things; ties go to the lower number.
 
     Args:
         rankings: (m, n) each row a permutation of range(n), best first.
         aggregate: see `Consensus`.
+        named: (m,) how many first things of each row stand in an order; the others share their mean rank.
 
     Returns:
         (n,) a permutation of range(n), best first.
@@ -159,7 +168,9 @@ def consensus(rankings: NDArray[np.intp], aggregate: Aggregate = "borda") -> NDA
         >>> consensus(np.array([[0, 1, 2], [0, 2, 1], [2, 0, 1]])).tolist()
         [0, 2, 1]
     """
-    ranks = np.argsort(rankings, axis=1)
+    ranks = np.argsort(rankings, axis=1).astype(np.float64)
+    for row, count in zip(ranks, named, strict=False):
+        row[row >= count] = (count + rankings.shape[1] - 1) / 2
     if aggregate == "rrf":
         return np.argsort(-(1 / (RRF + 1 + ranks)).sum(axis=0).round(12), kind="stable")
     order = np.argsort(ranks.sum(axis=0), kind="stable")
@@ -207,7 +218,7 @@ def _drawn(plan: Plan[Order], number: int) -> Plan[Order]:
         return order
 
 
-def _searched(order: NDArray[np.intp], against: NDArray[np.int_]) -> NDArray[np.intp]:
+def _searched(order: NDArray[np.intp], against: NDArray[np.float64]) -> NDArray[np.intp]:
     """Move single things to their best places until no move lowers Kemeny's cost.
 
     Args:

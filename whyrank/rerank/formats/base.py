@@ -104,11 +104,14 @@ def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer
             **traced(completion),
         }
     answer = format.parse(completion, n)
+    named = {"labels": list(labels)} if (labels := format.labels(n)) else {}
+    return answer, {"status": answer.status, **answer.counts, **named, **told(completion)}
+
+
+def told(completion: Ok) -> dict[str, Any]:
+    """For the report of a call: how the completion ended, whether its thought was cut, the thought, and `traced`."""
     cut = {"thought_cut": True} if completion.thought_cut else {}
-    return answer, {
-        "status": answer.status, **answer.counts, "finish": completion.finish, **cut, "reason": thought(completion),
-        **({"labels": list(labels)} if (labels := format.labels(n)) else {}), **traced(completion),
-    }  # fmt: skip
+    return {"finish": completion.finish, **cut, "reason": thought(completion), **traced(completion)}
 
 
 def traced(completion: Completion) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, thought, traced
+from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, told, traced
 from whyrank.rerank.formats.point import answered
 
 
@@ -91,8 +91,8 @@ def preferred(format: Format[Preferred], completion: Completion) -> tuple[Prefer
         report = {"status": "failed", "first": None, "failure": completion.kind, "detail": completion.detail}
         return Preferred(None, "failed"), report | traced(completion)
     found = format.parse(completion, 2)
-    reason = {"finish": completion.finish, "labels": list(format.labels(2)), "reason": thought(completion)}
-    return found, {"status": found.status, "first": found.first, **reason, **traced(completion)}
+    labels = {"labels": list(format.labels(2))}
+    return found, {"status": found.status, "first": found.first, **labels, **told(completion)}
 
 
 def _two(passages: Sequence[object]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, clean, thought, traced
+from whyrank.rerank.formats.base import Format, Status, Think, clean, thought, told, traced
 
 Item = TypeVar("Item")
 
@@ -150,8 +150,7 @@ def graded(format: Format[Graded], completion: Completion) -> tuple[Graded, dict
         }  # fmt: skip
     found = format.parse(completion, 1)
     score = None if math.isnan(found.score) else found.score
-    reason = {"finish": completion.finish, "reason": thought(completion)}
-    return found, {"status": found.status, "score": score, **reason, **traced(completion)}
+    return found, {"status": found.status, "score": score, **told(completion)}
 
 
 def logs(chances: dict[str, float]) -> dict[str, float]:
