@@ -39,7 +39,7 @@ class Named(Reranker):
 
 
 def routed(route, *requests):
-    return list(route._orders(requests, None))
+    return list(route.rank_requests(requests, None))
 
 
 @given(st.lists(SCORES, max_size=6), st.lists(st.floats(0, 4), min_size=1, max_size=3, unique=True))
