@@ -5,6 +5,7 @@ load any other. The language model has learnt, in a few hundred steps, to think 
 it answers depends on the word it finds in the prompt (`ANSWERS`), so that a test sees whether a prompt arrived.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,10 +88,33 @@ def language_model(folder: Path, *, context: int = 4096, prefilled: bool = False
         prefilled: let the chat template open the thought, as DeepSeek-R1's does, so that completions lack `<think>`.
     """
     import torch
-    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
     tokenizer = _chat_tokenizer(prefilled)
+    model = _qwen(tokenizer, context, tie_word_embeddings=True)
+    _teach(model, tokenizer)
+    return _save(folder, model, tokenizer)
+
+
+def judge(folder: Path, words: Sequence[str]) -> Path:
+    """Write a Qwen3 of random weights that says one of `words`, each a token, by chances that hang on the prompt.
+
+    One place of every hidden state is the same and large; the output weights of the words are high there.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    tokenizer = _chat_tokenizer(False, words)
+    model = _qwen(tokenizer, 4096, tie_word_embeddings=False, initializer_range=0.2)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, 0] = 20.0
+        model.get_output_embeddings().weight[tokenizer.convert_tokens_to_ids(list(words)), 0] = 3.0
+    return _save(folder, model, tokenizer)
+
+
+def _qwen(tokenizer, context: int, **settings):
+    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -101,20 +125,23 @@ def language_model(folder: Path, *, context: int = 4096, prefilled: bool = False
         num_key_value_heads=1,
         head_dim=32,
         max_position_embeddings=context,
-        tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=tokenizer.pad_token_id,
+        **settings,
     )
     model = Qwen3ForCausalLM(config)
-    _teach(model, tokenizer)
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=tokenizer.pad_token_id)
+    return model
+
+
+def _save(folder: Path, model, tokenizer) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def _chat_tokenizer(prefilled: bool):
+def _chat_tokenizer(prefilled: bool, words: Sequence[str] = ()):
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -127,6 +154,7 @@ def _chat_tokenizer(prefilled: bool):
     )
     tokenizer.train_from_iterator([*TEXTS, *ANSWERS.values()], trainer)
     tokenizer.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
+    tokenizer.add_tokens([AddedToken(word, normalized=False, single_word=True) for word in words])
     template = TEMPLATE.replace("{% endif %}{% endif %}", "{% else %}<think>\n{% endif %}{% endif %}")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -37,12 +37,17 @@ from .rerank.base import Request as Request
 from .rerank.base import Reranker as Reranker
 from .rerank.compose import Cascade as Cascade
 from .rerank.compose import Hybrid as Hybrid
+from .rerank.compose import WithScores as WithScores
 from .rerank.consensus import Consensus as Consensus
+from .rerank.dualend import DualEnd as DualEnd
 from .rerank.encoder import EncoderRerank as EncoderRerank
+from .rerank.formats import BestWorst as BestWorst
 from .rerank.formats import Choice as Choice
 from .rerank.formats import Direct as Direct
 from .rerank.formats import DirectChoice as DirectChoice
 from .rerank.formats import DirectScores as DirectScores
+from .rerank.formats import Ends as Ends
+from .rerank.formats import First as First
 from .rerank.formats import Format as Format
 from .rerank.formats import Pair as Pair
 from .rerank.formats import Parsed as Parsed
@@ -58,6 +63,7 @@ from .rerank.mergetree import MergeTree as MergeTree
 from .rerank.pairwise import Pairwise as Pairwise
 from .rerank.pointwise import Pointwise as Pointwise
 from .rerank.radar import Radar as Radar
+from .rerank.pseudo_query import PseudoQuery as PseudoQuery
 from .rerank.ranked import RankedList as RankedList
 from .rerank.route import Route as Route
 from .rerank.setwise import Setwise as Setwise

@@ -27,7 +27,7 @@ from whyrank.rerank.base import Reranker, statuses
 from whyrank.types import Run
 
 KILLS, SLOTS = 20, 4
-ASKS_NO_MODEL = {"encoder_rerank"}
+ASKS_NO_MODEL = {"encoder_rerank", "pseudo_query"}
 WARM = "sampling=sampling(temperature=0.6)"
 
 
@@ -51,6 +51,9 @@ STRATEGIES = [
     Strategy("setwise(LLM, k=3, children=3)"),
     Strategy("setwise(LLM, k=3, children=3, method='insertion')"),
     Strategy("groupwise(LLM, group=4)"),
+    Strategy("dualend(LLM, k=3, window=4)"),
+    Strategy("listwise(LLM, window=4, format=first())", depth=8),
+    Strategy("with_scores(listwise(LLM, window=4))", depth=8),
     Strategy("pairwise(LLM, method='allpair')", depth=4),
     Strategy("pairwise(LLM, method='heapsort', k=2)", depth=5),
     Strategy("pairwise(LLM, method='sliding', k=2)", depth=5),
@@ -79,7 +82,7 @@ every_strategy = pytest.mark.parametrize("strategy", ALL, ids=lambda strategy: s
 
 def answer(messages: Sequence[Mapping[str, str]]) -> str:
     """An answer in the form that is asked for; what a passage is worth lies in its text, and some are unreadable."""
-    asked, form = messages[1]["content"], messages[-1]["content"]
+    asked, form = messages[1]["content"], [turn for turn in messages if turn["role"] == "user"][-1]["content"]
     if len(messages) == 2 and worth(asked) % 13 == 0:
         return "<think>Hm.</think>I cannot tell."
     if "<score>" in form or "a bare number" in form:
@@ -91,6 +94,12 @@ def answer(messages: Sequence[Mapping[str, str]]) -> str:
     values = {number: worth(text) for number, text in re.findall(r"^\[(\d+)\] (.*)$", asked, re.M)}
     if "JSON" in messages[0]["content"]:
         return f"<answer>{json.dumps({number: value % 11 for number, value in values.items()})}</answer>"
+    if "which one least" in asked:
+        order = sorted(values, key=lambda number: -values[number])
+        return f"<answer>best: [{order[0]}], worst: [{order[-1]}]</answer>"
+    if "Write its letter" in asked:
+        letters = {letter: worth(text) for letter, text in re.findall(r"^\[([A-Z])\] (.*)$", asked, re.M)}
+        return max(letters, key=letters.__getitem__)
     best = [f"[{number}]" for number in sorted(values, key=lambda number: -values[number])]
     said = best[0] if "Which one" in asked else " > ".join(best)
     return f"<think>{said} by far</think><answer>{said}</answer>"

@@ -1,8 +1,9 @@
 """Cascades and hybrids wrap any reranker, lose nothing, and count as they say."""
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import Order, Request, Reranker
-from whyrank.rerank.compose import Cascade, Hybrid
+from whyrank.rerank.compose import Cascade, Hybrid, WithScores
 from whyrank.rerank.listwise import Listwise
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
-from whyrank.types import Corpus, Dataset, Run
+from whyrank.types import Corpus, Dataset, Document, Query, Run
 
 
 @dataclass(frozen=True)
@@ -142,3 +143,41 @@ def test_bad_settings(build, message):
 def test_the_contract():
     llm = Fake("<answer>[2] > [1]</answer>")
     check_reranker(Cascade(Listwise(llm), Hybrid(Listwise(llm)), depths=(4, 3)))
+
+
+@given(NUMBERS, st.booleans())
+def test_scores_are_shown_and_change_nothing_else(numbers, silent):
+    inner = ByNumber(silent=silent)
+    asked = request(numbers, sorted((float(3 * number) for number in numbers), reverse=True))
+    (order,) = ranked(WithScores(inner), asked)
+    (seen,) = inner.seen
+    shown = [re.fullmatch(r"\(score of the first search: (\d+) of 100\) (.*)", one.text) for one in seen.documents]
+    assert [one[2] for one in shown] == [one.text for one in asked.documents]
+    values = [int(one[1]) for one in shown]
+    assert values == sorted(values, reverse=True)
+    assert not values or (values[0] == 100 and (values[-1] == 0 or len(set(numbers)) == 1))
+    assert (seen.query, seen.scores) == (asked.query, asked.scores)
+    assert [one.id for one in seen.documents] == [one.id for one in asked.documents]
+    assert ranked(ByNumber(silent=silent), seen) == [order]
+
+
+STRATEGIES = "listwise setwise groupwise mergetree topdown tournament dualend pointwise pairwise adaptive".split()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_shows_the_scores(name):
+    prompts = []
+
+    def answer(prompt):
+        prompts.append(prompt)
+        return ""
+
+    part = WithScores(replace(make(f"{name}(fake())"), llm=Fake(answer)))
+    documents = (Document("a", "the first [1]", "Title"), Document("b", "the second"), Document("c", "the third"))
+    ranked(part, Request(Query("q", "which?"), documents, (7.5, 3.0, -2.5)))
+    pieces = {
+        piece.text for prompt in prompts for one in prompt.messages for piece in one.pieces if piece.cut == "document"
+    }
+    told = "(score of the first search: %d of 100) %s"
+    assert pieces >= {told % (100, "Title the first (1)"), told % (55, "the second"), told % (0, "the third")}
+    check_reranker(make(f"with_scores({name}(fake()))"))

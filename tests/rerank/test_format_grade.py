@@ -1,6 +1,7 @@
 """Grades and probabilities: prompts word for word, every answer that models give, and nothing read where nothing is."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.llm.base import Failed, Ok, Prompt, Sampling, Usage
 from whyrank.registry import make
-from whyrank.rerank.formats import Graded, PointFormat, Rubric, YesNo, graded
-from whyrank.rerank.formats.point import CLOSING_TOKENS
+from whyrank.rerank.formats import Graded, PointFormat, Rubric, YesNo, graded, whole
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDENS = {
@@ -141,29 +141,57 @@ def test_the_probability_is_read_where_the_answer_stands() -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
+def test_a_thought_that_was_cut_off_is_closed_and_gone_on_with(format: PointFormat) -> None:
+    prompt = format.render("q", ["d"], Sampling(temperature=0.6))
+    cut = format.again(prompt, Ok("<think>Bees know 3.5 ways. They", finish="length"))
+    opening = "" if format.think == "no" else "<score>" if isinstance(format, Rubric) else "<answer>"
+    assert cut.messages[:2] == prompt.messages and len(cut.messages) == 3
+    assert cut.begun == f"<think>\nBees know 3.5 ways.\n</think>\n\n{opening}"
+    assert cut.sampling == replace(prompt.sampling, max_tokens=1 if isinstance(format, YesNo) else 32)
+    assert format.again(prompt, Ok("", "no end", finish="length")).begun.startswith("<think>\nno end\n</think>")
+    grade = 9 if getattr(format, "top", 0) == 10 else 90
+    if isinstance(format, YesNo):  # the one token
+        said, read = Ok("no", finish="length"), Graded(0, "exact" if format.think == "no" else "repaired")
+    else:
+        said, read = Ok(f"{grade}{opening.replace('<', '</')}"), Graded(grade, "exact")
+    assert format.parse(whole(cut, said), 1) == read
+    odd = format.again(cut, whole(cut, Ok("hm", finish="length")))
+    assert odd.messages[:2] == prompt.messages and odd.messages[2].content == f"{cut.begun}hm" and not odd.begun
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=repr)
 def test_asking_again(format: PointFormat) -> None:
     prompt = format.render("q", ["d"], Sampling(temperature=0.6))
-    cut = format.again(prompt, Ok("<think>bees know", finish="length"))
-    assert cut.messages[:2] == prompt.messages and cut.sampling.max_tokens == CLOSING_TOKENS
-    assert cut.chat[2] == {"role": "assistant", "content": "bees know"}
-    assert cut.chat[3]["content"].startswith("Stop thinking here.")
     odd = format.again(prompt, Ok(""))
     assert odd.sampling == prompt.sampling and odd.chat[2]["content"] == "(empty)"
     assert odd.chat[3]["content"].startswith("I cannot read an answer")
+
+
+def test_one_token_after_a_closed_thought_tells_the_odds() -> None:
+    format = YesNo("native")
+    closed = format.again(format.render("q", ["d"]), Ok("", "Hm. So", finish="length"))
+    place = log(**{"The": 0.5, "yes": 0.3, " No": 0.1})
+    read = format.parse(whole(closed, Ok("The", finish="length", logprobs=(place,))), 1)
+    assert read == Graded(pytest.approx(0.75), "repaired")
+    assert math.isnan(format.parse(whole(closed, Ok("The", finish="length", logprobs=(log(The=0.5),))), 1).score)
+    assert math.isnan(format.parse(Ok("<answer>The dance</answer>", logprobs=(place, log(dance=1))), 1).score)
+    assert math.isnan(YesNo("no").parse(Ok("", "So", finish="length", logprobs=(place,)), 1).score)
+    assert math.isnan(YesNo("no").parse(Ok("<think>", finish="length", logprobs=(place,)), 1).score)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
 @given(text=st.text() | st.text("<>/thinkscoreaw0123456789 yesno"), cut=st.booleans())
 def test_any_text_gives_a_score_on_the_scale_or_none(format: PointFormat, text: str, cut: bool) -> None:
     completion = Ok(text, finish="length" if cut else "stop")
-    found, report = graded(format, completion)
+    prompt = format.render("q", ["d"])
+    found, report = graded(format, prompt, completion)
     assert math.isnan(found.score) == (found.status in {"truncated", "no_answer"}) == (report["score"] is None)
     assert math.isnan(found.score) or 0 <= found.score <= getattr(format, "top", 1)
-    written(format.again(format.render("q", ["d"]), completion)).encode()
+    written(format.again(prompt, completion)).encode()
 
 
 def test_a_failed_call_is_never_parsed() -> None:
-    found, report = graded(Rubric(), Failed("server", "<score>90</score>"))
+    found, report = graded(Rubric(), Rubric().render("q", ["d"]), Failed("server", "<score>90</score>"))
     assert math.isnan(found.score) and found.status == "failed"
     assert report == {"status": "failed", "score": None, "failure": "server", "detail": "<score>90</score>"}
 

@@ -16,7 +16,8 @@ from whyrank.llm.base import Completion, Failed, Ok, Prompt, Sampling
 from whyrank.llm.fake import Fake
 from whyrank.registry import make
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import DirectChoice, DirectScores, Format, ReasonedChoice, ReasonedScores
+from whyrank.rerank.dualend import DualEnd
+from whyrank.rerank.formats import BestWorst, DirectChoice, DirectScores, Format, ReasonedChoice, ReasonedScores
 from whyrank.rerank.groupwise import Groupwise, imputed
 from whyrank.rerank.mergetree import MergeTree
 from whyrank.rerank.setwise import Setwise
@@ -33,6 +34,8 @@ EVERY: list[LLMReranker] = [
     TopDown(FAKE),
     Tournament(FAKE),
     Groupwise(FAKE),
+    DualEnd(FAKE),
+    DualEnd(FAKE, window=20),
 ]
 utilities = st.integers(0, 250).flatmap(lambda n: st.permutations(range(n)))
 quick = settings(max_examples=60, deadline=None)
@@ -59,7 +62,13 @@ def scores(prompt: Prompt) -> Ok:
     return Ok(f"<answer>{json.dumps({str(at): score for at, score in enumerate(shown(prompt), 1)})}</answer>")
 
 
+def names_both(prompt: Prompt) -> Ok:
+    return BestWorst().write(shown(prompt))
+
+
 def perfect(reranker: LLMReranker) -> Callable[[Prompt], Ok]:
+    if isinstance(reranker, DualEnd):
+        return names_both
     return chooses if isinstance(reranker, Setwise) else scores if isinstance(reranker, Groupwise) else orders
 
 
@@ -165,6 +174,8 @@ def test_sampling_and_length_reach_the_prompt(reranker: LLMReranker) -> None:
         ("topdown(fake(), window=1)", "topdown: window must be at least 2, not 1"),
         ("tournament(fake(), window=5)", "tournament: window must be at least 6, not 5"),
         ("tournament(fake(), repeats=0)", "tournament: repeats must be at least 1, not 0"),
+        ("dualend(fake(), k=0)", "dualend: k must be at least 1, not 0"),
+        ("dualend(fake(), window=1)", "dualend: window must be at least 2, not 1"),
         ("groupwise(fake(), group=0)", "groupwise: group must be at least 1, not 0"),
         ("groupwise(fake(), retries=-1)", "groupwise: retries must be at least 0, not -1"),
         ("groupwise(fake(), max_passage_tokens=0)", "groupwise: max_passage_tokens must be at least 1, not 0"),
@@ -314,6 +325,46 @@ def test_more_tournaments_help_against_noise() -> None:
         return right
 
     assert found(1) < found(4) - 10
+
+
+# dual end
+
+
+@quick
+@given(utilities, st.integers(1, 60), st.integers(2, 120) | st.just(250))
+@example(list(range(250)), 60, 2)
+@example(list(range(101)), 60, 100)
+def test_dual_end_finds_the_top(texts: list[int], k: int, window: int) -> None:
+    order, rounds = walk(DualEnd(FAKE, k, window), texts)
+    n = len(texts)
+    assert list(order.ranking[:k]) == best(texts)[:k]
+    assert all(2 <= len(shown(prompt)) <= window for asked in rounds for prompt in asked)
+    if n <= window:
+        assert [len(asked) for asked in rounds] == [1] * min(k, n // 2)
+        assert list(order.ranking[n - len(rounds) :]) == best(texts)[n - len(rounds) :]
+        assert list(order.ranking[k : n - len(rounds)]) == sorted(order.ranking[k : n - len(rounds)])
+    elif n <= window**2:
+        assert count(rounds) <= ceil(n / window) + 2 * k - 1 and len(rounds) <= 2 * k
+        assert list(order.ranking[k:]) == sorted(order.ranking[k:])
+    assert all(list(call["shown"]) == sorted(call["shown"]) for call in order.calls)  # as the first stage has them
+
+
+def test_dual_end_costs_what_it_says() -> None:
+    _, rounds = walk(DualEnd(FAKE), range(100))
+    assert count(rounds) == len(rounds) == 10 and sum(len(shown(prompt)) for (prompt,) in rounds) == 910
+    order, rounds = walk(DualEnd(FAKE, k=50), random.Random(0).sample(range(100), 100))
+    assert count(rounds) == len(rounds) == 50
+    texts = random.Random(0).sample(range(100), 100)
+    order, rounds = walk(DualEnd(FAKE, window=20), texts)
+    assert (count(rounds), len(rounds)) == (24, 20) and list(order.ranking[:10]) == best(texts)[:10]
+    assert 280 < sum(len(shown(prompt)) for asked in rounds for prompt in asked) < 310
+
+
+def test_an_end_that_is_not_named_is_the_first_stages() -> None:
+    order, rounds = walk(DualEnd(FAKE, 4), range(9), lambda prompt: Ok("best: [4]"))
+    assert order.ranking == (3, 4, 5, 0, 1, 2, 6, 7, 8) and count(rounds) == 4
+    order, rounds = walk(DualEnd(FAKE, 2), range(9), lambda prompt: Ok("best: [0], worst: [1]"))
+    assert order.ranking == (1, 3, 4, 5, 6, 7, 8, 2, 0) and count(rounds) == 2
 
 
 # groupwise

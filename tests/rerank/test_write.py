@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.llm.base import Ok
 from whyrank.rerank.formats import (
+    BestWorst,
     Direct,
     DirectChoice,
     DirectScores,
+    First,
     Format,
     Pair,
     Reasoned,
@@ -27,11 +29,13 @@ from whyrank.rerank.formats import (
 ORDERS: list[Format[Any]] = [Reasoned(), Reasoned(native=True), Direct()]
 CHOICES: list[Format[Any]] = [ReasonedChoice(), ReasonedChoice(native=True), DirectChoice()]
 SCORES: list[Format[Any]] = [ReasonedScores(), ReasonedScores(native=True), DirectScores()]
-PAIRS: list[Format[Any]] = [Pair(), Pair("asked"), Pair("native")]
 WAYS: list[Any] = ["asked", "native", "no"]
+ENDS: list[Format[Any]] = [BestWorst(way) for way in WAYS]
+FIRSTS: list[Format[Any]] = [First(way) for way in WAYS]
+PAIRS: list[Format[Any]] = [Pair(), Pair("asked"), Pair("native")]
 GRADES: list[Format[Any]] = [Rubric(way, top) for way in WAYS for top in (100, 10)]  # type: ignore[arg-type]
 SURE: list[Format[Any]] = [YesNo(way) for way in WAYS] + [Rubric(way, 10, weighted=True) for way in WAYS]
-EVERY = ORDERS + CHOICES + SCORES + PAIRS + GRADES + SURE
+EVERY = ORDERS + FIRSTS + CHOICES + ENDS + SCORES + PAIRS + GRADES + SURE
 
 REAL = st.floats(-9, 9) | st.sampled_from([0.0, 0.5, 1.0])
 UNIT = st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0])
@@ -57,6 +61,19 @@ def back(format: Format[Any], utilities: Sequence[float], thinking: str) -> Any:
 @given(utilities=st.lists(REAL, min_size=1, max_size=250), thinking=THOUGHTS)
 def test_orders(format: Format[Any], utilities: list[float], thinking: str) -> None:
     assert back(format, utilities, thinking).permutation == best_first(utilities)
+
+
+@pytest.mark.parametrize("format", FIRSTS, ids=repr)
+@given(utilities=st.lists(REAL, min_size=1, max_size=26), thinking=THOUGHTS)
+def test_orders_by_one_token(format: Format[Any], utilities: list[float], thinking: str) -> None:
+    assert back(format, utilities, thinking).permutation == best_first(utilities)
+
+
+@pytest.mark.parametrize("format", ENDS, ids=repr)
+@given(utilities=st.lists(REAL, min_size=1, max_size=100), thinking=THOUGHTS)
+def test_ends(format: Format[Any], utilities: list[float], thinking: str) -> None:
+    read, order = back(format, utilities, thinking), best_first(utilities)
+    assert (read.best, read.worst) == (order[0], order[-1])
 
 
 @pytest.mark.parametrize("format", CHOICES, ids=repr)
@@ -111,6 +128,6 @@ def test_what_says_nothing_is_refused(format: Format[Any]) -> None:
     few = 2 if format in PAIRS else 1
     with pytest.raises(BadInput, match="NaN"):
         format.write([math.nan] * few)
-    for n in {0, 1, 2, 3} - {few} if format in PAIRS + GRADES + SURE else ():
+    for n in {0, 1, 2, 3} - {few} if format in PAIRS + GRADES + SURE else {0} if format in ENDS else ():
         with pytest.raises(BadInput, match="this format"):
             format.write([0.5] * n)

@@ -1,4 +1,4 @@
-"""Rerankers made of rerankers: one after the other, or one with the first stage's scores mixed in."""
+"""Rerankers made of rerankers: one after the other, one with the first stage's scores mixed in or shown."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.rerank.ranked import seen_from
-from whyrank.types import Ranking, Run
+from whyrank.types import Document, Ranking, Run
 
 Mix = Literal["zscore", "minmax", "rrf"]
 
@@ -124,6 +124,42 @@ class Hybrid(Reranker):
         values[:] = found.lowest[0]
         values[known] = found.scores
         return values
+
+
+@dataclass(frozen=True)
+class WithScores(Reranker):
+    """A reranker that is shown the first stage's score at the head of each passage, around any strategy (InsertRank).
+
+    Scores are shown as whole numbers from 0 to 100, min–max over the candidates of the query. Calls, rounds and
+    `Order.scores` are the reranker's. Under `rank`, which knows no first stage, the order in which texts are handed in
+    takes its place.
+
+    Source: InsertRank (2506.14086, 2025), which shows BM25's scores to listwise rerankers.
+
+    Attributes:
+        reranker: any reranker, such as `listwise(llm)`.
+
+    Example:
+        >>> from whyrank import Fake, Listwise, WithScores
+        >>> WithScores(Listwise(Fake("[2] > [1]")))
+        with_scores(listwise(fake(answer='[2] > [1]')))
+    """
+
+    reranker: Reranker
+
+    def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
+        return self.reranker.rank_requests([_with_scores(request) for request in requests], trace)
+
+
+def _with_scores(request: Request) -> Request:
+    """The request with each document's score written before its text."""
+    low, high = min(request.scores, default=0.0), max(request.scores, default=0.0)
+    shown = (round(100 * (score - low) / (high - low)) if high > low else 100 for score in request.scores)
+    documents = tuple(
+        Document(document.id, f"(score of the first search: {score} of 100) {document.content}")
+        for document, score in zip(request.documents, shown, strict=True)
+    )
+    return replace(request, documents=documents)
 
 
 def _onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Order:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.encoders import bi_encoder, cross_encoder, kind_of
+from whyrank.encoders import BiEncoder, bi_encoder, cross_encoder, kind_of
 from whyrank.errors import BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.progress import progress
@@ -61,6 +61,12 @@ class EncoderRerank(Reranker):
             return [Order(()) for _ in requests]
         scores = self._by_pairs(requests) if self._kind() == "cross" else self._by_vectors(requests)
         return [_order(part) for part in np.split(scores, np.cumsum(sizes)[:-1])]
+
+    def vectors(self, asked_by: str) -> BiEncoder:
+        """The bi-encoder itself, for parts that put other texts to it; an EngineError where it is none."""
+        if self._kind() != "bi":
+            raise EngineError(f"{asked_by} needs a bi-encoder, and {self.model!r} is a cross-encoder")
+        return bi_encoder(self.model, **self._loading())
 
     def _by_vectors(self, requests: Sequence[Request]) -> NDArray[np.float32]:
         encoder = bi_encoder(self.model, **self._loading())

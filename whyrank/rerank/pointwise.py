@@ -12,7 +12,7 @@ from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.llm.budget import clip
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import PointFormat, Rubric, clean, graded
+from whyrank.rerank.formats import PointFormat, Rubric, clean, graded, whole
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,15 @@ class Pointwise(LLMReranker):
     With n candidates: n · samples calls in one round; `refine` adds min(n, refine) · refine_samples calls and one
     round, so that `refine=30` is Retro*'s 100@1→30@16, 580 calls in 2 rounds. Fresh samples alone count for a refined
     document, as the sample that chose it is flattering; refined documents stay above the others. A score that cannot be
-    read is asked for again, up to `retries` rounds more with one call for each one missing; calls that failed are not,
-    since the scheduler has tried them again already.
+    read is asked for again, up to `retries` rounds more with one call for each one missing; a thought that was cut off
+    is closed, and its answer asked for alone (Rank1). Calls that failed are not asked for again, since the scheduler
+    has tried them again already.
 
     A document without any readable score gets the score that stands at its place of the first stage when the scores
     of all others are sorted, and so keeps about that place; `Order.scores` says NaN. Equal scores keep the order of the
     first stage. With a model that never errs the order is exact.
 
-    Source: Retro* (2509.24869, 2025).
+    Sources: Retro* (2509.24869, 2025), Rank1 (2502.18418, 2025).
 
     Attributes:
         llm: the model.
@@ -108,12 +109,12 @@ class Pointwise(LLMReranker):
             completions = yield list(open.values())
             asked, open = open, {}
             for ((at, sample), prompt), completion in zip(asked.items(), completions, strict=True):
-                found, report = graded(self.format, completion)
+                found, report = graded(self.format, prompt, completion)
                 calls.append({"shown": [at], "sample": sample, **report})
                 if not math.isnan(found.score):
                     read[at].append(found.score)
                 elif isinstance(completion, Ok):
-                    open[at, sample] = self.format.again(prompt, completion)
+                    open[at, sample] = self.format.again(prompt, whole(prompt, completion))
         return [math.fsum(scores) / len(scores) if scores else math.nan for scores in read.values()]
 
 

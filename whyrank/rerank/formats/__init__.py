@@ -2,15 +2,18 @@
 
 from whyrank.rerank.formats.base import STATUSES, Format, Reading, Status, clean, read, thought
 from whyrank.rerank.formats.choice import Choice, DirectChoice, ReasonedChoice, parse_choice
+from whyrank.rerank.formats.ends import BestWorst, Ends, parse_ends
+from whyrank.rerank.formats.first import First
 from whyrank.rerank.formats.listwise import Direct, Parsed, Reasoned, parse_permutation
 from whyrank.rerank.formats.pair import Pair, Preferred, preferred
-from whyrank.rerank.formats.point import Graded, PointFormat, graded
+from whyrank.rerank.formats.point import Graded, PointFormat, graded, whole
 from whyrank.rerank.formats.rubric import Rubric
 from whyrank.rerank.formats.scores import DirectScores, ReasonedScores, Scores, parse_scores
 from whyrank.rerank.formats.yes_no import YesNo
 
 __all__ = [
-    "STATUSES", "Choice", "Direct", "DirectChoice", "DirectScores", "Format", "Graded", "Pair", "Parsed",
-    "PointFormat", "Preferred", "Reading", "Reasoned", "ReasonedChoice", "ReasonedScores", "Rubric", "Scores", "Status",
-    "YesNo", "clean", "graded", "parse_choice", "parse_permutation", "parse_scores", "preferred", "read", "thought",
+    "STATUSES", "BestWorst", "Choice", "Direct", "DirectChoice", "DirectScores", "Ends", "First", "Format", "Graded",
+    "Pair", "Parsed", "PointFormat", "Preferred", "Reading", "Reasoned", "ReasonedChoice", "ReasonedScores", "Rubric",
+    "Scores", "Status", "YesNo", "clean", "graded", "parse_choice", "parse_ends", "parse_permutation", "parse_scores",
+    "preferred", "read", "thought", "whole",
 ]  # fmt: skip

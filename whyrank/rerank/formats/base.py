@@ -42,6 +42,12 @@ class Reading(Protocol):
 Answer = TypeVar("Answer", bound=Reading)
 
 
+THINK_FIRST: dict[Think, str] = {
+    "asked": "Think first, between <think> and </think>",
+    "native": "Think first",
+}
+"""How a thought is asked for; what to think of follows."""
+
 HELPFUL = (
     "You rank passages by how much they help to answer a query. A passage helps when it holds the answer, or a fact, "
     "principle, method or example that the answer rests on. Sharing words with the query does not make a passage "
@@ -53,7 +59,8 @@ HELPFUL = (
 class Format(Part, ABC, Generic[Answer]):
     """What every format is; `Answer` is what `parse` reads.
 
-    `Parsed` where passages are to be ordered, `Choice` where one is to be chosen, `Scores` where each gets a score.
+    `Parsed` where passages are to be ordered, `Choice` where one is to be chosen, `Ends` where the best and the worst
+    are, `Scores` where each gets a score, `Graded` where there is one, `Preferred` where there are two.
     """
 
     @abstractmethod
@@ -80,6 +87,12 @@ class Format(Part, ABC, Generic[Answer]):
         Raises:
             BadInput: a utility is NaN, or there are not as many as the format shows passages.
         """
+
+
+def way_to_think(think: str) -> None:
+    """Refuse what is none."""
+    if think not in get_args(Think):
+        raise BadInput(f"think must be 'asked', 'native' or 'no', not {think!r}")
 
 
 def clean(text: str) -> str:
@@ -172,16 +185,19 @@ def prompt_of(
     passages: Sequence[str],
     reminder: str,
     sampling: Sampling | None = None,
+    labels: Sequence[str] = (),
     label_tokens: int = 7,
 ) -> Prompt:
     """System turn with the task; user turn with the query, the passages as `[i] text`, and a reminder.
 
-    An answer takes at most 16 tokens and `label_tokens` for each passage (Elastic Reasoning's budget for labels).
+    The passages go by their numbers from 1, or by `labels`, one for each. An answer takes at most 16 tokens and
+    `label_tokens` for each passage (Elastic Reasoning's budget for labels).
     """
     asked = query.encode("utf-8", "replace").decode().strip()
     pieces = [Piece("Query: "), Piece(asked, cut="query"), Piece("\n\nPassages:\n")]
-    for place, passage in enumerate(passages, start=1):
-        pieces += [Piece(f"\n[{place}] "), Piece(clean(passage) or "(empty)", cut="document")]
+    named = labels or [str(place) for place in range(1, len(passages) + 1)]
+    for label, passage in zip(named, passages, strict=True):
+        pieces += [Piece(f"\n[{label}] "), Piece(clean(passage) or "(empty)", cut="document")]
     pieces.append(Piece(f"\n\n{reminder}"))
     turns = Message("system", (Piece(task),)), Message("user", tuple(pieces))
     return Prompt(turns, sampling or Sampling(), answer_tokens=16 + label_tokens * len(passages))

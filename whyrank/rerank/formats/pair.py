@@ -6,7 +6,7 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, told, traced
+from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, told, traced, way_to_think
 from whyrank.rerank.formats.point import answered
 
 
@@ -41,8 +41,7 @@ class Pair(Format[Preferred]):
 
     def __post_init__(self) -> None:
         """Refuse what is no way to think."""
-        if self.think not in ("asked", "native", "no"):
-            raise BadInput(f"think must be 'asked', 'native' or 'no', not {self.think!r}")
+        way_to_think(self.think)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, then the two passages.

@@ -13,15 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, clean, thought, told, traced
+from whyrank.rerank.formats.base import Format, Status, Think, clean, thought, told, traced, way_to_think
 
 Item = TypeVar("Item")
 
 ALTERNATIVES = 10
 """How many log probabilities are asked for at each token; servers allow up to 20."""
-
-CLOSING_TOKENS = 32
-"""Tokens for the answer after a thought that was cut off: a few words."""
 
 RELEVANT = (
     "A relevant {kind} holds the answer, or a fact, principle, method or example that the answer rests on. Sharing "
@@ -77,8 +74,7 @@ class PointFormat(Format[Graded]):
 
     def __post_init__(self) -> None:
         """Refuse what is no way to think."""
-        if self.think not in ("asked", "native", "no"):
-            raise BadInput(f"think must be 'asked', 'native' or 'no', not {self.think!r}")
+        way_to_think(self.think)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, which all passages of a query share, then the one passage and the form to answer in.
@@ -102,25 +98,30 @@ class PointFormat(Format[Graded]):
     def again(self, prompt: Prompt, completion: Ok) -> Prompt:
         """The prompt that asks again after an answer without a score.
 
-        A thought that was cut off is closed: the model is shown it and may write only the answer (Rank1, 2502.18418).
+        A thought that was cut off is closed behind its last whole sentence, and the model goes on in the same turn with
+        the answer alone, yes and no with one token (Rank1, 2502.18418). Else it is told to write what can be read.
         """
-        if self.parse(completion, 1).status == "truncated":
-            said, sampling = thought(completion) or completion.text, replace(prompt.sampling, max_tokens=CLOSING_TOKENS)
-            told = "Stop thinking here."
-        else:
-            said, sampling = completion.text, prompt.sampling
-            told = "I cannot read an answer in this."
-        turns = (
-            Message("assistant", (Piece(said.encode("utf-8", "replace").decode().strip() or "(empty)", "document"),)),
-            Message("user", (Piece(f"{told} Write only the answer, without anything before it: {self._form()}"),)),
-        )
-        return Prompt(prompt.messages + turns, sampling, prompt.sample)
+        if not prompt.begun and self.parse(completion, 1).status == "truncated":
+            thinking = _SENTENCES.match(said := (thought(completion) or completion.text).strip())
+            closed = f"<think>\n{thinking[0] if thinking else said}\n</think>\n\n{self._opening()}"
+            closed = closed.encode("utf-8", "replace").decode()
+            return prompt.continued(closed, replace(prompt.sampling, max_tokens=self._closing_tokens))
+        said = completion.text.encode("utf-8", "replace").decode().strip() or "(empty)"
+        told = f"I cannot read an answer in this. Write only the answer, without anything before it: {self._form()}"
+        turns = Message("assistant", (Piece(said, "document"),)), Message("user", (Piece(told),))
+        return replace(prompt, messages=prompt.messages[:2] + turns)
+
+    _closing_tokens = 32
+    _tag = "answer"
 
     _kind = "passage"
 
     @abstractmethod
     def _task(self) -> str:
         """The instructions."""
+
+    def _opening(self) -> str:
+        return "" if self.think == "no" else f"<{self._tag}>"
 
     @abstractmethod
     def _form(self) -> str:
@@ -141,16 +142,22 @@ def single(passages: Sequence[Item]) -> Item:
     return passages[0]
 
 
-def graded(format: Format[Graded], completion: Completion) -> tuple[Graded, dict[str, Any]]:
+def graded(format: Format[Graded], prompt: Prompt, completion: Completion) -> tuple[Graded, dict[str, Any]]:
     """The score that a completion gives, and the report of the call for notes; a failed call has no score."""
     if isinstance(completion, Failed):
         return Graded(math.nan, "failed"), {
             "status": "failed", "score": None, "failure": completion.kind, "detail": completion.detail,
             **traced(completion),
         }  # fmt: skip
+    completion = whole(prompt, completion)
     found = format.parse(completion, 1)
     score = None if math.isnan(found.score) else found.score
     return found, {"status": found.status, "score": score, **told(completion)}
+
+
+def whole(prompt: Prompt, completion: Ok) -> Ok:
+    """The completion with the turn in front that the prompt had begun, as it is read."""
+    return replace(completion, text=prompt.begun + completion.text) if prompt.begun else completion
 
 
 def logs(chances: dict[str, float]) -> dict[str, float]:
@@ -170,3 +177,7 @@ def answered(text: str, tag: str) -> Answered:
     *before, block = re.split(rf"<{tag}>", answer, flags=re.IGNORECASE)
     region, *closed = re.split(rf"</{tag}>", block, maxsplit=1, flags=re.IGNORECASE)
     return Answered(region.strip().strip("*`").strip(), bool(before), not closed and bool(before or thinking))
+
+
+_SENTENCES = re.compile(r".*[.!?:;\n](?=\s|\Z)", re.DOTALL)
+"""All whole sentences, with what ends them."""

@@ -50,6 +50,8 @@ class Rubric(PointFormat):
         if self.top not in (100, 10):
             raise BadInput(f"rubric: top must be 100 or 10, not {self.top!r}")
 
+    _tag = "score"
+
     @property
     def _kind(self) -> str:  # type: ignore[override]
         return self.document_type

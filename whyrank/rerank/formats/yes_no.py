@@ -32,15 +32,22 @@ class YesNo(PointFormat):
     """
 
     def parse(self, completion: Ok, n: int) -> Graded:
-        """The probability of yes, where the answer is one of the two words."""
+        """The probability of yes, where the answer is one of the two words, or one token that could be."""
         answer = answered(completion.text, "answer")
         word, exact = self._word(answer)
-        if not word or (answer.unclosed and not answer.tagged):
+        thinks = (answer.unclosed and not answer.tagged) or (bool(completion.reasoning) and not answer.text)
+        if not thinks and not word and len(completion.logprobs) == 1:  # one token, be it another: its odds count
+            odds = _odds(completion.logprobs[0])
+            if odds is not None:
+                return Graded(odds, "repaired")
+        if thinks or not word:
             cut = answer.unclosed or completion.finish == "length"
             return Graded(math.nan, "truncated" if cut else "no_answer")
         chance = _chance(completion.logprobs)
         score = float(word == "yes") if chance is None else chance
         return Graded(score, "exact" if exact else "repaired")
+
+    _closing_tokens = 1
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """Yes from a utility of a half on; its probability is the utility."""
@@ -79,11 +86,14 @@ def _chance(places: Sequence[dict[str, float]]) -> float | None:
     """P(yes) against P(no) at the last place where one of them is the most probable token; None where there is none."""
     for place in reversed(places):
         if place and _bare(max(place, key=place.__getitem__)) in _WORDS:
-            yes, no = (
-                sum(math.exp(chance) for token, chance in place.items() if _bare(token) == word) for word in _WORDS
-            )
-            return yes / (yes + no)
+            return _odds(place)
     return None
+
+
+def _odds(place: dict[str, float]) -> float | None:
+    """P(yes) against P(no) at one place, over all spellings; None where neither is among the alternatives."""
+    yes, no = (sum(math.exp(chance) for token, chance in place.items() if _bare(token) == word) for word in _WORDS)
+    return yes / (yes + no) if yes + no else None
 
 
 def _bare(text: str) -> str:
