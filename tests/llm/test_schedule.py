@@ -214,6 +214,43 @@ def test_the_server_may_say_how_long_to_wait_within_reason(clock: Clock) -> None
     assert 0.0 <= min(draws) and max(draws) <= LONGEST_WAIT
 
 
+@dataclass(frozen=True)
+class Limited(Engine):
+    """Takes 100 prompts a second, and as many at once after a pause; refuses the others, and says how long to wait."""
+
+    rate: float = 100.0
+    bucket: list[float] = field(default_factory=lambda: [100.0, 0.0])
+    refused: list[float] = field(default_factory=list)
+    tells: bool = True
+
+    async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
+        now = asyncio.get_running_loop().time()
+        self.bucket[:] = [min(self.rate, self.bucket[0] + self.rate * (now - self.bucket[1])), now]
+        if self.bucket[0] < 1.0:
+            self.refused.append(now)
+            await asyncio.sleep(0.003)
+            return [Failed("rate_limit", "slow down", (1 - self.bucket[0]) / self.rate if self.tells else None)]
+        self.bucket[0] -= 1.0
+        return await Engine._generate(self, prompts)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_under_a_limited_rate_nothing_fails_and_little_is_lost(clock: Clock, tells: bool) -> None:
+    llm, trace = Limited(concurrency=64, seconds=0.3, tells=tells), Trace()
+    drive({f"q{at}": chain(f"q{at}", 4) for at in range(500)}, llm, trace)
+    assert trace.ledger.total.failed == 0 and trace.ledger.total.calls == 2000
+    assert clock.seconds <= 1.15 * (2000 / llm.rate - 1)
+    assert trace.ledger.total.retries == len(llm.refused) <= 200
+
+
+def test_where_one_call_came_too_fast_all_wait(clock: Clock) -> None:
+    llm = Engine(script={"q0 0 []": [Failed("rate_limit", "slow down", retry_after=30.0)]}, concurrency=10)
+    drive({f"q{at}": chain(f"q{at}", 2) for at in range(20)}, llm)
+    after = [when for when in llm.when if when >= 1.0]
+    assert 31.0 <= min(after) <= 32.0 and llm.asked[10] == "q0 0 []"
+    assert sum(when == min(after) for when in after) == 8  # 7 of 10, and one more for 9 answers
+
+
 def test_waits_are_spread_over_their_whole_range() -> None:
     draws = sorted(wait_before(4) for _ in range(500))
     assert draws[0] < 1.0 and draws[-1] > 7.0 and draws[-1] <= 8.0

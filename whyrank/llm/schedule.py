@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
-from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Prompt, Tokenizer, Usage
+from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Tokenizer, Usage
 from whyrank.llm.budget import cuts, fit, shrink
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
@@ -34,6 +34,9 @@ TRIES: Mapping[str, int] = {"rate_limit": 10, "server": 6, "connection": 6, "tim
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds: the bound on the wait before the second try, doubled with each further one, and its cap."""
 
+SLOWER = 0.8
+"""By what the number of requests under way is multiplied when the engine says that they come too fast."""
+
 
 def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) -> dict[str, T]:
     """Run the plans of all queries to their ends, and return their results in the order of `plans`.
@@ -42,7 +45,9 @@ def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) ->
     A prompt is fitted to the model's window, looked up in the trace, and asked only if it is neither there nor under
     way. Failures that may pass (`TRIES`) are tried again after an exponential wait with full jitter, not shorter than
     the server asked for; a prompt that the engine calls too long is tried once more with half the text of its
-    documents; every other failure reaches the plan as `Failed`.
+    documents; every other failure reaches the plan as `Failed`. Where the engine says that requests come too fast, all
+    wait, not only the one that heard it, and fewer are under way afterwards; each round of answers allows for one more
+    (additive increase, multiplicative decrease: Chiu and Jain, 1989).
 
     Args:
         plans: by query id.
@@ -122,6 +127,8 @@ class _Scheduler(Generic[T]):
         self.open: dict[str, _Open[T]] = {}
         self.requests: set[asyncio.Task[None]] = set()
         self.changed, self.stopped = asyncio.Event(), asyncio.Event()
+        self.allowed = float(llm.concurrency)
+        self.gate: asyncio.TimerHandle | None = None
         self.error: BaseException | None = None
         self.reached = False
         self.unreached: list[str] = []
@@ -131,7 +138,7 @@ class _Scheduler(Generic[T]):
         try:
             while True:
                 await self._start_requests()
-                if not self.requests:
+                if not self.requests and (self.error is not None or not self.queue):
                     break
                 await self.changed.wait()
                 self.changed.clear()
@@ -147,7 +154,7 @@ class _Scheduler(Generic[T]):
         return {query: self.results[query] for query in self.order}
 
     async def _start_requests(self) -> None:
-        while len(self.requests) < self.llm.concurrency and await self._fill_queue():
+        while self.gate is None and len(self.requests) < int(self.allowed) and await self._fill_queue():
             if (limit := self.trace.spent()) is not None:
                 done = f"{len(self.results)} of {len(self.order)} queries are finished and all calls are kept"
                 self._stop(BudgetSpent(f"{limit}; {done}: raise the limit and run the same command to go on"))
@@ -230,8 +237,12 @@ class _Scheduler(Generic[T]):
             pause = 0.0
             for call, completion in zip(calls, completions, strict=True):
                 call.tries, call.seconds = call.tries + 1, call.seconds + seconds
+                if isinstance(completion, Ok):
+                    self.allowed = min(self.allowed + 1 / self.allowed, self.llm.concurrency)
                 if (wait := self._wait(call, completion)) is None:
                     self._settle(call, completion)
+                elif isinstance(completion, Failed) and completion.kind == "rate_limit":
+                    self._slow_down(call, wait)
                 else:
                     again.append((call, completion))
                     pause = max(pause, wait)
@@ -252,7 +263,25 @@ class _Scheduler(Generic[T]):
             return 0.0
         if call.tries >= TRIES.get(completion.kind, 0):
             return None
-        return wait_before(call.tries, completion.retry_after)
+        told = completion.kind == "rate_limit" and completion.retry_after is not None
+        return wait_before(1 if told else call.tries, completion.retry_after)
+
+    def _slow_down(self, call: _Open[T], wait: float) -> None:
+        """Put a call that came too fast back in front; for `wait` seconds nothing is sent, then less at a time."""
+        self.queue.appendleft(call)
+        loop = asyncio.get_running_loop()
+        opens = loop.time() + wait
+        if self.gate is None:
+            self.allowed = max(self.allowed * SLOWER, 1.0)
+        elif opens <= self.gate.when():
+            return
+        else:
+            self.gate.cancel()
+        self.gate = loop.call_at(opens, self._open_gate)
+
+    def _open_gate(self) -> None:
+        self.gate = None
+        self.changed.set()
 
     async def _stopped_within(self, seconds: float) -> bool:
         """Wait; at once True when the run is stopping."""
