@@ -386,3 +386,40 @@ def test_demo_prints_a_table_and_the_folder(run):
     assert code == 0
     assert "bm25" in out and "minilm" in out and "nDCG@10" in out
     assert "runs/demo" in out
+
+
+def test_simulate_prints_what_a_strategy_costs_and_finds(run, tmp_path):
+    code, out, _ = run(
+        "simulate", "listwise(fake())", "mergetree(fake())", "--queries", 5, "--noise", "noisy(sigma=0.0)"
+    )
+    lines = out.splitlines()
+    assert code == 0 and lines[2].split() == ["listwise(fake())", "9", "9", "180", "54k", "7119", "1.000", "±0.000"]
+    assert lines[4].startswith("(first stage)") and "mean of 5 queries" in lines[-1]
+    given = ["--queries", 5, "--candidates", 30, "--passage-tokens", 1, "--query-tokens", 0, "--json"]
+    code, out, _ = run("simulate", "pointwise(fake())", *given, "--plot", "plots/one.svg")
+    (found,) = json.loads(out)
+    assert code == 0 and found["calls"] == {"mean": 30.0, "max": 30.0} and found["noise"] == "noisy()"
+    assert "<svg" in (tmp_path / "plots/one.svg").read_text()
+
+
+def test_simulate_takes_real_judgements(run, searched):
+    code, out, _ = run("simulate", "listwise(fake())", "--data", "toy", "--run", searched, "--depth", 30, "--json")
+    (found,) = json.loads(out)
+    assert code == 0 and found["queries"] == len(load("toy").queries) and found["calls"]["mean"] == 2
+    assert found["first_stage"] == pytest.approx(0.2228, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bm25()"], "a Reranker is wanted"),
+        (["listwise(fake())", "--noise", "fake()"], "a Noisy is wanted"),
+        (["listwise(fake())", "--run", "x"], "say by --data who judged them"),
+        (["listwise(fake())", "--data", "toy"], "toy publishes no candidates: give a first stage by --run"),
+        (["listwise(fake())", "--queries", "0"], "at least 1 query"),
+        (["listwise(fake())", "--queries", "2", "--plot", "x.gif"], "a plot is an .svg, .png or .pdf file"),
+    ],
+)
+def test_simulate_says_what_is_wrong(run, arguments, message):
+    code, _, err = run("simulate", *arguments)
+    assert code == 1 and message in err

@@ -320,6 +320,8 @@ EXAMPLES = {
     "pointwise": "pointwise(fake())",
     "pairwise": "pairwise(fake(), method='sliding')",
     "adaptive": "adaptive(fake(), calls=6)",
+    "within": "within(fake(), calls=20)",
+    "noisy": "noisy(shared=0.1)",
     "consensus": "consensus(fake(), shuffles=3)",
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",

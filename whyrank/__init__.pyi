@@ -69,6 +69,7 @@ from .rerank.route import Route as Route
 from .rerank.setwise import Setwise as Setwise
 from .rerank.topdown import TopDown as TopDown
 from .rerank.tournament import Tournament as Tournament
+from .rerank.within import Within as Within
 from .retrieval.agent import Agentic as Agentic
 from .retrieval.base import Retriever as Retriever
 from .retrieval.bm25 import BM25 as BM25

@@ -31,6 +31,7 @@ MODULES = {
     "openai": ("openai", "tokenizers"),
     "data": ("ir_datasets", "huggingface_hub", "pyarrow"),
     "stats": ("ranx",),
+    "plot": ("matplotlib",),
 }
 """The modules that each extra brings."""
 

@@ -64,6 +64,7 @@ BUILTIN: dict[str, str] = {
     "margin": "whyrank.rerank.route:Margin",
     "entropy": "whyrank.rerank.route:Entropy",
     "difficulty": "whyrank.rerank.route:Difficulty",
+    "within": "whyrank.rerank.within:Within",
     "setwise": "whyrank.rerank.setwise:Setwise",
     "mergetree": "whyrank.rerank.mergetree:MergeTree",
     "topdown": "whyrank.rerank.topdown:TopDown",
@@ -109,6 +110,7 @@ BUILTIN: dict[str, str] = {
     "on_target": "whyrank.train.rewards.rewriters:OnTarget",
     "measure_gain": "whyrank.train.rewards.rewriters:MeasureGain",
     "budget": "whyrank.llm.thought:Budget",
+    "noisy": "whyrank.simulate.judge:Noisy",
 }
 
 P = TypeVar("P", bound="Part")

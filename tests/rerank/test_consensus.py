@@ -65,6 +65,14 @@ def test_a_shuffle_without_any_answer_does_not_count(aggregate, n, heard):
     assert list(ranking) == (best_first(range(n)) if heard else list(range(n)))
 
 
+def test_a_shuffle_that_was_cut_off_before_its_answer_does_not_count():
+    cut = Ok("<think>it may be [3]", finish="length")
+    heard = iter([True] + [False] * 4)
+    walked = walk(Consensus(Fake(), 5), request(range(18)), lambda prompt: perfect(prompt) if next(heard) else cut)
+    assert walked.order.ranking == tuple(range(17, -1, -1))
+    assert walk(Consensus(Fake(), 5), request(range(18)), lambda _: cut).order.ranking == tuple(range(18))
+
+
 def distance(order, rankings):
     """How many pairs the order has otherwise than the rankings."""
     places = [{thing: at for at, thing in enumerate(ranking)} for ranking in rankings]

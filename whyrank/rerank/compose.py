@@ -64,8 +64,8 @@ class Cascade(Reranker):
                 for request, places, scores in zip(requests, shown, given, strict=True)
             ]
             found = reranker.rank_requests(asked, trace)
-            orders = [_onto(*each, stage) for each in zip(orders, shown, found, strict=True)]
-            given = [_falling(order) for order in orders]
+            orders = [onto(*each, stage) for each in zip(orders, shown, found, strict=True)]
+            given = [falling(order) for order in orders]
         return orders
 
 
@@ -162,7 +162,7 @@ def _with_scores(request: Request) -> Request:
     return replace(request, documents=documents)
 
 
-def _onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Order:
+def onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Order:
     """The order of some documents put on top of the order that they were taken from."""
     ranking = tuple(shown[at] for at in order.ranking) + before.ranking[len(shown) :]
     scores = [math.nan] * len(ranking) if order.scores else []
@@ -172,7 +172,7 @@ def _onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Orde
     return Order(ranking, tuple(scores), calls, {**before.notes, **order.notes})
 
 
-def _falling(order: Order) -> tuple[float, ...]:
+def falling(order: Order) -> tuple[float, ...]:
     """Scores in the order's own order that never rise: its own where they are such, else n, n-1, … 1."""
     own = tuple(order.scores[at] for at in order.ranking) if order.scores else ()
     if own and all(map(math.isfinite, own)) and all(one >= next for one, next in pairwise(own)):

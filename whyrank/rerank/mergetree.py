@@ -15,6 +15,9 @@ from whyrank.rerank.formats import Format, Parsed, Reasoned
 class MergeTree(LLMReranker):
     """Orders disjoint windows, keeps the best `keep` of each, and merges neighbours, as many as one window holds.
 
+    The candidates are dealt to the windows in turn, so that none has all the good ones of the first stage: in
+    simulation (docs/simulate.md) that finds more than blocks of neighbours do, above all with a small `keep`.
+
     If the model orders each window rightly, the best `keep` are exactly right, and all where n <= window. For n
     candidates in m = ⌈n / window⌉ windows it asks at most 2m - 1 times, in at most 1 + ⌈log2 m⌉ rounds: 9 calls in 4
     rounds for 100, where a sliding window needs the same 9 calls in 9 rounds. A smaller `keep` merges more lists at
@@ -61,7 +64,8 @@ class MergeTree(LLMReranker):
     def plan(self, request: Request) -> Plan[Order]:
         """`calls` has the report of each call with its round and the candidates that were shown."""
         asker, n = Asker(self, request), len(request.documents)
-        groups = [list(range(start, min(start + self.window, n))) for start in range(0, n, self.window)]
+        count = -(-n // self.window)
+        groups = [list(range(start, n, count)) for start in range(count)]
         lists: list[list[int]] = yield from ordered(asker, groups)
         dropped: list[int] = []
         while len(lists) > 1:
