@@ -10,8 +10,8 @@ from whyrank.errors import BudgetSpent, WhyrankError
 
 if TYPE_CHECKING:
     from whyrank.experiment import Result
-    from whyrank.train.trainer import Trained
     from whyrank.simulate import Outcome
+    from whyrank.train.trainer import Trained
 
 app = typer.Typer(
     name="whyrank",
