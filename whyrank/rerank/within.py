@@ -20,7 +20,7 @@ STAGES: Mapping[int, tuple[tuple[str, int, int], ...]] = {
     10: (("adaptive", 6, 100), ("shuffles", 4, 20)),
     20: (("adaptive", 8, 100), ("shuffles", 12, 20)),
     50: (("adaptive", 10, 100), ("shuffles", 20, 30)),
-    100: (("adaptive", 20, 100), ("shuffles", 40, 30)),
+    100: (("adaptive", 10, 100), ("shuffles", 45, 30)),
 }
 """By budget: what is asked in turn, in how many calls or shuffles, about how many of the best."""
 
@@ -37,7 +37,7 @@ class Within(LLMReranker):
     - 5: `adaptive` over the first 60, in 3 rounds.
     - 10, 20: `adaptive` over the first 100 in 6 or 8 calls, then the best 20 in 4 or 12 shuffles, all in one round
       (`consensus`).
-    - 50, 100: `adaptive` in 10 or 20 calls, then the best 30 in 20 or 40 shuffles of two windows each.
+    - 50, 100: `adaptive` in 10 calls, then the best 30 in 20 or 45 shuffles of two windows each.
 
     No promise of an exact top is made from 5 calls on: the strategies add up evidence from a model that errs, which is
     what they were chosen for. How, and what they gained where they were not chosen, stands in docs/simulate.md.
