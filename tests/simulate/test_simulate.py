@@ -139,10 +139,10 @@ def test_a_favoured_place_holds_the_order_that_is_shown():
 def test_equal_prompts_get_one_answer_and_cost_one_call():
     case, meters = CASES[0], bench(CASES[0])
     reranker = judged(make("pointwise(fake(), samples=2, sampling=sampling(temperature=1.0))", Reranker), SURE, meters)
-    reranker._orders([case.request], None)
+    reranker.rank_requests([case.request], None)
     assert meters[0].calls == 200
     twice = judged(make("cascade(listwise(fake()), listwise(fake()), depths=(20, 20))", Reranker), SURE, bench(case))
-    first, second = (call["reason"] for call in twice._orders([case.request], None)[0].calls)
+    first, second = (call["reason"] for call in twice.rank_requests([case.request], None)[0].calls)
     assert first == second == ""
 
 

@@ -113,7 +113,7 @@ def simulate(
             bound, orders = judged(reranker, noise, bench), []
             for number, case in enumerate(cases):
                 bench.append(Meter(case, tokens or Tokens(), np.random.default_rng((seed, number))))
-                (order,) = bound._orders([case.request], None)
+                (order,) = bound.rank_requests([case.request], None)
                 orders.append(order.ranking)
             costs = {name: np.array([getattr(meter, name) for meter in bench], dtype=np.float64) for name in COSTS}
             values = _quality(cases, orders, measure)
