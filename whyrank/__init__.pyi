@@ -62,8 +62,8 @@ from .rerank.listwise import Listwise as Listwise
 from .rerank.mergetree import MergeTree as MergeTree
 from .rerank.pairwise import Pairwise as Pairwise
 from .rerank.pointwise import Pointwise as Pointwise
-from .rerank.radar import Radar as Radar
 from .rerank.pseudo_query import PseudoQuery as PseudoQuery
+from .rerank.radar import Radar as Radar
 from .rerank.ranked import RankedList as RankedList
 from .rerank.route import Route as Route
 from .rerank.setwise import Setwise as Setwise
