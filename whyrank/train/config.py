@@ -129,7 +129,7 @@ class HeldOut:
 
     Attributes:
         tasks: RankTasks as JSONL.
-        format: the format of the prompts.
+        format: the format of the prompts; for rewriters the search of training stands in its place.
         every: steps between measurements; there is always one before the first step and one after the last.
         limit: how many of the lists, from the first; 0 is all.
         measure: of the ranking, such as "nDCG@10".
@@ -216,6 +216,115 @@ class SFT:
     loop: Loop = Loop()
     held_out: HeldOut | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """A reward, and how much it counts.
+
+    Attributes:
+        spec: a reward such as "multiview(p=0.9)"; docs/rewards.md lists them.
+        weight: in the sum.
+    """
+
+    spec: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class VLLM:
+    """Let vLLM write the completions, on a GPU.
+
+    Attributes:
+        mode: "colocate" shares the GPUs of training; "server" asks a `trl vllm-serve` elsewhere.
+        memory: with "colocate", the share of GPU memory that vLLM takes.
+        tensor_parallel: with "colocate", over how many GPUs a model is spread.
+        sleep: with "colocate", give the memory back while weights move.
+        url: with "server", where it is.
+    """
+
+    mode: Literal["colocate", "server"] = "colocate"
+    memory: float = 0.3
+    tensor_parallel: int = 1
+    sleep: bool = False
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class GRPO:
+    """Reinforcement learning (GRPO, 2402.03300, 2024): `whyrank train grpo conf.toml`.
+
+    One step draws `loop.batch` × `loop.accumulation` completions on each device, `generations` for each prompt.
+
+    Attributes:
+        output: the run folder; calling again goes on there.
+        model: where to start.
+        tasks: RankTasks as JSONL. To rank, lists; for rewriters, queries with the documents that should be found.
+        rewards: what completions are worth.
+        steps: how many.
+        format: to train a ranker: the format of the prompts, such as "reasoned()". Formats that show one document get
+            one relevant document and one other of each list in turn.
+        search: to train a rewriter: "rewritten(bm25(path='index'), reasoned_query(fake()))"; the model takes the place
+            of the one that is named there.
+        generations: completions of one prompt, a group.
+        max_completion: bound on a completion, in tokens.
+        max_prompt: longer prompts are left out and counted, never cut; 0 is what the model has room for.
+        max_passage_tokens: longer passages are cut to this, as in inference.
+        shuffle: show the documents of a list in a new order for each group, so that place tells nothing.
+        keep_even: keep groups whose completions are all worth the same; else they are dropped from the loss, and
+            counted.
+        temperature, top_p, top_k: how completions are drawn; top_k 0 is all.
+        beta: weight of the divergence from the model at the start; 0 spares holding that in memory.
+        epsilon, epsilon_high: how far one step may move a token's probability, down and up; None is `epsilon`.
+        loss: "dapo", "grpo", "dr_grpo", "bnpo" and others that TRL has.
+        scale: divide advantages by the spread of the "group", of the "batch", or by nothing: "none".
+        iterations: how many times completions are learnt from.
+        mask_cut: leave completions that were cut off out of the loss.
+        vllm: let vLLM write the completions.
+        optimizer, loop, held_out: how; `held_out.format` is that of training unless given.
+        seed: of everything that is drawn.
+    """
+
+    output: str
+    model: Model
+    tasks: tuple[str, ...]
+    rewards: tuple[Rewarded, ...]
+    steps: int
+    format: str = ""
+    search: str = ""
+    generations: int = 8
+    max_completion: int = 1024
+    max_prompt: int = 0
+    max_passage_tokens: int = 512
+    shuffle: bool = True
+    keep_even: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    beta: float = 0.0
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    loss: str = "dapo"
+    scale: Literal["group", "batch", "none"] = "group"
+    iterations: int = 1
+    mask_cut: bool = False
+    vllm: VLLM | None = None
+    optimizer: Optimizer = Optimizer(lr=1e-6)
+    loop: Loop = Loop()
+    held_out: HeldOut | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is trained for nothing, or for two things at once, and groups that do not fill a step."""
+        if not (self.tasks and self.rewards and self.steps > 0):
+            raise BadInput("give 'tasks', 'rewards' and 'steps' above 0")
+        if bool(self.format) == bool(self.search):
+            raise BadInput("give either 'format', to train a ranker, or 'search', to train a rewriter")
+        if self.generations < 2 or self.loop.batch * self.loop.accumulation % self.generations:
+            raise BadInput(
+                f"batch × accumulation ({self.loop.batch} × {self.loop.accumulation}) must be whole groups of "
+                f"'generations' ({self.generations}, at least 2)"
+            )
 
 
 def read_config(path: str | Path, kind: type[T]) -> T:

@@ -11,7 +11,7 @@ from whyrank.train.card import card
 from whyrank.train.config import SFT, plain
 from whyrank.train.data import Lesson, Material, plan
 from whyrank.train.held_out import Lists, speaking
-from whyrank.train.watch import Watch, metrics
+from whyrank.train.watch import Watch, last_held_out, metrics
 
 
 def train(config: SFT) -> base.Trained:
@@ -70,14 +70,19 @@ def train(config: SFT) -> base.Trained:
     report = {
         "steps": steps, "seconds": seconds, "examples": len(order), "sources": material.counts,
         "tokens": int(material.lengths[order].sum()),
-        "held_out": _last_held_out(metrics(folder.path)),
+        "held_out": last_held_out(metrics(folder.path)),
     }  # fmt: skip
     base.save_model(trainer, chat, folder, card("SFT", config.model, task, report))
     return folder.finish(report)
 
 
 class CompletionOnly:
-    """Mixed into SFTTrainer: on a CPU only the completions' tokens are scored, and padding costs no attention mask."""
+    """Mixed into SFTTrainer: examples in a given order; on a CPU only the completions' tokens are scored."""
+
+    order: Sequence[int]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sequence[int]:
+        return self.order
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -123,8 +128,3 @@ def _dataset(lessons: Sequence[Lesson]) -> Any:
     datasets = need("datasets", extra="train")
     columns = {"input_ids": [lesson.ids for lesson in lessons], "asked": [lesson.asked for lesson in lessons]}
     return datasets.Dataset.from_dict(columns).with_format("numpy")
-
-
-def _last_held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    told = [{name[9:]: value for name, value in line.items() if name.startswith("held_out/")} for line in lines]
-    return next(filter(None, reversed(told)), {})

@@ -40,13 +40,9 @@ class Trained:
 
 
 class Additions:
-    """Mixed into TRL's trainers: examples in a given order, our optimizer, checkpoints that are whole or not there."""
+    """Mixed into TRL's trainers: our optimizer, and checkpoints that are whole or not there."""
 
-    order: Sequence[int]
     moves: Optimizer
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sequence[int]:
-        return self.order
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Ours, unless DeepSpeed brings its own."""

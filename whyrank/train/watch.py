@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,12 @@ def metrics(folder: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return found
+
+
+def last_held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The last held-out figures among lines of metrics.jsonl, by name."""
+    told = [{name[9:]: value for name, value in line.items() if name.startswith("held_out/")} for line in lines]
+    return next(filter(None, reversed(told)), {})
 
 
 def draw(folder: str | Path) -> Path | None:

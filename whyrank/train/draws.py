@@ -1,0 +1,191 @@
+"""What GRPO asks: which list comes when, in which order its documents are shown, and what was left out beforehand."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+from whyrank.errors import BadInput
+from whyrank.io import read_tasks
+from whyrank.llm.base import Prompt
+from whyrank.llm.local import Chat
+from whyrank.registry import make
+from whyrank.rerank.formats import Format, PointFormat
+from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.rewrite.base import LLMRewriter
+from whyrank.retrieval.rewrite.rewritten import Rewritten
+from whyrank.train.config import GRPO
+from whyrank.train.data import prompts
+from whyrank.types import Dataset, Document, RankTask
+
+
+class Ask(Protocol):
+    """What is asked of the model for one task."""
+
+    several: int
+    """How many prompts a draw gives."""
+
+    def usable(self, task: RankTask) -> str:
+        """Why nothing can be learnt from a task; empty where it can."""
+
+    def shown(self, task: RankTask, lot: random.Random) -> list[RankTask]:
+        """The tasks that one draw gives, `several` of them."""
+
+    def prompt(self, task: RankTask) -> Prompt:
+        """The prompt of a task as shown."""
+
+
+class Ranking:
+    """The documents of a list are to be ranked, or graded one by one."""
+
+    def __init__(self, config: GRPO, chat: Chat) -> None:
+        """Take the format."""
+        self.format: Format[Any] = make(config.format, Format)  # type: ignore[type-abstract]
+        self._points = isinstance(self.format, PointFormat)
+        self.several = 2 if self._points else 1
+        self._chat, self._limit, self._shuffle = chat, config.max_passage_tokens, config.shuffle
+
+    def usable(self, task: RankTask) -> str:
+        """A list in which every order is as good as any other teaches nothing."""
+        if not task.relevant:
+            return "nothing_relevant"
+        return "all_alike" if len(set(task.gains)) == 1 else ""
+
+    def shown(self, task: RankTask, lot: random.Random) -> list[RankTask]:
+        """The list in a new order; for formats of one document, a relevant one and another."""
+        if self._points:
+            relevant = [one for one in task.documents if task.grades.get(one.id, 0) > 0]
+            others = [one for one in task.documents if task.grades.get(one.id, 0) <= 0] or relevant
+            return [_only(task, lot.choice(relevant)), _only(task, lot.choice(others))]
+        documents = lot.sample(task.documents, len(task.documents)) if self._shuffle else task.documents
+        return [replace(task, documents=tuple(documents), thought="")]
+
+    def prompt(self, task: RankTask) -> Prompt:
+        """As inference would ask."""
+        (prompt,) = prompts(self.format, task, self._chat, self._limit)
+        return prompt
+
+
+class Rewriting:
+    """The query is to be rewritten, so that an engine finds the task's relevant documents."""
+
+    several = 1
+
+    def __init__(self, config: GRPO) -> None:
+        """Take the rewriter of `config.search`.
+
+        Raises:
+            BadInput: it is no `rewritten(…)` with a rewriter that asks a model.
+        """
+        search = make(config.search, Retriever)  # type: ignore[type-abstract]
+        if not (isinstance(search, Rewritten) and isinstance(search.rewriter, LLMRewriter)):
+            raise BadInput(f"search: rewritten(…) with a rewriter that asks a model is wanted, not {config.search!r}")
+        self.search, self.rewriter = search, search.rewriter
+
+    def usable(self, task: RankTask) -> str:
+        """Something must be there to be found."""
+        return "" if task.relevant else "nothing_relevant"
+
+    def shown(self, task: RankTask, lot: random.Random) -> list[RankTask]:
+        """The task as it is."""
+        return [task]
+
+    def prompt(self, task: RankTask) -> Prompt:
+        """What the rewriter asks first.
+
+        Raises:
+            BadInput: it asks for something else than one completion.
+        """
+        step = next(self.rewriter.plan(task.query))
+        if not isinstance(step, list | tuple) or len(step) != 1:
+            raise BadInput(f"{self.rewriter!r} begins with a search, or several prompts: it cannot be trained")
+        prompt: Prompt = step[0]
+        return prompt
+
+
+class Row(NamedTuple):
+    """One prompt of one draw.
+
+    Attributes:
+        prompt: what is asked.
+        task: the list with its documents as the prompt shows them.
+        opened: whether the chat template opens the thought, so that completions lack the tag.
+    """
+
+    prompt: Prompt
+    task: RankTask
+    opened: bool
+
+
+class Draws:
+    """The prompts of a run by number, each the same whenever it is asked for, so that a resumed run sees the same.
+
+    Attributes:
+        counts: by file, the outcomes: "used", "too_long", "nothing_relevant", "all_alike".
+    """
+
+    def __init__(self, config: GRPO, ask: Ask, chat: Chat, positions: int | None) -> None:
+        """Read the tasks, and leave out those that cannot be asked or from which nothing can be learnt.
+
+        Raises:
+            BadInput: a line cannot be read, or nothing is left.
+            NotFound: no such file.
+        """
+        room = positions - config.max_completion if positions else None
+        if room is not None and room < 1:
+            raise BadInput(f"max_completion {config.max_completion} leaves no room in the model's {positions} tokens")
+        self._longest = min((one for one in (config.max_prompt, room) if one), default=None)
+        self._ask, self._chat, self._seed = ask, chat, config.seed
+        self.counts: dict[str, dict[str, int]] = {}
+        self._tasks = [task for path in config.tasks for task in self._usable(path)]
+        if not self._tasks:
+            raise BadInput(f"nothing can be learnt from {', '.join(config.tasks)}: {self.counts}")
+        self.row = lru_cache(maxsize=64)(self._row)  # of the completions of a group each asks for it
+
+    def _usable(self, path: str) -> Iterator[RankTask]:
+        counts: Counter[str] = Counter()
+        for task in read_tasks(path):
+            reason = self._ask.usable(task) or ("too_long" if self._too_long(task) else "used")
+            counts[reason] += 1
+            if reason == "used":
+                yield task
+        self.counts[path] = dict(counts)
+
+    def _too_long(self, task: RankTask) -> bool:
+        if self._longest is None:
+            return False
+        return any(
+            len(self._chat.encode(self._chat.render(self._ask.prompt(one).chat))) > self._longest
+            for one in self._ask.shown(task, random.Random(0))
+        )
+
+    def _row(self, number: int) -> Row:
+        draw, place = divmod(number, self._ask.several)
+        cycle, at = divmod(draw, len(self._tasks))
+        task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
+        shown = self._ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
+        prompt = self._ask.prompt(shown)
+        return Row(prompt, shown, self._chat.render(prompt.chat).rstrip().endswith("<think>"))
+
+
+def search_tasks(data: Dataset) -> Iterable[RankTask]:
+    """The queries of a data set with the documents that should be found: what rewriters are trained on."""
+    for query in data.queries:
+        grades = {id: float(grade) for id, grade in data.qrels.get(query.id, {}).items() if grade > 0}
+        documents = tuple(data.corpus[id] for id in grades if id in data.corpus)
+        if documents:
+            yield RankTask(query, documents, {one.id: grades[one.id] for one in documents}, (), "", {"data": data.name})
+
+
+
+
+def _only(task: RankTask, document: Document) -> RankTask:
+    grades = {document.id: task.grades[document.id]} if document.id in task.grades else {}
+    return RankTask(task.query, (document,), grades, source=task.source)
+
+
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int, cycle: int) -> list[int]:
+    return random.Random(f"{seed} {cycle} {n}").sample(range(n), n)

@@ -1,0 +1,282 @@
+"""GRPO on TRL: completions are drawn, paid by what they are worth, and the better ones of a group made likelier."""
+
+import dataclasses
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
+from whyrank.eval import evaluate
+from whyrank.io.tasks import read_tasks, task_record
+from whyrank.llm.base import LLM, Ok, Sampling, split_reasoning
+from whyrank.llm.local import Chat
+from whyrank.progress import progress
+from whyrank.registry import make
+from whyrank.retrieval.rewrite.base import read as read_rewritten
+from whyrank.train import trainer as base
+from whyrank.train.card import card
+from whyrank.train.config import GRPO, plain
+from whyrank.train.draws import Draws, Ranking, Rewriting
+from whyrank.train.held_out import Lists, grades, ranked, speaking
+from whyrank.train.rewards import ForTRL, Reward
+from whyrank.train.rewards.adapters import task_of
+from whyrank.train.rewards.base import completion_of, label, thought_of
+from whyrank.train.watch import Watch, last_held_out, metrics
+from whyrank.types import Qrels, RankTask
+
+
+def train(config: GRPO) -> base.Trained:
+    """Train as `config` says, and write the run folder; called again, it goes on from the last checkpoint.
+
+    Each draw of a list shows its documents in a new order. Prompts that are too long, lists with nothing relevant and
+    lists in which every order is as good are left out beforehand, groups without spread are dropped from the loss; all
+    are counted in the report.
+
+    Raises:
+        BadInput: a file or a spec cannot be read, nothing can be learnt, or the folder holds another run.
+        EngineError: the model cannot be loaded.
+        NotFound: no such file.
+        TrainingStopped: a reward raised, or the disk is full; checkpoints so far are whole.
+    """
+    held_out = [config.held_out.tasks] if config.held_out else []
+    task = {"verb": "train grpo", "config": plain(config), "files": base.files([*config.tasks, *held_out])}
+    folder = base.Folder(config.output, task)
+    if folder.finished:
+        return folder.done()
+    rewards = [make(one.spec, Reward) for one in config.rewards]  # type: ignore[type-abstract]
+    trl = need("trl", extra="train")
+    model, chat = base.load_model(config.model, config.seed)
+    ask = Ranking(config, chat) if config.format else Rewriting(config)
+    draws = Draws(config, ask, chat, getattr(model.config, "max_position_embeddings", None))
+    measured = _held_out(config, ask, chat)
+    devices = need("accelerate", extra="train").PartialState().num_processes
+    groups = config.loop.batch * config.loop.accumulation * devices // config.generations
+    if groups % ask.several:
+        raise BadInput(f"a step must hold whole draws: {groups} groups of {config.generations}, {ask.several} a draw")
+    folder.begin()
+    kind: Any = type("GRPO", (Groups, base.Additions, trl.GRPOTrainer), {"moves": config.optimizer})
+    kind.look, kind.drops = Look(ask, chat), not config.keep_even
+    with progress("training", config.steps) as advance:
+        trainer = kind(
+            model=model,
+            reward_funcs=[Paid(reward, chat, config) for reward in rewards],
+            args=trl.GRPOConfig(
+                **base.arguments(folder.path, config.loop, config.optimizer, config.steps, config.seed),
+                **_arguments(config),
+            ),
+            train_dataset=_dataset(draws, config.steps * groups // config.iterations + groups),
+            processing_class=chat.tokenizer,
+            peft_config=base.adapter(config.model),
+        )
+
+        def measure() -> Mapping[str, float]:
+            assert config.held_out is not None
+            with speaking(trainer.accelerator.unwrap_model(trainer.model), chat, config.held_out.batch) as llm:
+                return measured.measure(llm)
+
+        every = config.held_out.every if config.held_out else 0
+        watch = Watch(folder.path, every, measure if config.held_out else None, advance)
+        base.attach(trainer, watch, folder.path, config.loop)
+        kind.look.tell = lambda figures: watch.on_log(None, trainer.state, None, figures)
+        seconds = base.run(trainer, folder)
+    lines = metrics(folder.path)
+    dropped = [line["dropped_groups"] for line in lines if "dropped_groups" in line]
+    report = {
+        "steps": config.steps, "seconds": seconds, "sources": draws.counts, "groups": config.steps * groups,
+        "dropped_groups": round(sum(dropped) / max(len(dropped), 1) * config.steps * groups),
+        "held_out": last_held_out(lines),
+    }  # fmt: skip
+    base.save_model(trainer, chat, folder, card("GRPO", config.model, task, report))
+    return folder.finish(report)
+
+
+class Look:
+    """What is seen of completions besides their rewards: how well formed, how long the thought, bias of place."""
+
+    def __init__(self, ask: Ranking | Rewriting, chat: Chat) -> None:
+        """Take the format that they are read with."""
+        self._ask, self._chat = ask, chat
+        self.tell: Any = None
+
+    def __call__(self, completions: Sequence[Ok], tasks: Sequence[RankTask]) -> dict[str, float]:
+        """The figures of one batch by name; the mean answered rank of each shown place goes to metrics.jsonl."""
+        n = len(completions)
+        figures = {"thought_tokens": sum(len(self._chat.encode(thought_of(one))) for one in completions) / n}
+        if isinstance(self._ask, Rewriting):
+            statuses = [read_rewritten(one)[1]["status"] for one in completions]
+            return figures | {"well_formed": sum(status == "exact" for status in statuses) / n}
+        exact, ranks = 0, defaultdict(list)
+        for completion, task in zip(completions, tasks, strict=True):
+            order, (report,) = ranked(self._ask.format, [completion], len(task.documents))
+            exact += report["status"] == "exact"
+            if report["status"] == "exact":
+                for rank, place in enumerate(order):
+                    ranks[place].append(rank)
+        bias = _correlation([(place, rank) for place, some in ranks.items() for rank in some])
+        if len(ranks) > 1 and self.tell is not None:
+            self.tell({"rank_by_place": [round(sum(ranks[at]) / len(ranks[at]) + 1, 3) for at in sorted(ranks)]})
+        return figures | {"well_formed": exact / n} | ({} if math.isnan(bias) else {"position_bias": bias})
+
+
+class Groups:
+    """Mixed into GRPOTrainer: groups whose completions are all worth the same leave the loss; completions are seen."""
+
+    look: Look
+    drops: bool
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
+        mine: Any = self
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
+        self._rewards = rewards
+        read = [_read(one, opened) for one, opened in zip(completions, _opened(inputs), strict=True)]
+        for name, value in self.look(read, [task_of(one["task"]) for one in inputs]).items():
+            mine._metrics["train" if mine.model.training else "eval"][name].append(value)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        mine, torch = self, need("torch", extra="train")
+        output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        trainer: Any = mine
+        worth = (self._rewards * trainer.reward_weights.to(self._rewards.device)).nansum(1).view(-1, trainer.num_generations)
+        spread = worth.max(1).values - worth.min(1).values > 1e-6
+        trainer._metrics["train"]["dropped_groups"].append(1 - spread.float().mean().item())
+        if self.drops:
+            kept = spread.repeat_interleave(trainer.num_generations)
+            here = trainer.accelerator.process_index * len(inputs)
+            output["completion_mask"] = output["completion_mask"] * kept[here : here + len(inputs), None]
+            tokens = trainer.accelerator.gather(output["completion_mask"].sum()).sum()
+            output["num_items_in_batch"] = torch.clamp(tokens, min=1)
+        return output
+
+
+class Paid:
+    """A reward in TRL's form: thoughts that a template opened are given back their tag, and an exception says where."""
+
+    def __init__(self, reward: Reward, chat: Chat, config: GRPO) -> None:
+        """Wrap it."""
+        generations = config.generations if reward.grouped else None
+        self._reward = ForTRL(reward, generations=generations, limit=config.max_completion)
+        self.__name__ = label(reward)
+
+    def __call__(self, prompts: Any, completions: Any, completion_ids: Any = None, **columns: Any) -> Any:
+        """A reward for each completion, None where it does not apply.
+
+        Raises:
+            TrainingStopped: the reward raised.
+        """
+        given = [_read(one, opened) for one, opened in zip(completions, columns["opened"], strict=True)]
+        try:
+            return self._reward(prompts, given, completion_ids, **columns)
+        except Exception as error:
+            step = columns["trainer_state"].global_step + 1 if "trainer_state" in columns else "?"
+            what = str(error) if isinstance(error, WhyrankError) else f"{type(error).__name__}: {error}"
+            raise TrainingStopped(f"the reward {self.__name__} failed at step {step}: {what}") from error
+
+
+def _read(given: Any, opened: bool) -> Ok:
+    """A completion as parsers read it; where the template has opened the thought, its tag is put back."""
+    completion = completion_of(given)
+    if not opened or completion.reasoning or completion.text.lstrip().startswith("<think>"):
+        return completion
+    thought, answer = split_reasoning(f"<think>{completion.text}")
+    return dataclasses.replace(completion, text=answer, reasoning=thought)
+
+
+def _opened(inputs: Sequence[Mapping[str, Any]]) -> list[bool]:
+    return [bool(one["opened"]) for one in inputs]
+
+
+def _arguments(config: GRPO) -> dict[str, Any]:
+    """What GRPOConfig is told besides what all trainers are."""
+    given = {
+        "num_generations": config.generations,
+        "max_completion_length": config.max_completion,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "top_k": config.top_k,
+        "beta": config.beta,
+        "epsilon": config.epsilon,
+        "epsilon_high": config.epsilon_high,
+        "loss_type": config.loss,
+        "scale_rewards": config.scale,
+        "num_iterations": config.iterations,
+        "mask_truncated_completions": config.mask_cut,
+        "reward_weights": [one.weight for one in config.rewards],
+        "shuffle_dataset": False,  # the rows are in their order already
+        "chat_template_kwargs": dict(config.model.chat_template_kwargs),
+    }
+    if config.vllm is not None:
+        given |= {
+            "use_vllm": True,
+            "vllm_mode": config.vllm.mode,
+            "vllm_gpu_memory_utilization": config.vllm.memory,
+            "vllm_tensor_parallel_size": config.vllm.tensor_parallel,
+            "vllm_enable_sleep_mode": config.vllm.sleep,
+            "vllm_server_base_url": config.vllm.url or None,
+        }
+    return given
+
+
+def _dataset(draws: Draws, rows: int) -> Any:
+    """The prompts of all steps, each written when it is asked for."""
+    datasets = need("datasets", extra="train")
+
+    def write(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        given = [draws.row(number) for number in numbers["number"]]
+        return {
+            "prompt": [row.prompt.chat for row in given],
+            "task": [json.dumps(task_record(row.task)) for row in given],
+            "opened": [row.opened for row in given],
+        }
+
+    return datasets.Dataset.from_dict({"number": list(range(rows))}).with_transform(write)
+
+
+class Searches:
+    """Held-out queries, rewritten by the model and searched, as `rewritten(…)` does in inference."""
+
+    def __init__(self, config: GRPO, ask: Rewriting) -> None:
+        """Read the tasks.
+
+        Raises:
+            BadInput: a line cannot be read, or there is nothing to find.
+        """
+        assert config.held_out is not None
+        self._ask, self._config = ask, config.held_out
+        tasks = [task for task in read_tasks(config.held_out.tasks) if task.relevant][: config.held_out.limit or None]
+        if not tasks:
+            raise BadInput(f"{config.held_out.tasks}: no query has a relevant document to measure by")
+        self._queries = [task.query for task in tasks]
+        self._qrels = Qrels({task.query.id: grades(task) for task in tasks})
+
+    def measure(self, llm: LLM) -> dict[str, float]:
+        """The measure of what is found, and the share of queries that were rewritten as asked."""
+        sampling = Sampling(max_tokens=self._config.max_tokens)
+        rewriter = dataclasses.replace(self._ask.rewriter, llm=llm, sampling=sampling)
+        run = dataclasses.replace(self._ask.search, rewriter=rewriter).search(self._queries, 100)
+        calls = [call for note in run.notes.values() for call in note["calls"]]
+        report = evaluate(run, self._qrels, [self._config.measure])
+        return {
+            self._config.measure: next(iter(report.means.values())),
+            "well_formed": sum(call["status"] == "exact" for call in calls) / max(len(calls), 1),
+        }
+
+
+def _held_out(config: GRPO, ask: Ranking | Rewriting, chat: Chat) -> Any:
+    if config.held_out is None:
+        return None
+    if isinstance(ask, Rewriting):
+        return Searches(config, ask)
+    return Lists(config.held_out, chat)
+
+
+def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Pearson's correlation; NaN where one side does not vary."""
+    if len({one for one, _ in pairs}) < 2 or len({other for _, other in pairs}) < 2:
+        return math.nan
+    n = len(pairs)
+    x, y = sum(one for one, _ in pairs) / n, sum(other for _, other in pairs) / n
+    xy = sum((one - x) * (other - y) for one, other in pairs)
+    return xy / math.sqrt(sum((one - x) ** 2 for one, _ in pairs) * sum((other - y) ** 2 for _, other in pairs))
