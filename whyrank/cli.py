@@ -305,6 +305,46 @@ def sft(config: Config, json: AsJson = False) -> None:
     _trained(sft.train(read_config(config, SFT)), json)
 
 
+@training.command()
+def grpo(config: Config, json: AsJson = False) -> None:
+    """Reinforcement learning with ranking rewards; calling again goes on from the last checkpoint."""
+    from whyrank.progress import show
+    from whyrank.train import grpo
+    from whyrank.train.config import GRPO, read_config
+
+    show()
+    _trained(grpo.train(read_config(config, GRPO)), json)
+
+
+@training.command()
+def recipes(
+    name: Annotated[str, typer.Argument(help="Which to print as TOML; none lists them.")] = "", json: AsJson = False
+) -> None:
+    """List the published recipes that come with whyrank, or print one, to be saved and fitted to your data."""
+    from whyrank.train.recipes import published, text
+
+    if name:
+        typer.echo(text(name), nl=False)
+    elif json:
+        typer.echo(_json(published()))
+    else:
+        typer.echo("\n".join(f"{name:22} {about}" for name, about in published().items()))
+
+
+@training.command()
+def queries(
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The JSONL file to write.")],
+    split: Split = None,
+) -> None:
+    """Write the queries of a data set with their relevant documents: the tasks on which rewriters are trained."""
+    from whyrank.datasets import load
+    from whyrank.io import write_tasks
+    from whyrank.train.draws import search_tasks
+
+    typer.echo(f"{out}: {write_tasks(search_tasks(load(data, split=split)), out):,} queries")
+
+
 @app.command()
 def simulate(
     specs: Annotated[list[str], typer.Argument(help="Rerankers, such as listwise(fake()); the model may be any.")],

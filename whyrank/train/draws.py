@@ -179,8 +179,6 @@ def search_tasks(data: Dataset) -> Iterable[RankTask]:
             yield RankTask(query, documents, {one.id: grades[one.id] for one in documents}, (), "", {"data": data.name})
 
 
-
-
 def _only(task: RankTask, document: Document) -> RankTask:
     grades = {document.id: task.grades[document.id]} if document.id in task.grades else {}
     return RankTask(task.query, (document,), grades, source=task.source)

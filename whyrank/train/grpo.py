@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
-from whyrank.eval import evaluate
-from whyrank.io.tasks import read_tasks, task_record
-from whyrank.llm.base import LLM, Ok, Sampling, split_reasoning
+from whyrank.io.tasks import task_record
+from whyrank.llm.base import Ok, split_reasoning
 from whyrank.llm.local import Chat
 from whyrank.progress import progress
 from whyrank.registry import make
@@ -19,12 +18,12 @@ from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import GRPO, plain
 from whyrank.train.draws import Draws, Ranking, Rewriting
-from whyrank.train.held_out import Lists, grades, ranked, speaking
+from whyrank.train.held_out import Lists, Searches, ranked, speaking
 from whyrank.train.rewards import ForTRL, Reward
 from whyrank.train.rewards.adapters import task_of
 from whyrank.train.rewards.base import completion_of, label, thought_of
 from whyrank.train.watch import Watch, last_held_out, metrics
-from whyrank.types import Qrels, RankTask
+from whyrank.types import RankTask
 
 
 def train(config: GRPO) -> base.Trained:
@@ -50,7 +49,9 @@ def train(config: GRPO) -> base.Trained:
     model, chat = base.load_model(config.model, config.seed)
     ask = Ranking(config, chat) if config.format else Rewriting(config)
     draws = Draws(config, ask, chat, getattr(model.config, "max_position_embeddings", None))
-    measured = _held_out(config, ask, chat)
+    measured: Lists | Searches | None = None
+    if config.held_out is not None:
+        measured = Lists(config.held_out, chat) if isinstance(ask, Ranking) else Searches(config.held_out, ask.search)
     devices = need("accelerate", extra="train").PartialState().num_processes
     groups = config.loop.batch * config.loop.accumulation * devices // config.generations
     if groups % ask.several:
@@ -72,7 +73,7 @@ def train(config: GRPO) -> base.Trained:
         )
 
         def measure() -> Mapping[str, float]:
-            assert config.held_out is not None
+            assert measured is not None and config.held_out is not None
             with speaking(trainer.accelerator.unwrap_model(trainer.model), chat, config.held_out.batch) as llm:
                 return measured.measure(llm)
 
@@ -125,6 +126,7 @@ class Groups:
 
     look: Look
     drops: bool
+    _rewards: Any
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
         mine: Any = self
@@ -135,11 +137,25 @@ class Groups:
             mine._metrics["train" if mine.model.training else "eval"][name].append(value)
         return rewards
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """What could not be computed, such as the clipping of a dropped group, is no figure."""
+        mine: Any = self
+        for told in mine._metrics.values():
+            for name in list(told):
+                told[name] = [value for value in told[name] if not math.isnan(value)]
+                if not told[name]:
+                    del told[name]
+        super().log(logs, start_time)  # type: ignore[misc]
+
     def _generate_and_score_completions(self, inputs: Any) -> Any:
-        mine, torch = self, need("torch", extra="train")
         output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        trainer: Any = mine
-        worth = (self._rewards * trainer.reward_weights.to(self._rewards.device)).nansum(1).view(-1, trainer.num_generations)
+        torch = need("torch", extra="train")
+        trainer: Any = self
+        worth = (
+            (self._rewards * trainer.reward_weights.to(self._rewards.device))
+            .nansum(1)
+            .view(-1, trainer.num_generations)
+        )
         spread = worth.max(1).values - worth.min(1).values > 1e-6
         trainer._metrics["train"]["dropped_groups"].append(1 - spread.float().mean().item())
         if self.drops:
@@ -232,44 +248,6 @@ def _dataset(draws: Draws, rows: int) -> Any:
         }
 
     return datasets.Dataset.from_dict({"number": list(range(rows))}).with_transform(write)
-
-
-class Searches:
-    """Held-out queries, rewritten by the model and searched, as `rewritten(…)` does in inference."""
-
-    def __init__(self, config: GRPO, ask: Rewriting) -> None:
-        """Read the tasks.
-
-        Raises:
-            BadInput: a line cannot be read, or there is nothing to find.
-        """
-        assert config.held_out is not None
-        self._ask, self._config = ask, config.held_out
-        tasks = [task for task in read_tasks(config.held_out.tasks) if task.relevant][: config.held_out.limit or None]
-        if not tasks:
-            raise BadInput(f"{config.held_out.tasks}: no query has a relevant document to measure by")
-        self._queries = [task.query for task in tasks]
-        self._qrels = Qrels({task.query.id: grades(task) for task in tasks})
-
-    def measure(self, llm: LLM) -> dict[str, float]:
-        """The measure of what is found, and the share of queries that were rewritten as asked."""
-        sampling = Sampling(max_tokens=self._config.max_tokens)
-        rewriter = dataclasses.replace(self._ask.rewriter, llm=llm, sampling=sampling)
-        run = dataclasses.replace(self._ask.search, rewriter=rewriter).search(self._queries, 100)
-        calls = [call for note in run.notes.values() for call in note["calls"]]
-        report = evaluate(run, self._qrels, [self._config.measure])
-        return {
-            self._config.measure: next(iter(report.means.values())),
-            "well_formed": sum(call["status"] == "exact" for call in calls) / max(len(calls), 1),
-        }
-
-
-def _held_out(config: GRPO, ask: Ranking | Rewriting, chat: Chat) -> Any:
-    if config.held_out is None:
-        return None
-    if isinstance(ask, Rewriting):
-        return Searches(config, ask)
-    return Lists(config.held_out, chat)
 
 
 def _correlation(pairs: Sequence[tuple[float, float]]) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -16,9 +16,12 @@ from whyrank.llm.local import Chat
 from whyrank.llm.transformers import Transformers, _Model
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Format, Parsed, Scores, read
+from whyrank.retrieval.rewrite import outcomes
+from whyrank.retrieval.rewrite.base import LLMRewriter
+from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import HeldOut
 from whyrank.train.data import prompts
-from whyrank.types import RankTask, Run
+from whyrank.types import Qrels, RankTask, Run
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,37 @@ class Lists:
             "cut_off": sum(one.finish == "length" for one in told) / n,
             "thought_tokens": sum(one.usage.reasoning for one in told) / n,
             "failed": (n - len(told)) / n,
+        }
+
+
+class Searches:
+    """Queries that measure a rewriter: rewritten by the model and searched, as `rewritten(…)` does in inference."""
+
+    def __init__(self, config: HeldOut, search: Rewritten) -> None:
+        """Read the tasks; `search` says how it is asked and what is searched.
+
+        Raises:
+            BadInput: a line cannot be read, there is nothing to find, or the rewriter asks no model.
+            NotFound: no such file.
+        """
+        tasks = [task for task in islice(read_tasks(config.tasks), config.limit or None) if task.relevant]
+        if not tasks:
+            raise BadInput(f"{config.tasks}: no query has a relevant document to measure by")
+        if not isinstance(search.rewriter, LLMRewriter):
+            raise BadInput(f"{search.rewriter!r} asks no model: there is nothing to measure")
+        self._config, self._search, self._rewriter = config, search, search.rewriter
+        self._queries = [task.query for task in tasks]
+        self._qrels = Qrels({task.query.id: grades(task) for task in tasks})
+
+    def measure(self, llm: LLM) -> dict[str, float]:
+        """The measure of what is found, and the share of queries that were rewritten as asked."""
+        rewriter = replace(self._rewriter, llm=llm, sampling=Sampling(max_tokens=self._config.max_tokens))
+        run = replace(self._search, rewriter=rewriter).search(self._queries, 100)
+        done = outcomes(run)
+        report = evaluate(run, self._qrels, [self._config.measure])
+        return {
+            self._config.measure: next(iter(report.means.values())),
+            "well_formed": done.get("rewritten", 0) / max(sum(done.values()), 1),
         }
 
 

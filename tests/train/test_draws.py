@@ -1,0 +1,120 @@
+import random
+from dataclasses import replace
+
+import pytest
+import toy_task
+
+from whyrank.errors import BadInput
+from whyrank.io import write_tasks
+from whyrank.llm.base import Ok
+from whyrank.llm.local import Chat
+from whyrank.train.config import GRPO, Model, Rewarded
+from whyrank.train.draws import Draws, Ranking, Rewriting, search_tasks
+from whyrank.train.grpo import _correlation, _read
+from whyrank.types import Corpus, Dataset, Document, Qrels, Query
+
+
+@pytest.fixture(scope="module")
+def chat(words):
+    from transformers import AutoTokenizer
+
+    return Chat(AutoTokenizer.from_pretrained(words), {})
+
+
+def asked(path, **more) -> GRPO:
+    given = {"format": toy_task.FORMAT, "max_completion": 24, **more}
+    return GRPO("out", Model("model"), (str(path),), (Rewarded("ndcg()"),), 1, **given)
+
+
+def draws(path, tasks, chat, positions=128, **more) -> Draws:
+    write_tasks(tasks, path)
+    config = asked(path, **more)
+    return Draws(config, Ranking(config, chat), chat, positions)
+
+
+def test_each_draw_shows_another_order_and_the_prompt_shows_it(tmp_path, chat):
+    made = draws(tmp_path / "tasks.jsonl", toy_task.tasks(5, 0), chat)
+    orders: dict[str, set] = {}
+    for number in range(200):
+        row = made.row(number)
+        texts = [piece.text for piece in row.prompt.messages[0].pieces if piece.cut == "document"]
+        assert texts == [document.text for document in row.task.documents]
+        orders.setdefault(row.task.query.id, set()).add(tuple(texts))
+    assert len(orders) == 5 and all(len(some) == 6 for some in orders.values())
+    assert all(len({made.row(cycle * 5 + at).task.query.id for at in range(5)}) == 5 for cycle in range(10))
+    assert made.row(7) == draws(tmp_path / "tasks.jsonl", toy_task.tasks(5, 0), chat).row(7)
+
+
+def test_without_shuffling_lists_stay_as_they_are(tmp_path, chat):
+    tasks = toy_task.tasks(3, 0)
+    made = draws(tmp_path / "tasks.jsonl", tasks, chat, shuffle=False)
+    assert {made.row(at).task.documents for at in range(9)} == {task.documents for task in tasks}
+
+
+def test_what_is_left_out_is_counted(tmp_path, chat):
+    tasks = toy_task.tasks(5, 0)
+    tasks[0] = replace(tasks[0], grades={})
+    tasks[1] = replace(tasks[1], grades={one.id: 1.0 for one in tasks[1].documents})
+    tasks[2] = replace(tasks[2], query=Query("long", "rust " * 60))
+    path = tmp_path / "tasks.jsonl"
+    assert draws(path, tasks, chat).counts == {
+        str(path): {"nothing_relevant": 1, "all_alike": 1, "too_long": 1, "used": 2}
+    }
+    with pytest.raises(BadInput, match=r"nothing can be learnt from .*nothing_relevant"):
+        draws(path, tasks[:1], chat)
+    with pytest.raises(BadInput, match=r"leaves no room"):
+        draws(path, tasks, chat, positions=24)
+
+
+def test_formats_of_one_document_see_a_relevant_one_and_another(tmp_path, chat):
+    made = draws(tmp_path / "tasks.jsonl", toy_task.tasks(4, 0), chat, positions=None, format="rubric()")
+    for draw in range(8):
+        one, other = made.row(2 * draw).task, made.row(2 * draw + 1).task
+        assert one.query == other.query and (one.relevant, other.relevant) == (1, 0)
+        assert len(one.documents) == len(other.documents) == 1
+
+
+def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
+    data = Dataset(
+        "bees",
+        Corpus([Document("d1", "hive"), Document("d2", "wax")]),
+        (Query("q", "why?"), Query("none", "?")),
+        Qrels({"q": {"d2": 1, "gone": 1}}),
+    )
+    (task,) = search_tasks(data)
+    assert [one.id for one in task.documents] == ["d2"] and task.grades == {"d2": 1.0}
+    config = asked(tmp_path / "tasks.jsonl", format="", search="rewritten(bm25(), reasoned_query(fake()))")
+    ask = Rewriting(config)
+    assert ask.shown(task, random.Random(0)) == [task] and "why?" in ask.prompt(task).messages[-1].content
+    for wrong in ("bm25()", "rewritten(bm25(), from_file('some.json'))"):
+        with pytest.raises(BadInput, match=r"a rewriter that asks a model is wanted"):
+            Rewriting(replace(config, search=wrong))
+    with pytest.raises(BadInput, match=r"begins with a search"):
+        Rewriting(replace(config, search="rewritten(bm25(), lamer(fake()))")).prompt(task)
+
+
+@pytest.mark.parametrize(
+    ("given", "opened", "read"),
+    [
+        ("<think>why</think>[1]", False, Ok("<think>why</think>[1]")),
+        ("why</think>[1]", True, Ok("[1]", "why")),
+        ("<think>why</think>[1]", True, Ok("<think>why</think>[1]")),
+        ("still thinking of [1]", True, Ok("", "still thinking of [1]")),
+        ([{"role": "assistant", "content": "[1]", "reasoning_content": "why"}], True, Ok("[1]", "why")),
+    ],
+)
+def test_thoughts_come_in_three_forms(given, opened, read):
+    assert _read(given, opened) == read
+
+
+def test_groups_must_fill_steps():
+    with pytest.raises(BadInput, match=r"must be whole groups"):
+        asked("tasks.jsonl", generations=3)
+    with pytest.raises(BadInput, match=r"either 'format'"):
+        asked("tasks.jsonl", search="rewritten(bm25(), hyde(fake()))")
+
+
+def test_correlation():
+    assert _correlation([(0, 0), (1, 1), (2, 2)]) == pytest.approx(1)
+    assert _correlation([(0, 2), (1, 1), (2, 0)]) == pytest.approx(-1)
+    assert _correlation([(0, 1), (1, 1)]) != _correlation([(0, 1), (1, 1)])

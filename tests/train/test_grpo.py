@@ -1,0 +1,164 @@
+"""GRPO on real TRL, with models made on the spot."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import toy_task
+
+from whyrank.errors import TrainingStopped
+from whyrank.io import write_tasks
+from whyrank.retrieval.bm25 import BM25
+from whyrank.train import grpo, sft
+from whyrank.train.config import GRPO, HeldOut, Loop, Model, Optimizer, Rewarded, Source, Stage
+from whyrank.train.rewards.base import Each
+from whyrank.train.watch import Watch, metrics
+from whyrank.types import Document, Query, RankTask
+
+pytestmark = pytest.mark.engines
+
+
+@dataclass(frozen=True)
+class Constant(Each):
+    """Worth nothing more or less."""
+
+    def _value(self, completion, task):
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Broken(Each):
+    """Raises."""
+
+    def _value(self, completion, task):
+        raise ZeroDivisionError("out of coffee")
+
+
+@pytest.fixture(scope="module")
+def half_taught(tmp_path_factory, words) -> Path:
+    """A model that keeps to the form most of the time, and knows little."""
+    from conftest import SHAPE
+
+    folder = tmp_path_factory.mktemp("taught")
+    train, _ = toy_task.write(folder, 300, 1)
+    done = sft.train(
+        sft.SFT(
+            str(folder / "run"),
+            Model(tokenizer=words, config=SHAPE),
+            (Stage((Source(train, toy_task.FORMAT),), steps=45),),
+            optimizer=Optimizer("muon", lr=6e-3),
+            loop=Loop(batch=32, threads=1, checkpoint_every=0, report_to=()),
+        )
+    )
+    return done.model
+
+
+@pytest.fixture
+def ask(tmp_path, half_taught):
+    """Makes configurations: `ask("name", steps=2, generations=4)`."""
+    train, test = toy_task.write(tmp_path, 100, 12)
+
+    def make(name: str = "run", **more) -> GRPO:
+        given = {
+            "tasks": (train,),
+            "steps": 3,
+            "rewards": (Rewarded("ndcg()"),),
+            "format": toy_task.FORMAT,
+            "max_completion": 20,
+        }
+        loop = {"batch": 16, "threads": 1, "checkpoint_every": 0, "log_every": 1, "report_to": ()}
+        loop |= more.pop("loop", {})
+        return GRPO(
+            str(tmp_path / name), Model(str(half_taught)),
+            **{**given, **more}, optimizer=Optimizer(lr=1e-3, schedule="constant", warmup=0.0), loop=Loop(**loop),
+            held_out=HeldOut(test, toy_task.FORMAT, every=100, max_tokens=20),
+        )  # fmt: skip
+
+    return make
+
+
+def weights(folder: Path):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    mine, its = weights(one), weights(other)
+    return all((mine[name] - its[name]).abs().max() == 0 for name in mine)
+
+
+def test_rewards_rise(ask):
+    done = grpo.train(ask("rise", steps=16, rewards=(Rewarded("ndcg()"), Rewarded("well_formed()", 0.5)),
+                          loop={"batch": 64, "report_to": ("tensorboard",)}))  # fmt: skip
+    lines = [line for line in metrics(done.folder) if "reward" in line]
+    rewards = [line["reward"] for line in lines]
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.05
+    assert {"well_formed", "thought_tokens", "position_bias", "dropped_groups", "rewards/ndcg/mean"} <= lines[-1].keys()
+    assert all(value is not None for line in lines for value in line.values())
+    places = [line["rank_by_place"] for line in metrics(done.folder) if "rank_by_place" in line]
+    assert all(len(one) == 3 and sum(one) == pytest.approx(6, abs=0.01) for one in places)
+    assert done.report["groups"] == 16 * 8 and 0 <= done.report["dropped_groups"] <= 16 * 8
+    assert "well_formed" in done.report["held_out"] and (done.folder / "curves.png").exists()
+
+
+def test_a_resumed_run_is_an_unbroken_one(ask, monkeypatch):
+    unbroken = grpo.train(ask("unbroken", steps=4, loop={"checkpoint_every": 2}))
+    step = Watch.on_step_end
+
+    def break_off(self, args, state, control, **more):
+        step(self, args, state, control, **more)
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Watch, "on_step_end", break_off)
+        grpo.train(ask("broken", steps=4, loop={"checkpoint_every": 2}))
+    resumed = grpo.train(ask("broken", steps=4, loop={"checkpoint_every": 2}))
+    seen = [[{name: value for name, value in line.items() if name != "step_time"} for line in metrics(done.folder)]
+            for done in (unbroken, resumed)]  # fmt: skip
+    assert seen[0] == seen[1]
+    assert same(resumed.model, unbroken.model)
+
+
+def test_groups_without_spread_teach_nothing(ask, half_taught):
+    done = grpo.train(ask("even", rewards=(Rewarded("test_grpo.Constant()"),), steps=2))
+    assert done.report["dropped_groups"] == done.report["groups"] == 4
+    assert same(done.model, half_taught)
+
+
+def test_a_reward_that_raises_stops_the_training(ask):
+    with pytest.raises(TrainingStopped, match=r"reward test_grpo.Broken failed at step 1: ZeroDivisionError: out of"):
+        grpo.train(ask("broken", rewards=(Rewarded("test_grpo.Broken()"),)))
+    assert not (Path(ask("broken").output) / "model").exists()
+
+
+def test_a_rewriter_with_bm25_in_the_loop(ask, tmp_path, half_taught):
+    remedies = [Document(f"d{at}", text) for at, text in enumerate(toy_task.HELPS)]
+    BM25().at(tmp_path / "index").index(remedies)
+    tasks = [RankTask(Query(f"q{at}", need), (remedies[at],), {remedies[at].id: 1.0})
+             for at, need in enumerate(toy_task.NEEDS)]  # fmt: skip
+    write_tasks(tasks, tmp_path / "queries.jsonl")
+    queries, engine = str(tmp_path / "queries.jsonl"), f"bm25(path={str(tmp_path / 'index')!r})"
+    search = f"rewritten({engine}, reasoned_query(fake(), template='{{query}}'))"
+    told = tmp_path / "told.jsonl"
+    told.write_text("".join(json.dumps({"prompt": need, "completion": f"{help} {other}"}) + "\n" for at, need in
+                            enumerate(toy_task.NEEDS) for help in (toy_task.HELPS[at], "dust", "glare", "leak")
+                            for other in ("", "rust")))  # fmt: skip
+    taught = sft.train(
+        sft.SFT(
+            str(tmp_path / "rewriter"), Model(str(half_taught)), (Stage((Source(str(told)),), steps=30),),
+            optimizer=Optimizer("muon", lr=6e-3), loop=Loop(batch=32, threads=1, checkpoint_every=0, report_to=()),
+        )
+    )  # fmt: skip
+    asked = ask("search", format="", search=search, tasks=(queries,), steps=30,
+                rewards=(Rewarded(f"measure_gain({engine}, measure='RR@10')"),), loop={"batch": 40})  # fmt: skip
+    asked = replace(
+        asked, model=Model(str(taught.model)), held_out=HeldOut(queries, every=30, measure="RR@10", max_tokens=8)
+    )
+    done = grpo.train(asked)
+    seen = [line["held_out/RR@10"] for line in metrics(done.folder) if "held_out/RR@10" in line]
+    rewards = [line["reward"] for line in metrics(done.folder) if "reward" in line]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+    assert seen[-1] >= seen[0] and seen[-1] > 0.8
