@@ -5,14 +5,9 @@ from typing import Any
 
 import pytest
 import toy_task
+from toy_task import SHAPE
 
 from whyrank.train.config import SFT, HeldOut, Loop, Model, Optimizer, Source, Stage
-
-SHAPE = {
-    "model_type": "qwen3", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "tie_word_embeddings": True,
-    "max_position_embeddings": 128,
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

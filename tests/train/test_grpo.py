@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import toy_task
+from toy_task import SHAPE
 
 from whyrank.errors import TrainingStopped
 from whyrank.io import write_tasks
 from whyrank.retrieval.bm25 import BM25
 from whyrank.train import grpo, sft
-from whyrank.train.config import GRPO, HeldOut, Loop, Model, Optimizer, Rewarded, Source, Stage
+from whyrank.train.config import GRPO, SFT, HeldOut, Loop, Model, Optimizer, Rewarded, Source, Stage
 from whyrank.train.rewards.base import Each
 from whyrank.train.watch import Watch, metrics
 from whyrank.types import Document, Query, RankTask
@@ -38,12 +39,10 @@ class Broken(Each):
 @pytest.fixture(scope="module")
 def half_taught(tmp_path_factory, words) -> Path:
     """A model that keeps to the form most of the time, and knows little."""
-    from conftest import SHAPE
-
     folder = tmp_path_factory.mktemp("taught")
     train, _ = toy_task.write(folder, 300, 1)
     done = sft.train(
-        sft.SFT(
+        SFT(
             str(folder / "run"),
             Model(tokenizer=words, config=SHAPE),
             (Stage((Source(train, toy_task.FORMAT),), steps=45),),
@@ -134,7 +133,7 @@ def test_a_reward_that_raises_stops_the_training(ask):
     assert not (Path(ask("broken").output) / "model").exists()
 
 
-def test_a_rewriter_with_bm25_in_the_loop(ask, tmp_path, half_taught):
+def test_a_rewriter_with_bm25_in_the_loop(ask, tmp_path, words):
     remedies = [Document(f"d{at}", text) for at, text in enumerate(toy_task.HELPS)]
     BM25().at(tmp_path / "index").index(remedies)
     tasks = [RankTask(Query(f"q{at}", need), (remedies[at],), {remedies[at].id: 1.0})
@@ -143,22 +142,20 @@ def test_a_rewriter_with_bm25_in_the_loop(ask, tmp_path, half_taught):
     queries, engine = str(tmp_path / "queries.jsonl"), f"bm25(path={str(tmp_path / 'index')!r})"
     search = f"rewritten({engine}, reasoned_query(fake(), template='{{query}}'))"
     told = tmp_path / "told.jsonl"
-    told.write_text("".join(json.dumps({"prompt": need, "completion": f"{help} {other}"}) + "\n" for at, need in
-                            enumerate(toy_task.NEEDS) for help in (toy_task.HELPS[at], "dust", "glare", "leak")
-                            for other in ("", "rust")))  # fmt: skip
-    taught = sft.train(
-        sft.SFT(
-            str(tmp_path / "rewriter"), Model(str(half_taught)), (Stage((Source(str(told)),), steps=30),),
-            optimizer=Optimizer("muon", lr=6e-3), loop=Loop(batch=32, threads=1, checkpoint_every=0, report_to=()),
-        )
+    lines = [
+        {"prompt": need, "completion": said}
+        for at, need in enumerate(toy_task.NEEDS)
+        for said in (toy_task.HELPS[at], "dust")
+    ]
+    told.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    from_random = SFT(
+        str(tmp_path / "rewriter"), Model(tokenizer=words, config=SHAPE), (Stage((Source(str(told)),), steps=60),),
+        optimizer=Optimizer("muon", lr=6e-3), loop=Loop(batch=40, threads=1, checkpoint_every=0, report_to=()),
     )  # fmt: skip
-    asked = ask("search", format="", search=search, tasks=(queries,), steps=30,
-                rewards=(Rewarded(f"measure_gain({engine}, measure='RR@10')"),), loop={"batch": 40})  # fmt: skip
-    asked = replace(
-        asked, model=Model(str(taught.model)), held_out=HeldOut(queries, every=30, measure="RR@10", max_tokens=8)
-    )
-    done = grpo.train(asked)
+    start = Model(str(sft.train(from_random).model))
+    reward = Rewarded(f"measure_gain({engine}, measure='RR@10')")
+    asked = ask("search", format="", search=search, tasks=(queries,), rewards=(reward,), steps=20, loop={"batch": 40})
+    measured = HeldOut(queries, every=20, measure="RR@10", max_tokens=8)
+    done = grpo.train(replace(asked, model=start, held_out=measured, max_completion=8))
     seen = [line["held_out/RR@10"] for line in metrics(done.folder) if "held_out/RR@10" in line]
-    rewards = [line["reward"] for line in metrics(done.folder) if "reward" in line]
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
-    assert seen[-1] >= seen[0] and seen[-1] > 0.8
+    assert seen[0] < 0.6 and seen[-1] > 0.85

@@ -11,6 +11,12 @@ NEEDS = ("rust", "frost", "thirst", "noise", "dark", "moth", "mould", "dust", "g
 HELPS = ("oil", "straw", "well", "felt", "lamp", "cedar", "salt", "broom", "shade", "tar")
 FORMAT = "toy_format.Short()"
 
+SHAPE = {
+    "model_type": "qwen3", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "tie_word_embeddings": True,
+    "max_position_embeddings": 128,
+}  # fmt: skip
+
 
 def tasks(n: int, seed: int, size: int = 3) -> list[RankTask]:
     """Lists of `size` remedies, one of which is right; the thought names it."""
