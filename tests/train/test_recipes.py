@@ -1,6 +1,8 @@
 """The published recipes load, and all that they name is there."""
 
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import GRPO, SFT, build
 from whyrank.train.recipes import published, text
 from whyrank.train.rewards import Reward
+
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
 
 @pytest.mark.parametrize("name", list(published()))
@@ -44,6 +48,12 @@ def test_their_constants_are_the_published_ones():
         "dropout": 0.05,
     }
     assert isinstance(make(recipes["retro-star-7b-rl"]["format"]), PointFormat)
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL))
+def test_what_the_page_shows_loads(block):
+    given = tomllib.loads(block)
+    assert build(SFT if "stages" in given else GRPO, given, "docs/training.md")
 
 
 def test_an_unknown_recipe_names_the_nearest():

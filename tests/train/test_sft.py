@@ -1,12 +1,17 @@
 """SFT on real TRL, with models made on the spot."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import toy_task
 from toy_format import Short
+from toy_task import SHAPE
 
 from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped
 from whyrank.llm.base import Sampling
@@ -96,7 +101,7 @@ def test_only_the_completion_is_learnt(config):
     count = (batch["labels"] != -100).sum()
     assert count == sum(len(lesson.ids) - lesson.asked for lesson in lessons)
     with torch.no_grad():
-        ours = sft.CompletionOnly().compute_loss(model, batch, num_items_in_batch=count)
+        ours = sft.CompletionOnly().compute_loss(model, batch)
         theirs = model(**batch).loss
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 
@@ -158,3 +163,27 @@ def test_missing_files(config):
     asked = config("gone")
     with pytest.raises(NotFound, match=r"gone.jsonl"):
         sft.train(replace(asked, stages=(Stage((Source("gone.jsonl", "reasoned()"),), steps=1),)))
+
+
+def test_two_devices_take_the_steps_of_one(config, tmp_path):
+    """Two processes of this machine, half a batch each."""
+    one = sft.train(config("one", steps=2, batch=8))
+    two = config("two", steps=2, batch=4)
+    source, shape = two.stages[0].sources[0], ", ".join(f"{name} = {json.dumps(is_)}" for name, is_ in SHAPE.items())
+    conf = tmp_path / "conf.toml"
+    conf.write_text(
+        f"output = '{two.output}'\nmodel = {{ tokenizer = '{two.model.tokenizer}', config = {{ {shape} }} }}\n"
+        f"loop = {{ batch = 4, threads = 1, checkpoint_every = 0, log_every = 1, report_to = [] }}\n"
+        f"optimizer = {{ name = 'muon', lr = 3e-3 }}\n"
+        f"[[stages]]\nsteps = 2\nsources = [{{ path = '{source.path}', format = '{source.format}' }}]\n"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    launch = f"torch.distributed.run --nproc_per_node 2 --master_port {port} -m whyrank train sft {conf}".split()
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(sft.__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-m", *launch], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert same(Path(two.output) / "model", one.model, 2e-4)

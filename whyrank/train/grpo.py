@@ -52,8 +52,7 @@ def train(config: GRPO) -> base.Trained:
     measured: Lists | Searches | None = None
     if config.held_out is not None:
         measured = Lists(config.held_out, chat) if isinstance(ask, Ranking) else Searches(config.held_out, ask.search)
-    devices = need("accelerate", extra="train").PartialState().num_processes
-    groups = config.loop.batch * config.loop.accumulation * devices // config.generations
+    groups = config.loop.batch * config.loop.accumulation * base.devices() // config.generations
     if groups % ask.several:
         raise BadInput(f"a step must hold whole draws: {groups} groups of {config.generations}, {ask.several} a draw")
     folder.begin()

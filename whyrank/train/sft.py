@@ -38,8 +38,7 @@ def train(config: SFT) -> base.Trained:
     positions = getattr(model.config, "max_position_embeddings", None) or config.max_length
     material = Material.read(sources, chat, min(config.max_length, positions))
     lists = Lists(config.held_out, chat) if config.held_out else None
-    devices = need("accelerate", extra="train").PartialState().num_processes
-    size = config.loop.batch * config.loop.accumulation * devices
+    size = config.loop.batch * config.loop.accumulation * base.devices()
     order = plan(material, config.stages, size, config.seed)
     steps = len(order) // size
     folder.begin()
@@ -97,7 +96,10 @@ class CompletionOnly:
         wanted = labels[:, 1 - keep :]
         scored = wanted != -100
         loss = torch.nn.functional.cross_entropy(logits[scored].float(), wanted[scored], reduction="sum")
-        return loss / (scored.sum() if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is None:
+            return loss / scored.sum()
+        # the count is that of all devices, whose gradients are averaged
+        return loss * self.accelerator.num_processes / num_items_in_batch  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

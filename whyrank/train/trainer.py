@@ -251,6 +251,11 @@ def arguments(folder: Path, loop: Loop, moves: Optimizer, steps: int, seed: int)
     }
 
 
+def devices() -> int:
+    """How many processes train together, as `accelerate launch` and `torchrun` tell them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def attach(trainer: Any, watch: Any, folder: Path, loop: Loop) -> None:
     """Let `watch` and TensorBoard hear what the trainer tells, and nobody print on stdout."""
     transformers = need("transformers", extra="train")
