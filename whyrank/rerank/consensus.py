@@ -98,7 +98,7 @@ class Consensus(Reranker):
             found = yield from together([self._one(request, number) for number in range(done, done + some)])
             for number, (ranking, order) in enumerate(found, start=done):
                 calls += [{"shuffle": number, **call} for call in order.calls]
-                if not order.calls or any(call["status"] not in {"no_answer", "failed"} for call in order.calls):
+                if not order.calls or _told(order):
                     votes.append((ranking, self._named(order)))
             done += some
             if self._settled(votes, n):
@@ -149,6 +149,12 @@ class Consensus(Reranker):
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = drive({request.query.id: self.plan(request) for request in requests}, self.inner.llm, trace)
         return [orders[request.query.id] for request in requests]
+
+
+def _told(order: Order) -> bool:
+    """Whether the model said anything about a shuffle; what was cut off before its answer says nothing."""
+    moved = order.ranking != tuple(range(len(order.ranking)))
+    return moved or any(call["status"] in {"exact", "repaired"} for call in order.calls)
 
 
 def consensus(
