@@ -120,6 +120,7 @@ FIRSTS = [
     (First(), Ok("", finish="length"), Parsed((0, 1, 2), "no_answer", 3)),
     (First(), Ok("<think>", finish="length", logprobs=(PLACE,)), Parsed((0, 1, 2), "truncated", 3)),
     (First(), Ok("", "So", finish="length", logprobs=(PLACE,)), Parsed((0, 1, 2), "truncated", 3)),
+    (First(), Ok("B", "A thought that was closed", finish="length", logprobs=(PLACE,)), Parsed((1, 2, 0), "exact")),
     (First("asked"), Ok("<answer>B</answer>", "A", logprobs=(log(A=1), PLACE, log(**{"</": 1}))),
      Parsed((1, 2, 0), "exact")),
     (First("asked"), Ok("<answer>[B]</answer>"), Parsed((1, 0, 2), "repaired", 2)),

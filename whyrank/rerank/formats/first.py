@@ -97,7 +97,7 @@ class First(Format[Parsed]):
         """
         region, tagged, unclosed = answer_region(completion.text)
         cut = completion.finish == "length" and self.think != "no"
-        silent = self.think == "no" and bool(completion.reasoning)  # it thinks all the same: no answer was begun
+        silent = self.think == "no" and bool(completion.reasoning) and not region.strip()  # it thinks all the same
         unread = silent or ((unclosed or cut) and not tagged)
         word = None if unread else _ANSWER.fullmatch(region)
         named = word[1].upper() if word else ""
