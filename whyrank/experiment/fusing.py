@@ -1,0 +1,132 @@
+"""Fusing runs into one, with weights that were tuned on other queries than those they are tested on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from whyrank.datasets import load
+from whyrank.errors import BadInput, NotFound
+from whyrank.eval import evaluate
+from whyrank.experiment.folder import Limits, Result, asked_of, once
+from whyrank.experiment.runs import open_runs, task_of
+from whyrank.fusion import Fusion
+from whyrank.llm.trace import Trace
+from whyrank.registry import make, parameters
+from whyrank.types import Dataset, Qrels, Run
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """On which judgements the weights of a fusion are tuned; `Tuning.on` makes sure that they are not test ones."""
+
+    data: Dataset
+    split: str
+    measure: str
+
+    @classmethod
+    def on(cls, name: str, split: str, measure: str = "nDCG@10") -> Self:
+        """Tune on the split `split` of the data set `name`.
+
+        Raises:
+            BadInput: it is the test split, shares queries with the test split, or there is no such split.
+            NotFound: there is no such data set.
+        """
+        if split == "test":
+            raise BadInput("weights tuned on 'test' would be evaluated on what they were fitted to: take dev or train")
+        data = load(name, split=split)
+        try:
+            tested = load(name, split="test").qrels
+        except (BadInput, NotFound):  # nothing to keep apart from
+            tested = Qrels({})
+        if both := [query for query in data.qrels if query in tested]:
+            raise BadInput(
+                f"{len(both)} queries are judged both in {split!r} and in 'test' of {name!r}, {both[0]!r} is one: "
+                "tune on a split of other queries"
+            )
+        return cls(data, split, measure)
+
+    def tune(self, fusion: Fusion, runs: Sequence[Run]) -> tuple[Fusion, dict[str, Any]]:
+        """The fusion with its weights tuned on those queries of `runs` that the split judges, and what was found."""
+        judged = self.data.qrels
+        runs = [run.only(set(judged)).without(self.data.queries) for run in runs]
+        if not any(map(len, runs)):
+            raise BadInput(
+                f"the runs have none of the queries of {self.split!r} in {self.data.name!r}: search with "
+                f"--split {self.split}, tune there, and fuse the others with --like"
+            )
+
+        def value(run: Run) -> float:
+            return next(iter(evaluate(run, judged, self.measure).means.values()))
+
+        tuned = fusion.tuned(runs, value)
+        even = replace(fusion, weights=())
+        about = {"data": self.data.name, "split": self.split, "measure": self.measure, "queries": len(judged)}
+        return tuned, about | {"value": value(tuned.of(runs)), "equal_weights": value(even.of(runs))}
+
+
+def fuse(
+    sources: Sequence[str | Path],
+    fusion: Fusion,
+    out: str | Path,
+    k: int = 1000,
+    data: Dataset | None = None,
+    tuning: Tuning | None = None,
+) -> Result:
+    """Fuse the runs at `sources` (run folders or files) and write the run folder `out`.
+
+    Args:
+        sources: two or more.
+        fusion: method and weights; `tuning` replaces the weights.
+        out: the folder. Its manifest tells the fusion with its weights as a spec, and on what they were tuned.
+        k: how many documents of each query are kept.
+        data: where given, what its queries exclude is taken out.
+        tuning: where given, the weights are tuned first; queries that it does not judge have no part in that.
+
+    Raises:
+        BadInput: `out` holds another experiment, there are not as many runs as weights, or nothing to tune on.
+    """
+    if len(sources) < 2:
+        raise BadInput(f"a fusion is one of two runs or more, not of {len(sources)}")
+    excluding = (*(data.queries if data else ()), *(tuning.data.queries if tuning else ()))
+    runs = [run.without(excluding) for run in open_runs(sources)]
+    found: dict[str, Any] = {}
+    if tuning is not None:
+        fusion, found["tuned"] = tuning.tune(fusion, runs)
+    task = {
+        "verb": "fuse",
+        "spec": repr(fusion),
+        "part": parameters(fusion),
+        "k": k,
+        "inputs": [asked_of(source) for source in sources],
+        **({"data": data.name} if data else {}),
+        **found,
+    }
+
+    def work(report: dict[str, Any], trace: Trace | None) -> Run:
+        fused = fusion.of(runs).top(k)
+        report |= {"spec": repr(fusion), "lacks": {run.name: len(fused) - len(run) for run in runs}, **found}
+        return fused
+
+    return once(Path(out), task, fusion, Limits(), work)
+
+
+def fusion_of(folder: str | Path) -> Fusion:
+    """The fusion, with its weights, that made the run in `folder`.
+
+    Raises:
+        NotFound: there is no such run folder.
+        BadInput: it was not made by a fusion.
+    """
+    task = task_of(folder)
+    if not task:
+        raise NotFound(f"no run folder at {folder}: it has no manifest.json")
+    if task["verb"] != "fuse":
+        raise BadInput(f"the run in {folder} was made by {task['verb']}, not by fuse: it has no weights")
+    return make(task["spec"], Fusion)
+
+
+def tuned_on(source: str | Path, data: str | None, split: str | None) -> bool:
+    """Whether the run at `source` is a fusion whose weights were fitted to this split of the data set `data`."""
+    tuned = task_of(source).get("tuned", {})
+    return bool(tuned) and (tuned["data"], tuned["split"]) == (data, split or "test")

@@ -1,0 +1,64 @@
+"""Reading runs back: from a run folder, a TREC file or a JSON file, with what the manifest says was asked."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from whyrank.errors import NotFound
+from whyrank.io import lines, read_run
+from whyrank.types import Run
+
+
+def run_file(source: str | Path) -> Path:
+    """The file that holds the run `source`: `run.trec` of a run folder, or the file itself.
+
+    Raises:
+        NotFound: there is no such file or folder, or the folder's run is not finished.
+    """
+    path = Path(source)
+    if path.is_dir():
+        file = path / "run.trec"
+        if not file.is_file():
+            begun = " (a run was begun there and is not finished)" if (path / "manifest.json").is_file() else ""
+            raise NotFound(f"no run.trec in the folder {path}{begun}")
+        return file
+    if not path.is_file():
+        raise NotFound(f"no run at {path}: give a run folder, a TREC run file, or a JSON file of scores")
+    return path
+
+
+def run_name(source: str | Path) -> str:
+    """What a run is called in tables: its folder's name, or its file's without endings."""
+    path = Path(source)
+    return path.resolve().name if path.is_dir() else path.name.split(".")[0]
+
+
+def open_run(source: str | Path, notes: bool = False) -> Run:
+    """Read the run at `source` (a run folder, a TREC file, or a JSON file of scores), named after its place.
+
+    Args:
+        source: the folder or file.
+        notes: also read what travels beside the order, which only run folders have.
+    """
+    run = read_run(run_file(source)).named(run_name(source))
+    beside = Path(source) / "notes.jsonl"
+    if notes and beside.is_file():
+        found = (json.loads(line) for _, line in lines(beside))
+        run.notes = {note.pop("query"): note for note in found}
+    return run
+
+
+def open_runs(sources: Sequence[str | Path]) -> list[Run]:
+    """Read several runs; those that would have the same name are named by their whole paths."""
+    runs = [open_run(source) for source in sources]
+    clashes = {name for name, times in Counter(run.name for run in runs).items() if times > 1}
+    return [run.named(str(at)) if run.name in clashes else run for run, at in zip(runs, sources, strict=True)]
+
+
+def task_of(folder: str | Path) -> dict[str, Any]:
+    """What the manifest of a run folder says was asked; nothing where there is no manifest."""
+    manifest = Path(folder) / "manifest.json"
+    task: dict[str, Any] = json.loads(manifest.read_text())["task"] if manifest.is_file() else {}
+    return task

@@ -1,0 +1,84 @@
+"""What a finished run can tell: why its documents stand where they do, and its texts for other tools."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from whyrank.datasets import load
+from whyrank.errors import BadInput, NotFound
+from whyrank.experiment.runs import open_run, run_file, task_of
+from whyrank.io import read_candidates, write_candidates
+from whyrank.llm.trace import records
+from whyrank.rerank.ranked import RankedList
+from whyrank.types import Corpus, Dataset, Run
+
+
+def explain(folder: str | Path, query_id: str | None = None, data: Dataset | None = None) -> RankedList:
+    """Why a finished run ranks the documents of one query as it does: print its `explain()`.
+
+    Args:
+        folder: the folder of a reranked run.
+        query_id: the query; may be left out where there is only one.
+        data: where texts are taken from; None takes the run's own data set where that is at hand.
+
+    Returns:
+        The documents with reasons and calls; seconds come from the trace.
+
+    Raises:
+        NotFound: there is no finished run.
+        BadInput: the run has no such query, or was not made by a reranker.
+    """
+    run, task = open_run(folder, notes=True), task_of(folder)
+    if query_id is None and len(run) != 1:
+        some = ", ".join(list(run)[:5])
+        raise BadInput(f"{folder} has {len(run)} queries: name one by --query, such as {some}")
+    query_id = query_id or next(iter(run))
+    seconds = _seconds(Path(folder) / "trace.jsonl", query_id)
+    if isinstance(note := run.notes.get(query_id), Mapping):
+        calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
+        run.notes[query_id] = {**note, "calls": calls}
+    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _data_of(task))
+
+
+def _seconds(trace: Path, query_id: str) -> dict[str, float]:
+    """How long the calls of a query took, by key; the last try of each counts."""
+    calls = records(trace) if trace.is_file() else ()
+    return {call["key"]: call["seconds"] for call in calls if call["query"] == query_id}
+
+
+def export(source: str | Path, out: str | Path, data: Dataset | None = None, k: int | None = None) -> Run:
+    """Write the run at `source` with its texts as candidates, the form that rank_llm reads; see `write_candidates`.
+
+    Args:
+        source: a run folder or a file.
+        out: the file, `.jsonl` or `.json`.
+        data: the texts; None takes the data set that the manifest of a run folder tells.
+        k: how many documents of each query; None is all.
+
+    Raises:
+        BadInput: there are no texts, or not those of the run.
+    """
+    run = open_run(source)
+    if data is None and (data := _data_of(task_of(source))) is None:
+        data = texts_of(source)
+    write_candidates(run, data, out, k)
+    return run
+
+
+def texts_of(source: str | Path) -> Dataset:
+    """The data set that a file of candidates is by itself."""
+    path = run_file(source)
+    if ".json" not in path.suffixes and ".jsonl" not in path.suffixes:
+        raise BadInput(f"{source}: a run has no texts: give its data set by --data")
+    return read_candidates(path)
+
+
+def _data_of(task: Mapping[str, Any]) -> Dataset | None:
+    """The data set of an experiment, as far as it is at hand."""
+    try:
+        name = task["data"]["name"]
+        data = read_candidates(name) if Path(name).is_file() else load(name)
+    except (KeyError, TypeError, NotFound, BadInput):
+        return None
+    return data if len(data.corpus) else replace(data, corpus=Corpus(()))
