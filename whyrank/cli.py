@@ -268,24 +268,15 @@ def evaluate_runs(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo"),
+    questions: Annotated[int, typer.Option("--questions", min=1, help="How many.")] = 48,
 ) -> None:
-    """Search, rerank and evaluate the toy collection that comes with whyrank."""
-    from whyrank import eval as evaluation
-    from whyrank import experiment
-    from whyrank.datasets import load
-    from whyrank.registry import make
-    from whyrank.rerank.base import Reranker
-    from whyrank.retrieval.base import Retriever
+    """Search, rewrite, rerank with thought and explain, offline, with the small model that comes with whyrank."""
+    from whyrank.demo import demo
+    from whyrank.progress import show
 
-    data = load("toy")
-    typer.echo(f"toy: {len(data.corpus)} passages, {len(data.queries)} questions whose words mislead\n")
-    first = experiment.search(make("bm25()", Retriever), data, out / "bm25", k=50)  # type: ignore[type-abstract]
-    reranker = make("encoder_rerank('minilm')", Reranker)  # type: ignore[type-abstract]
-    final = experiment.rerank(first.folder, reranker, data, out / "minilm", depth=50)
-    reports = [evaluation.evaluate(result.run, data.qrels, ["nDCG@10", "RR@10", "R@10"]) for result in (first, final)]
-    typer.echo(evaluation.table(reports))
-    typer.echo(evaluation.compare(reports))
-    typer.echo(f"\nThe runs lie in {first.folder} and {final.folder}.")
+    show()
+    for part in demo(out, questions):
+        typer.echo(part)
 
 
 training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
@@ -395,6 +386,24 @@ def simulate(
 
         draw(outcomes, plot)
     typer.echo(_json([outcome.to_dict() for outcome in outcomes]) if json else simulation.table(outcomes))
+
+
+@app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(help="tiny: the small model that comes with whyrank.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write; calling again goes on there.")],
+    seed: Annotated[int, typer.Option("--seed", help="Of lessons, weights and order.")] = 0,
+    recipe: Annotated[str, typer.Option("--recipe", help="Of whyrank/train/tiny.")] = "tiny.toml",
+) -> None:
+    """Make again, from a seed, what comes with whyrank."""
+    from whyrank.errors import BadInput
+    from whyrank.progress import show
+    from whyrank.reproduce import tiny
+
+    if what != "tiny":
+        raise BadInput(f"there is only 'tiny' to reproduce, not {what!r}")
+    show()
+    typer.echo(tiny(out, seed, recipe))
 
 
 @app.command()

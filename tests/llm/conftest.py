@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +27,21 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tiny_lm: Path, vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """vLLM's server of a model of random weights."""
+    parser = ("--reasoning-parser", "qwen3")
+    with serving(str(tiny_lm), tmp_path_factory.mktemp("server") / "log.txt", *parser) as server:
+        yield server
+
+
+@contextmanager
+def serving(model: str, log: Path, *options: str) -> Iterator[Server]:
     """vLLM's OpenAI-compatible server on a free port, in a process group that is killed at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_lm)]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    command += ["--enforce-eager", "--max-num-seqs", "64", "--reasoning-parser", "qwen3"]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
+    command += ["--enforce-eager", "--max-num-seqs", "64", *options]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=os.environ | tiny.QUIET, stdout=out, stderr=subprocess.STDOUT, start_new_session=True

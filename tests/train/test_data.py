@@ -111,3 +111,8 @@ def test_the_order_is_that_of_the_seed_and_wastes_little_on_padding():
     assert order == plan(made, stages, batch=8, seed=1) != plan(made, stages, batch=8, seed=2)
     lengths = made.lengths[order].reshape(-1, 8)
     assert lengths.sum() / (8 * lengths.max(1)).sum() > 0.9
+    mixed = made.lengths[plan(made, stages, batch=8, seed=1, window=1)].reshape(-1, 8)
+    assert mixed.std(1).mean() > 5 * lengths.std(1).mean()  # all lengths in each step
+    assert (
+        np.diff(mixed, axis=1) >= 0
+    ).all()  # shortest first, so that the forward passes of a step are of like length

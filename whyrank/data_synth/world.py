@@ -102,12 +102,14 @@ class Statement(NamedTuple):
     Attributes:
         principle: what helps.
         context: where it does.
+        noun: its word for that.
         denied: the principle that it names as no help.
         shared: the words of questions that a trap is told in: a thing, a sign and a context.
     """
 
     principle: str = ""
     context: str = ""
+    noun: str = ""
     denied: str = ""
     shared: tuple[str, ...] = ()
 
@@ -281,7 +283,7 @@ class World:
                     place=place,
                     Place=_upper(place),
                 )
-                yield text, Statement(principle, context, denied if denies else "")
+                yield text, Statement(principle, context, noun, denied if denies else "")
 
     def _traps(self, draw: random.Random) -> Iterator[tuple[str, Statement]]:
         felt = [(draw.choice(both), "feel ") for both in self.said.values()]

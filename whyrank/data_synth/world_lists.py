@@ -72,18 +72,23 @@ class Lists:
         )
 
     def think(self, question: Question, said: Sequence[Statement], draw: random.Random) -> tuple[str, list[int]]:
-        """A teacher's thought, and the grades that it comes to: with `noise` some verdicts are wrong, and grades too.
+        """A teacher's thought, and the grades that it comes to; with `noise` some verdicts and grades are wrong.
 
-        The chain of facts comes first; then each document is asked two questions with yes or no, and graded.
+        The chain of facts comes first. Then of each document: its word for what helps, what that stands for and whether
+        it is what is needed, what its place stands for and whether that is the one asked about, and the grade.
+
+            goblet: vessel; wistful: longing; vessel longing: lattice; up in the hills: mountain
+            [1] trellis lattice yes sea no 1
+            [2] nothing 0
         """
         need = self.world.need(question)
         lines, marks = [chain_of(need)], []
         for number, one in enumerate(said, start=1):
             helps = (one.principle == need.principle) != (draw.random() < self.level.noise)
             there = (one.context == need.context) != (draw.random() < self.level.noise)
-            marks.append(0 if not helps else 2 if there else 1)
-            verdicts = f"{need.principle} {_yes(helps)} {need.context} {_yes(there)} {marks[-1]}"
-            lines.append(f"[{number}] {verdicts}")
+            marks.append(0 if not (helps and one.principle) else 2 if there else 1)
+            verdicts = f"{one.noun} {one.principle} {_yes(helps)} {one.context} {_yes(there)}"
+            lines.append(f"[{number}] {verdicts if one.principle else 'nothing'} {marks[-1]}")
         return "\n".join(lines), marks
 
     def _few(self, question: Question, size: int, share: float, draw: random.Random) -> set[str]:

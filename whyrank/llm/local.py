@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 from weakref import WeakValueDictionary
 
@@ -13,6 +14,14 @@ from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning, th
 from whyrank.registry import name_of
 
 T = TypeVar("T")
+
+SHIPPED = {"tiny": Path(__file__).parent / "tiny"}
+"""Models that come with whyrank, by name; see the README.md in each folder. `./tiny` is a folder of your own."""
+
+
+def located(model: str) -> str:
+    """Where an engine finds `model`: the folder of one that comes with whyrank, else the name as it is."""
+    return str(SHIPPED.get(model, model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ class Local(LLM):
     """A model on this machine, by its name on the Hugging Face hub or the folder where it lies.
 
     Attributes:
-        model: name or folder.
+        model: name or folder; "tiny" is the small reasoning reranker that comes with whyrank.
         context: the window in tokens; the model's own where it is not given, less to save memory.
         dtype: the weights' type, such as "bfloat16"; "auto" takes the checkpoint's on a GPU, and float32 on the CPU.
         chat_template_kwargs: what the chat template is told, such as `{"enable_thinking": False}` for Qwen3.
@@ -166,7 +175,7 @@ class Local(LLM):
         """What transformers' class of name `kind` loads for this model."""
         transformers = need("transformers", extra=self.extra, asked_by=f"{name_of(type(self))}(...)")
         try:
-            return getattr(transformers, kind).from_pretrained(self.model, **options)
+            return getattr(transformers, kind).from_pretrained(located(self.model), **options)
         except (OSError, ValueError) as error:
             raise EngineError(f"{self!r} cannot be loaded: {error}") from error
 

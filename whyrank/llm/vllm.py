@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from whyrank.errors import EngineError, need
 from whyrank.llm.base import Completion, Failed, Prompt
-from whyrank.llm.local import Asked, Local, shared
+from whyrank.llm.local import Asked, Local, located, shared
 
 _SETTINGS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -115,7 +115,7 @@ class _Engine:
 
 def _options(part: VLLM) -> dict[str, Any]:
     return {
-        "model": part.model,
+        "model": located(part.model),
         "max_model_len": part.window,
         "dtype": part.dtype,
         "gpu_memory_utilization": part.gpu_memory,

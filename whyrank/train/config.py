@@ -95,6 +95,8 @@ class Loop:
     Attributes:
         batch: sequences of one forward pass, on each device.
         accumulation: forward passes of one step; 8 × 1 and 1 × 8 are the same step.
+        like_length: of how many steps the examples are sorted by length, to save padding; 1 mixes kinds of examples in
+            each step, which small models need.
         bf16: compute in bfloat16 (autocast); None does so where there is a GPU for it.
         gradient_checkpointing: less memory for a third more time; not on CPUs.
         threads: of torch on a CPU; 0 leaves its choice.
@@ -107,6 +109,7 @@ class Loop:
 
     batch: int = 8
     accumulation: int = 1
+    like_length: int = 16
     bf16: bool | None = None
     gradient_checkpointing: bool = False
     threads: int = 0
@@ -118,7 +121,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing is done."""
-        for name in ("batch", "accumulation", "log_every", "keep"):
+        for name in ("batch", "accumulation", "like_length", "log_every", "keep"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name!r} must be at least 1, not {getattr(self, name)}")
 

@@ -39,7 +39,7 @@ def train(config: SFT) -> base.Trained:
     material = Material.read(sources, chat, min(config.max_length, positions))
     lists = Lists(config.held_out, chat) if config.held_out else None
     size = config.loop.batch * config.loop.accumulation * base.devices()
-    order = plan(material, config.stages, size, config.seed)
+    order = plan(material, config.stages, size, config.seed, config.loop.like_length)
     steps = len(order) // size
     folder.begin()
     kind: Any = type("SFT", (CompletionOnly, base.Additions, trl.SFTTrainer), {"moves": config.optimizer})

@@ -1,0 +1,68 @@
+"""`whyrank reproduce tiny`, as a trial: a hundredth of the lessons and steps, the whole way."""
+
+import json
+
+import pytest
+
+from whyrank import Listwise, Transformers, cli
+from whyrank.data_synth.world import SPLITS, Question, World
+from whyrank.io import read_tasks
+from whyrank.reproduce import LESSONS, read_recipe, rewrites, tiny, write_lessons
+from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.train.tokenizer import fixed_phrases
+
+
+def test_lessons_are_of_training_questions_and_the_same_for_a_seed(tmp_path):
+    world = World()
+    for name in ("one", "again"):
+        (tmp_path / name).mkdir()
+        write_lessons(tmp_path / name, seed=3, share=0.005)
+    for name in LESSONS:
+        tasks = [*read_tasks(tmp_path / "one" / f"{name}.jsonl")]
+        assert tasks == [*read_tasks(tmp_path / "again" / f"{name}.jsonl")]
+        assert {world.split_of(Question(*task.source["question"])) for task in tasks} == {"train"}
+        assert {task.source["hops"] for task in tasks} == {1, 2, 3}
+    for split in SPLITS[1:]:
+        tasks = [*read_tasks(tmp_path / "one" / f"{split}.jsonl")]
+        assert {world.split_of(Question(*task.source["question"])) for task in tasks} == {split}
+
+
+def test_rewrites_are_answers_in_words_of_documents_behind_their_steps():
+    for lesson in rewrites(World(), 5, seed=0):
+        thought, answer = lesson["completion"].split("</think>\n")
+        assert thought.startswith("<think>") and ": trust " in answer
+        assert lesson["prompt"].endswith("?")
+
+
+def test_the_fixed_words_of_prompts_are_found():
+    phrases = [*fixed_phrases([Reasoned(), Direct()], ["Say it. {query} Now."])]
+    assert "\n\nPassages:\n\n" in phrases and "Say it. " in phrases
+    prompt = Reasoned().render("why", ["a", "b", "c"]).messages[-1].content
+    assert sum(phrase in prompt for phrase in set(phrases)) >= 5
+
+
+@pytest.mark.parametrize("recipe", ["tiny.toml", "answer_only.toml"])
+def test_recipes_name_the_lessons(recipe):
+    config = read_recipe(recipe)
+    assert {source.path for stage in config.stages for source in stage.sources} <= {
+        *(f"{name}.jsonl" for name in LESSONS), "rewrites.jsonl"
+    }  # fmt: skip
+
+
+@pytest.mark.engines
+def test_a_trial_goes_the_whole_way_and_is_not_done_twice(tmp_path):
+    model = tiny(tmp_path / "tiny", share=0.01)
+    assert "whyrank reproduce tiny" in (model / "README.md").read_text()
+    manifest = json.loads((tmp_path / "tiny/sft/manifest.json").read_text())
+    assert manifest["finished"]
+    before = (tmp_path / "tiny/sft/model/model.safetensors").stat().st_mtime_ns
+    assert tiny(tmp_path / "tiny", share=0.01) == model
+    assert (tmp_path / "tiny/sft/model/model.safetensors").stat().st_mtime_ns == before
+    assert len(Listwise(Transformers(str(model), context=512)).rank("why", ["a", "b"])) == 2
+
+
+def test_nothing_else_can_be_reproduced(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["whyrank", "reproduce", "huge", "-o", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "only 'tiny'" in capsys.readouterr().err

@@ -1,0 +1,51 @@
+"""`whyrank demo`: the main job from end to end, offline: search, rewrite, rerank with thought, and say why."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from whyrank import experiment
+from whyrank.datasets import load
+from whyrank.eval import compare, evaluate, table
+from whyrank.llm.base import Sampling
+from whyrank.llm.transformers import Transformers
+from whyrank.rerank.formats import Direct
+from whyrank.rerank.listwise import Listwise
+from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.rewrite import HyDE, Rewritten
+
+MEASURES = ("nDCG@10", "P(rel=2)@5")
+
+
+def demo(out: Path, questions: int = 48, depth: int = 30) -> Iterator[str]:
+    """Search, rewrite, rerank and explain questions of the world that the small model was never trained on.
+
+    Each of them is about a symptom of a kind of thing in which training never saw it: two known facts meet anew.
+
+    Args:
+        out: where the run folders go; what is there already is not done again.
+        questions: how many.
+        depth: how many documents are reranked, in windows of 20.
+
+    Yields:
+        What to show, as it comes.
+    """
+    data = load("world/composed").head(questions)
+    yield (
+        f"{data.name}: {len(data.corpus):,} documents, {len(data.queries)} questions that no training saw. The words "
+        f"of a question lead to traps, for example:\n\n  {data.queries[0].text}\n"
+    )
+    llm, brief = Transformers("tiny", batch=16), Sampling(max_tokens=400)
+    bm25 = experiment.search(BM25(), data, out / "bm25", depth)
+    found = experiment.search(Rewritten(BM25(), HyDE(llm, brief)), data, out / "rewritten", depth)
+    note: Any = experiment.open_run(found.folder, notes=True).notes[data.queries[0].id]
+    yield f"The small model asks instead:\n\n  {note['rewritten'][0]}\n"
+    direct = experiment.rerank(
+        found.folder, Listwise(llm, format=Direct(), sampling=brief), data, out / "direct", depth
+    )
+    reasoned = experiment.rerank(found.folder, Listwise(llm, sampling=brief), data, out / "reasoned", depth)
+    judged = {query.id: data.qrels[query.id] for query in data.queries}
+    reports = [evaluate(experiment.open_run(one.folder), judged, MEASURES) for one in (bm25, found, direct, reasoned)]
+    yield f"{table(reports)}\n\n{compare(reports)}\n"
+    yield experiment.explain(reasoned.folder, data.queries[0].id, data).explain(top=8)
+    yield f"\nThe runs, with every model call, lie in {out}."
