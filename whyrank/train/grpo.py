@@ -101,22 +101,29 @@ class Look:
         self.tell: Any = None
 
     def __call__(self, completions: Sequence[Ok], tasks: Sequence[RankTask]) -> dict[str, float]:
-        """The figures of one batch by name; the mean answered rank of each shown place goes to metrics.jsonl."""
+        """The figures of one batch by name.
+
+        Of the answers in the right form, `rank_by_place` goes to metrics.jsonl: for each place shown, how far below
+        the middle of the list what stood there was ranked, in ranks, as a mean; 0 at all places is no bias.
+        `position_bias` is the correlation of place and rank, both as shares of the list.
+        """
         n = len(completions)
         figures = {"thought_tokens": sum(len(self._chat.encode(thought_of(one))) for one in completions) / n}
         if isinstance(self._ask, Rewriting):
             statuses = [read_rewritten(one)[1]["status"] for one in completions]
             return figures | {"well_formed": sum(status == "exact" for status in statuses) / n}
-        exact, ranks = 0, defaultdict(list)
+        exact, ranks, pairs = 0, defaultdict(list), []
         for completion, task in zip(completions, tasks, strict=True):
             order, (report,) = ranked(self._ask.format, [completion], len(task.documents))
             exact += report["status"] == "exact"
             if report["status"] == "exact":
+                last = max(len(order) - 1, 1)
                 for rank, place in enumerate(order):
-                    ranks[place].append(rank)
-        bias = _correlation([(place, rank) for place, some in ranks.items() for rank in some])
+                    ranks[place].append(rank - last / 2)
+                    pairs.append((place / last, rank / last))
+        bias = _correlation(pairs)
         if len(ranks) > 1 and self.tell is not None:
-            self.tell({"rank_by_place": [round(sum(ranks[at]) / len(ranks[at]) + 1, 3) for at in sorted(ranks)]})
+            self.tell({"rank_by_place": [round(sum(ranks[at]) / len(ranks[at]), 3) for at in sorted(ranks)]})
         return figures | {"well_formed": exact / n} | ({} if math.isnan(bias) else {"position_bias": bias})
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,28 +93,44 @@ def last_held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return next(filter(None, reversed(told)), {})
 
 
+DETAILS = re.compile(r"clip_ratio|zero_std|terminated|completions/(min|max)|num_tokens|step_time")
+"""Figures that are written down, but not drawn."""
+
+
 def draw(folder: str | Path) -> Path | None:
-    """Draw each figure in metrics.jsonl over the steps; None where there is nothing to draw, or no matplotlib."""
+    """Draw each figure in metrics.jsonl that varies; None where there is nothing to draw, or no matplotlib."""
     lines = metrics(folder)
-    names = [
-        name for name in dict.fromkeys(name for line in lines for name in line)
-        if name != "step" and any(isinstance(line.get(name), int | float) for line in lines)
-    ]  # fmt: skip
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        for name, value in line.items():
+            if name != "step" and isinstance(value, int | float) and not DETAILS.search(name):
+                curves.setdefault(name, []).append((line["step"], value))
+    curves = {name: points for name, points in curves.items() if len({value for _, value in points}) > 1}
     try:
         figures = need("matplotlib.figure", extra="train")
     except MissingExtra:
         return None
-    if not names:
+    if not curves:
         return None
-    names.sort(key=lambda name: (not name.startswith("held_out/"), not name.startswith("reward")))
-    columns = min(4, len(names))
-    rows = math.ceil(len(names) / columns)
+    names = sorted(curves, key=lambda name: (not name.startswith("held_out/"), not name.startswith("reward")))
+    places = [line["rank_by_place"] for line in lines if "rank_by_place" in line]
+    columns = 4
+    rows = math.ceil((len(names) + bool(places)) / columns)
     figure = figures.Figure(figsize=(3.4 * columns, 2.3 * rows), layout="constrained")
-    for at, name in enumerate(names):
-        points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
-        panel = figure.add_subplot(rows, columns, at + 1)
-        panel.plot(*zip(*points, strict=True), marker="o" if name.startswith("held_out/") else None, markersize=3)
+    panels = [figure.add_subplot(rows, columns, at + 1) for at in range(len(names) + bool(places))]
+    for panel, name in zip(panels, names, strict=False):
+        panel.plot(*zip(*curves[name], strict=True), marker="o" if name.startswith("held_out/") else None, markersize=3)
         panel.set_title(name, fontsize=8)
+    if places:
+        for told, some in (
+            ("first steps", places[: len(places) // 4 + 1]),
+            ("last steps", places[-len(places) // 4 :]),
+        ):
+            means = [sum(column) / len(column) for column in zip(*few, strict=False)]
+            panels[-1].plot(range(1, len(means) + 1), means, marker="o", markersize=3, label=told)
+        panels[-1].legend(fontsize=7)
+        panels[-1].set_title("rank answered, above or below the mean, by place shown", fontsize=8)
+    for panel in panels:
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.3)
     path = Path(folder) / "curves.png"
