@@ -122,11 +122,9 @@ def draw(folder: str | Path) -> Path | None:
         panel.plot(*zip(*curves[name], strict=True), marker="o" if name.startswith("held_out/") else None, markersize=3)
         panel.set_title(name, fontsize=8)
     if places:
-        for told, some in (
-            ("first steps", places[: len(places) // 4 + 1]),
-            ("last steps", places[-len(places) // 4 :]),
-        ):
-            means = [sum(column) / len(column) for column in zip(*few, strict=False)]
+        few = len(places) // 4 + 1
+        for told, some in (("first steps", places[:few]), ("last steps", places[-few:])):
+            means = [sum(column) / len(column) for column in zip(*some, strict=False)]
             panels[-1].plot(range(1, len(means) + 1), means, marker="o", markersize=3, label=told)
         panels[-1].legend(fontsize=7)
         panels[-1].set_title("rank answered, above or below the mean, by place shown", fontsize=8)
