@@ -1,0 +1,51 @@
+"""What is seen of a run: metrics.jsonl as it grows and shrinks, and its picture."""
+
+import json
+from types import SimpleNamespace
+
+from whyrank.progress import progress
+from whyrank.train.watch import Watch, draw, last_held_out, metrics
+
+
+def state(step: int):
+    return SimpleNamespace(global_step=step, is_world_process_zero=True)
+
+
+def watch(folder, measure=None, every=2):
+    with progress("", None) as advance:
+        return Watch(folder, every, measure, advance)
+
+
+def test_it_measures_at_the_start_in_turn_and_at_the_end(tmp_path):
+    told = iter([0.1, 0.2, 0.3, 0.4])
+    seen = watch(tmp_path, lambda: {"nDCG@10": next(told)})
+    seen.on_train_begin(None, state(0), None)
+    for step in range(1, 6):
+        seen.on_step_end(None, state(step), None)
+    seen.on_log(None, state(5), None, {"loss": 1.0, "epoch": 2, "train_runtime": 3})
+    seen.on_train_end(None, state(5), None)
+    measured = [(line["step"], line["held_out/nDCG@10"]) for line in metrics(tmp_path) if "held_out/nDCG@10" in line]
+    assert measured == [(0, 0.1), (2, 0.2), (4, 0.3), (5, 0.4)]
+    assert {"step": 5, "loss": 1.0} in metrics(tmp_path)
+    assert last_held_out(metrics(tmp_path)) == {"nDCG@10": 0.4}
+
+
+def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):
+    lines = [{"step": step, "loss": 1.0} for step in range(1, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 6, "lo')
+    assert metrics(tmp_path) == lines
+    watch(tmp_path).on_train_begin(None, state(3), None)
+    assert metrics(tmp_path) == lines[:3]
+
+
+def test_the_picture_shows_what_varies(tmp_path):
+    assert draw(tmp_path) is None
+    lines = [{"step": step, "loss": 1 / step, "same": 1, "rank_by_place": [-1, 0, 1]} for step in range(1, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert draw(tmp_path) == tmp_path / "curves.png"
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_other_hooks_do_nothing(tmp_path):
+    assert watch(tmp_path).on_evaluate(None) is None
+    assert not hasattr(watch(tmp_path), "elsewhere")
