@@ -146,6 +146,9 @@ def test_another_run_is_refused(config):
     done = sft.train(config("taken", steps=1))
     with pytest.raises(BadInput, match=r"holds another run \(they differ in config.stages\)"):
         sft.train(config("taken", steps=2))
+    assert (
+        sft.train(config("taken", steps=1, held_out=True, log_every=5)).report == done.report
+    )  # only watched otherwise
     manifest = json.loads((done.folder / "manifest.json").read_text())
     assert manifest["finished"] and manifest["task"]["files"]
 

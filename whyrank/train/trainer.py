@@ -108,14 +108,13 @@ class Folder:
             BadInput: it holds another run.
         """
         self.path, self._task = Path(path), json.loads(json.dumps(task))
-        self._task["config"].pop("output")  # folders may be moved
         self.model = self.path / "model"
         self._manifest = self.path / "manifest.json"
         found = json.loads(self._manifest.read_text(encoding="utf-8")) if self._manifest.exists() else None
         if found is None and self.path.exists() and any(self.path.iterdir()):
             raise BadInput(f"{self.path} holds something else: choose another output, or remove the folder")
-        if found is not None and found["task"] != self._task:
-            differs = sorted(_differing(found["task"], self._task))
+        differs = sorted(_differing(_kept(found["task"]), _kept(self._task))) if found is not None else []
+        if differs:
             raise BadInput(
                 f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
             )
@@ -296,6 +295,19 @@ def save_model(trainer: Any, chat: Chat, folder: Folder, card: str) -> None:
         (partial / "README.md").write_text(card, encoding="utf-8")
         shutil.rmtree(folder.model, ignore_errors=True)
         os.replace(partial, folder.model)
+
+
+SEEN = {"threads", "log_every", "checkpoint_every", "keep", "report_to"}
+"""Settings of the loop that change what is seen and kept, but not what is learnt."""
+
+
+def _kept(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run this run: all that is asked for but how it is watched."""
+    config = {name: value for name, value in task["config"].items() if name not in {"output", "held_out"}}
+    config["loop"] = {name: value for name, value in config["loop"].items() if name not in SEEN}
+    watched = (task["config"].get("held_out") or {}).get("tasks")
+    read = {path: hash for path, hash in task["files"].items() if path != watched}
+    return {"verb": task["verb"], "config": config, "files": read}
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
