@@ -200,6 +200,7 @@ def test_passages_must_reach_the_judge_whole():
         ("consensus(fake(), shuffles=3)", 27, 9, 540),
         ("cascade(pointwise(fake()), listwise(fake()), depths=(100, 20))", 101, 2, 120),
         ("hybrid(mergetree(fake()))", 9, 4, 180),
+        ("with_scores(listwise(budget(fake(), think=100, answer=50)))", 9, 9, 180),
     ],
 )
 def test_calls_rounds_and_passages_are_counted(spec, calls, rounds, passages):

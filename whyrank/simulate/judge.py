@@ -126,11 +126,11 @@ class Judge(LLM):
     def _answer(self, prompt: Prompt, meter: Meter) -> Ok:
         pieces = [piece for message in prompt.messages if message.role != "assistant" for piece in message.pieces]
         try:
-            shown = [meter.places[piece.text] for piece in pieces if piece.cut == "document"]
+            shown = [meter.places[piece.text.rpartition(" ")[2]] for piece in pieces if piece.cut == "document"]
         except KeyError as error:
             raise BadInput(
                 f"a passage reached the judge as {error}: simulated passages are numbers of up to six tokens, and "
-                f"neither `max_passage_tokens` nor a format may change them"
+                f"`max_passage_tokens` may not cut them"
             ) from None
         answer = self.format.write(self._seen(shown, meter))
         meter.calls += 1
