@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 from unittest import mock
 
-import tiktoken  # type: ignore[import-not-found]
+import tiktoken
 
 for name in ("vllm", "vllm.outputs"):
     sys.modules[name] = types.ModuleType(name)
@@ -25,9 +25,9 @@ for name in ("vllm", "vllm.outputs"):
     sys.modules[name].RequestOutput = object  # type: ignore[attr-defined]
 tiktoken.get_encoding = lambda name: mock.Mock(encode=str.split)
 
-from rank_llm.data import Candidate, Query, Request  # type: ignore[import-not-found]  # noqa: E402
-from rank_llm.rerank.listwise import SafeOpenai  # type: ignore[import-not-found]  # noqa: E402
-from rank_llm.rerank.rankllm import PromptMode  # type: ignore[import-not-found]  # noqa: E402
+from rank_llm.data import Candidate, Query, Request  # noqa: E402
+from rank_llm.rerank.listwise import SafeOpenai  # noqa: E402
+from rank_llm.rerank.rankllm import PromptMode  # noqa: E402
 
 
 def main() -> None:

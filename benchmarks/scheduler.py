@@ -154,7 +154,7 @@ def clock(calls: Sequence[Call]) -> float:
     virtual = Clock()
     with mock.patch.object(schedule, "run", virtual.run):
         schedule.drive({query: plan(query) for query in sorted({call["query"] for call in calls}, key=int)}, Replay())
-    return virtual.seconds
+    return float(virtual.seconds)
 
 
 def made(queries: int, seed: int = 0) -> Dataset:
