@@ -308,6 +308,17 @@ def grpo(config: Config, json: AsJson = False) -> None:
 
 
 @training.command()
+def encoder(config: Config, json: AsJson = False) -> None:
+    """Train a cross-encoder on lists; calling again goes on from the last checkpoint."""
+    from whyrank.progress import show
+    from whyrank.train import encoders
+    from whyrank.train.config import read_config
+
+    show()
+    _trained(encoders.train(read_config(config, encoders.Encoder)), json)
+
+
+@training.command()
 def recipes(
     name: Annotated[str, typer.Argument(help="Which to print as TOML; none lists them.")] = "", json: AsJson = False
 ) -> None:

@@ -23,6 +23,7 @@ from whyrank.progress import Advance
 Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
 Several = Literal["SparseEncoder", "MultiVectorEncoder"]
+Head = Literal["linear", "cosine"]
 T = TypeVar("T")
 
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
@@ -44,6 +45,9 @@ _OF_KIND: dict[Several, _Known] = {
         frozenset({"query_prefix"}), ("HF_ColBERT", "ForRetrieval"), "late-interaction model", "late"
     ),
 }
+
+COSINE = "whyrank.cosine_head.CosineHead"
+"""The class of the cosine head, as modules.json names it."""
 
 _BATCHES = 16
 """Batches handed to the engine at once, between two steps of progress."""
@@ -151,6 +155,59 @@ def cross_encoder(
     return _cross_encoder(_locate(model, asked_by), model, device, max_length, trust_remote_code, asked_by)
 
 
+def new_cross_encoder(
+    model: str, head: Head, *, dropout: float, max_length: int, device: str | None = None, asked_by: str
+) -> Any:  # noqa: ANN401 (a CrossEncoder)
+    """A cross-encoder to be trained: the layers of any encoder, also a bi-encoder, under a head.
+
+    Args:
+        model: "minilm", a folder, or a name on the Hugging Face hub.
+        head: "linear" is that of sequence classification, random unless the model brings one; "cosine" needs no
+            weights, see `whyrank.cosine_head`.
+        dropout: of all layers while training.
+        max_length: pairs are cut at so many tokens, the longer text first.
+        device: such as "cpu"; None takes the GPU where there is one.
+        asked_by: who wants it, for errors.
+
+    Raises:
+        MissingExtra: sentence-transformers, or the package with the weights, is not installed.
+        EngineError: the model cannot be loaded, has another number of outputs than one, or does not tell queries from
+            documents, as the cosine head must.
+    """
+    module = need("sentence_transformers", extra="dense", asked_by=asked_by)
+    location = _locate(model, asked_by)
+    kept = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    with _loading(model, asked_by):
+        if head == "cosine":
+            engine = with_cosine_head(location, device=device, max_length=max_length, **kept)
+        else:
+            engine = module.CrossEncoder(
+                location, device=device, max_length=max_length, num_labels=1, config_kwargs=kept
+            )
+    if head == "cosine" and "token_type_ids" not in engine.tokenizer.model_input_names:
+        raise EngineError(f"{asked_by}: {model!r} has no token types to tell query from document: take head='linear'")
+    return engine
+
+
+def with_cosine_head(
+    location: str,
+    *,
+    device: str | None,
+    max_length: int | None,
+    **config: Any,  # noqa: ANN401 (of any transformers model)
+) -> Any:  # noqa: ANN401 (a CrossEncoder)
+    """The layers at `location` under our own head; sentence-transformers would ask to trust code of the model's."""
+    module = need("sentence_transformers", extra="dense")
+    modules, heads = (
+        need("sentence_transformers.base.modules", extra="dense"),
+        need("whyrank.cosine_head", extra="dense"),
+    )
+    layers = modules.Transformer(location, config_kwargs={"num_labels": 1, **config}, max_seq_length=max_length)
+    own = Path(location, "1_CosineHead", "config.json")
+    told = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    return module.CrossEncoder(modules=[layers, heads.CosineHead(**told)], device=device)
+
+
 def load_engine(
     kind: Several, model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
 ) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
@@ -249,9 +306,12 @@ def _cross_encoder(
 ) -> CrossEncoder:
     module = need("sentence_transformers", extra="dense", asked_by=asked_by)
     with _loading(model, asked_by):
-        engine = module.CrossEncoder(
-            location, device=device, max_length=max_length, trust_remote_code=trust_remote_code
-        )
+        if any(one["type"] == COSINE for one in _config(location, "modules.json", asked_by)):
+            engine = with_cosine_head(location, device=device, max_length=max_length)
+        else:
+            engine = module.CrossEncoder(
+                location, device=device, max_length=max_length, trust_remote_code=trust_remote_code
+            )
     if engine.num_labels != 1:
         raise EngineError(f"{asked_by}: {model!r} has {engine.num_labels} outputs; a reranker needs a model with one")
     return CrossEncoder(engine, model)

@@ -1,0 +1,252 @@
+"""Training of cross-encoders on sentence-transformers: listwise losses, and a policy gradient on nDCG."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from whyrank.encoders import CrossEncoder, Head, new_cross_encoder
+from whyrank.errors import BadInput, need
+from whyrank.eval import evaluate
+from whyrank.progress import progress
+from whyrank.train import losses
+from whyrank.train import trainer as base
+from whyrank.train.card import card
+from whyrank.train.config import Loop, Model, Optimizer, plain
+from whyrank.train.held_out import grades
+from whyrank.train.lists import Drawn, Lists, drawn, read
+from whyrank.train.watch import Watch, last_held_out, metrics
+from whyrank.types import RankTask, Run
+
+Loss = Literal["listnet", "listmle", "ranknet", "lambdarank", "plackett_luce"]
+
+_USE = (
+    'from whyrank import EncoderRerank\n\nEncoderRerank("this/folder").rank("a question", ["a passage", "another"])\n'
+)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A cross-encoder trained on lists: `whyrank train encoder conf.toml`.
+
+    Attributes:
+        output: the run folder; calling again goes on there.
+        lists: what to learn from.
+        model: where to start: "minilm", a folder, or a name on the hub; a bi-encoder will do.
+        head: "cosine" of the two halves, which ranks before any training where the model is a bi-encoder; or "linear",
+            fresh weights unless the model brings them.
+        loss: of whyrank.train.losses; "plackett_luce" is the policy gradient on nDCG.
+        size: documents of each list in a step, at least 2; new ones are drawn each epoch.
+        epochs: how often each list is seen.
+        samples: rankings drawn for each list under "plackett_luce".
+        k: the cut-off of nDCG under "plackett_luce" and "lambdarank".
+        max_length: pairs are cut at so many tokens.
+        frozen: so many of the lowest layers stay as they are, and with them the embeddings: cheaper, and less to
+            overfit; 0 trains all.
+        dropout: while training.
+        held_out: lists that are never trained on; or
+        hold_out: so many of the training lists, drawn by the seed, are held out.
+        every: steps between measurements of nDCG@10 on them.
+        optimizer, loop: how; the batch is of lists.
+        seed: of everything that is drawn.
+    """
+
+    output: str
+    lists: tuple[Lists, ...]
+    model: str = "minilm"
+    head: Head = "cosine"
+    loss: Loss = "listnet"
+    size: int = 8
+    epochs: int = 1
+    samples: int = 16
+    k: int = 10
+    max_length: int = 192
+    frozen: int = 0
+    dropout: float = 0.1
+    held_out: Lists | None = None
+    hold_out: int = 0
+    every: int = 100
+    optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-5))
+    loop: Loop = field(default_factory=Loop)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what teaches nothing, and two kinds of held-out lists."""
+        if not self.lists:
+            raise BadInput("an encoder needs at least one source of 'lists'")
+        for name, least in {"size": 2, "epochs": 1, "samples": 2, "k": 1, "max_length": 8, "every": 1}.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"{name!r} must be at least {least}, not {getattr(self, name)}")
+        if self.held_out and self.hold_out:
+            raise BadInput("give either 'held_out' lists, or how many to 'hold_out' of those to learn from")
+
+
+def train(config: Encoder) -> base.Trained:
+    """Train as `config` says, and write the run folder; called again, it goes on from the last checkpoint.
+
+    A step shows `loop.batch` · `loop.accumulation` short lists on each device; each document is scored with the query
+    in view, and the loss is of the scores of a list together.
+
+    Raises:
+        BadInput: lists cannot be read, nothing can be learnt from them or measured by, or the folder holds another run.
+        EngineError: the model cannot be loaded, or does not suit the head.
+        NotFound: no such file.
+        TrainingStopped: the disk is full; checkpoints so far are whole.
+    """
+    sources = [*config.lists, *([config.held_out] if config.held_out else [])]
+    task = {"verb": "train encoder", "config": plain(config)}
+    task["files"] = base.files([one.file for one in sources])
+    folder = base.Folder(config.output, task)
+    if folder.finished:
+        return folder.done()
+    library = need("sentence_transformers.cross_encoder", extra="train")
+    torch = need("torch", extra="train")
+    rows, counts, held_out = _material(config)
+    size = config.loop.batch * config.loop.accumulation * base.devices()
+    steps = -(-len(rows) // size)
+    rows += rows[: steps * size - len(rows)]
+    told = base.arguments(folder.path, config.loop, config.optimizer, steps, config.seed)
+    torch.manual_seed(config.seed)
+    device = "cpu" if told["use_cpu"] else None
+    engine = new_cross_encoder(
+        config.model, config.head, dropout=config.dropout, max_length=config.max_length, device=device,
+        asked_by="train encoder",
+    )  # fmt: skip
+    _freeze(engine, config.frozen)
+    folder.begin()
+    kind: Any = type("Encoders", (InOrder, base.Additions, library.CrossEncoderTrainer), {"moves": config.optimizer})
+    with progress("training", steps) as advance:
+        trainer = kind(
+            model=engine,
+            args=library.CrossEncoderTrainingArguments(**told),
+            train_dataset=_dataset(rows),
+            loss=_loss(torch, engine, config),
+        )
+        measure = partial(measured, CrossEncoder(engine, config.model), held_out) if held_out else None
+        watch = Watch(folder.path, config.every if held_out else 0, measure, advance)
+        base.attach(trainer, watch, folder.path, config.loop)
+        seconds = base.run(trainer, folder)
+    report = {
+        "steps": steps, "seconds": seconds, "examples": len(rows), "sources": counts,
+        "held_out": last_held_out(metrics(folder.path)),
+    }  # fmt: skip
+    _save(trainer, engine, folder, card(f"A cross-encoder, {config.loss}", Model(config.model), task, report, _USE))
+    return folder.finish(report)
+
+
+def measured(encoder: CrossEncoder, tasks: Sequence[RankTask], measure: str = "nDCG@10") -> dict[str, float]:
+    """How well `encoder` ranks the documents of the tasks, equal scores in the order shown; also nDCG as shown."""
+    pairs = [(task.query.text, document.content) for task in tasks for document in task.documents]
+    scores = encoder.score(pairs)
+    parts = np.split(scores, np.cumsum([len(task.documents) for task in tasks])[:-1])
+    shown, ranked, known = {}, {}, {}
+    for number, (task, part) in enumerate(zip(tasks, parts, strict=True)):
+        ids = [document.id for document in task.documents]
+        shown[str(number)] = ids
+        ranked[str(number)] = [ids[at] for at in np.argsort(-part, kind="stable")]
+        known[str(number)] = grades(task)
+    value, start = (next(iter(evaluate(Run.of(one), known, [measure]).means.values())) for one in (ranked, shown))
+    return {measure: value, f"{measure} as shown": start}
+
+
+class InOrder:
+    """Mixed into CrossEncoderTrainer: lists in the order drawn, checkpoints without cards."""
+
+    def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> Any:
+        """One list after the other."""
+        data = need("torch.utils.data", extra="train")
+        return data.BatchSampler(data.SequentialSampler(dataset), batch_size, drop_last)
+
+    def add_model_card_callback(self, *_: Any, **__: Any) -> None:
+        """The card is written at the end, by us."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        mine: Any = self
+        mine.model.save_pretrained(output_dir or mine.args.output_dir, create_model_card=False)
+
+
+def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], list[RankTask]]:
+    """The short lists of all steps, what became of each source, and the lists to measure by."""
+    read_in = {one.name: read(one) for one in config.lists}
+    held = read(config.held_out) if config.held_out else []
+    if config.hold_out:
+        places = [(name, at) for name, tasks in read_in.items() for at in range(len(tasks))]
+        if config.hold_out >= len(places):
+            raise BadInput(f"'hold_out' is {config.hold_out} of {len(places)} lists: nothing is left to learn from")
+        out = {places[at] for at in np.random.default_rng(config.seed).permutation(len(places))[: config.hold_out]}
+        held = [read_in[name][at] for name, at in sorted(out)]
+        read_in = {
+            name: [one for at, one in enumerate(tasks) if (name, at) not in out] for name, tasks in read_in.items()
+        }
+    measurable = [task for task in held if task.relevant]
+    if held and not measurable:
+        raise BadInput(f"none of the {len(held)} held-out lists has a relevant document to measure by")
+    counts = {name: drawn(tasks, config.size, 1, config.seed)[1] for name, tasks in read_in.items()}
+    rows, _ = drawn([task for tasks in read_in.values() for task in tasks], config.size, config.epochs, config.seed)
+    if not rows:
+        raise BadInput(f"nothing can be learnt from these lists: {counts}")
+    return rows, counts, measurable
+
+
+def _loss(torch: Any, engine: Any, config: Encoder) -> Any:
+    """The loss as a module that CrossEncoderTrainer calls with columns of texts and a gain for each document."""
+    options: dict[Loss, dict[str, int]] = {
+        "lambdarank": {"k": config.k}, "plackett_luce": {"k": config.k, "samples": config.samples},
+    }  # fmt: skip
+    function = partial(getattr(losses, config.loss), **options.get(config.loss, {}))
+
+    class Listwise(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = engine
+
+        def forward(self, columns: Any, gains: Any, prompt: Any = None, task: Any = None) -> Any:
+            queries, documents = columns
+            pairs = [(query, one) for query, some in zip(queries, documents, strict=True) for one in some]
+            told = self.model.preprocess(pairs, prompt=prompt, task=task)
+            told = {name: one.to(self.model.device) if torch.is_tensor(one) else one for name, one in told.items()}
+            scores = self.model(told)["scores"].view(-1).float().split([len(some) for some in documents])
+            pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+            mask = pad([torch.ones_like(one, dtype=torch.bool) for one in scores])
+            return function(pad(scores), pad([one.to(scores[0]) for one in gains]), mask)
+
+    return Listwise()
+
+
+def _freeze(engine: Any, layers: int) -> None:
+    """Keep the embeddings and the lowest `layers` as they are."""
+    if not layers:
+        return
+    network = engine.transformers_model
+    network = getattr(network, network.base_model_prefix, network)
+    stack = getattr(getattr(network, "encoder", network), "layer", None) or getattr(network, "layers", None)
+    if stack is None or layers > len(stack):
+        found = "their place is not known" if stack is None else f"it has {len(stack)}"
+        raise BadInput(f"'frozen' is {layers} layers of the model: {found}")
+    for part in (network.embeddings, *stack[:layers]):
+        part.requires_grad_(False)
+
+
+def _dataset(rows: Sequence[Drawn]) -> Any:
+    datasets = need("datasets", extra="train")
+    return datasets.Dataset.from_dict({
+        "query": [row.query for row in rows],
+        "documents": [list(row.documents) for row in rows],
+        "labels": [list(row.gains) for row in rows],
+    })  # fmt: skip
+
+
+def _save(trainer: Any, engine: Any, folder: base.Folder, text: str) -> None:
+    """Write the model with its tokenizer and card, the whole folder or nothing."""
+    if not trainer.is_world_process_zero():
+        return
+    partial = folder.path / ".model.partial"
+    with base.whole(partial, f"the model {folder.model}"):
+        engine.save_pretrained(str(partial), create_model_card=False)
+        (partial / "README.md").write_text(text, encoding="utf-8")
+        shutil.rmtree(folder.model, ignore_errors=True)
+        os.replace(partial, folder.model)

@@ -1,0 +1,143 @@
+"""Lists for models that score: from files or from a first stage's candidates, and the short ones drawn for training."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from whyrank.datasets import load
+from whyrank.errors import BadInput
+from whyrank.io import read_run, read_tasks
+from whyrank.types import Dataset, RankTask, Run
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists for a model that scores: from a file, or what a first stage found in a data set.
+
+    Attributes:
+        tasks: RankTasks as JSONL; or
+        data: a data set, such as "beir/scifact", with
+        run: a run over its queries, as a run folder or file: what it ranks high and is irrelevant is a hard negative.
+        split: which judgements of `data`.
+        depth: how many candidates of each query.
+        as_found: leave the candidates as the run has them; otherwise relevant documents that it missed are added.
+        limit: how many lists, from the first; 0 is all.
+    """
+
+    tasks: str = ""
+    data: str = ""
+    run: str = ""
+    split: str = "train"
+    depth: int = 100
+    as_found: bool = False
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what names no lists, and what names two."""
+        if bool(self.tasks) == bool(self.data) or bool(self.data) != bool(self.run):
+            raise BadInput("lists come either from 'tasks', a file, or from 'data' with a 'run'")
+        if self.depth < 2:
+            raise BadInput(f"'depth' must be at least 2, not {self.depth}")
+
+    @property
+    def name(self) -> str:
+        """What reports call these lists."""
+        return self.tasks or f"{self.data} {self.split} {self.run}"
+
+    @property
+    def file(self) -> str:
+        """The file that is read, of tasks or of a run."""
+        inside = Path(self.run, "run.trec")
+        return str(inside) if self.run and inside.is_file() else self.run or self.tasks
+
+
+class Drawn(NamedTuple):
+    """A short list as the model sees it in a step: texts, and the gain of each."""
+
+    query: str
+    documents: tuple[str, ...]
+    gains: tuple[float, ...]
+
+
+def read(lists: Lists) -> list[RankTask]:
+    """The lists that are asked for.
+
+    Raises:
+        BadInput: a line cannot be read, the run is of other queries or documents, or nothing is there.
+        NotFound: no such file or data set.
+    """
+    found = read_tasks(lists.tasks) if lists.tasks else _candidates(lists)
+    tasks = list(islice(found, lists.limit or None))
+    if not tasks:
+        raise BadInput(f"{lists.name}: there is no list in it")
+    return tasks
+
+
+def mined(data: Dataset, run: Run, *, depth: int = 100, add_relevant: bool = True) -> Iterator[RankTask]:
+    """A list for each judged query of `run`: its first `depth` candidates, so that what is irrelevant is hard.
+
+    Args:
+        data: with texts and judgements; grades below 0 count 0.
+        run: the first stage.
+        depth: candidates of each query.
+        add_relevant: relevant documents that the first stage missed are added at the end, to learn from.
+
+    Raises:
+        BadInput: a query or document of the run, or a relevant document to add, is not in `data`.
+    """
+    queries = {query.id: query for query in data.queries}
+    for id, ranking in run.without(data.queries).items():
+        if id not in data.qrels:
+            continue
+        if id not in queries:
+            raise BadInput(f"run {run.name!r}: query {id!r} is not among the queries of {data.name!r}")
+        grades = {one: float(grade) for one, grade in data.qrels[id].items() if grade > 0}
+        ids = list(dict.fromkeys([*ranking.ids[:depth], *(grades if add_relevant else ())]))
+        if missing := next((one for one in ids if one not in data.corpus), None):
+            raise BadInput(f"query {id!r}: document {missing!r} is not among the documents of {data.name!r}")
+        if ids:
+            known = {one: grades[one] for one in ids if one in grades}
+            yield RankTask(queries[id], tuple(data.corpus[one] for one in ids), known, source={"run": run.name})
+
+
+def drawn(tasks: Sequence[RankTask], size: int, epochs: int, seed: int) -> tuple[list[Drawn], dict[str, int]]:
+    """Short lists in the order of training, new ones each epoch, and what became of the tasks.
+
+    Each holds at most `size` documents: of those with a gain at most half, and at least one; the rest have none, and
+    are filled up with more of the first kind where there are too few. A list in which all gains are equal teaches
+    nothing: it is left out, and counted.
+    """
+    lot = np.random.default_rng(seed)
+    gains = [np.array(gains_of(task)) for task in tasks]
+    useful = [at for at, gain in enumerate(gains) if gain.min() < gain.max()]
+    rows = [
+        _drawn(tasks[at], gains[at], size, lot) for _ in range(epochs) for at in lot.permutation(useful).astype(int)
+    ]
+    return rows, dict(Counter(used=len(useful), nothing_to_learn=len(tasks) - len(useful)))
+
+
+def gains_of(task: RankTask) -> tuple[float, ...]:
+    """(n,) the grades; where there are none, by a teacher's order from 1 for the first to 0 for the last."""
+    if task.grades or not task.order:
+        return task.gains
+    place = {id: at for at, id in enumerate(task.order)}
+    last = max(len(place) - 1, 1)
+    return tuple(1 - place[document.id] / last for document in task.documents)
+
+
+def _drawn(task: RankTask, gains: np.ndarray, size: int, lot: np.random.Generator) -> Drawn:
+    good = lot.permutation(np.flatnonzero(gains > gains.min()))
+    bad = lot.permutation(np.flatnonzero(gains == gains.min()))
+    many = max(min(len(good), size // 2), size - len(bad))
+    chosen = [*good[:many], *bad[: size - min(many, len(good))]]
+    return Drawn(task.query.text, tuple(task.documents[at].content for at in chosen), tuple(gains[chosen].tolist()))
+
+
+def _candidates(lists: Lists) -> Iterator[RankTask]:
+    data = load(lists.data, split=lists.split)
+    return mined(data, read_run(lists.file), depth=lists.depth, add_relevant=not lists.as_found)
