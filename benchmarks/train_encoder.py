@@ -51,14 +51,13 @@ def main() -> None:
             side: scored(*each, reranker, options.folder / f"{name}-{side}", options) for side, each in pairs.items()
         }
 
+    settings = [config(options, loss, seed, learnt, held) for loss in options.losses for seed in options.seeds]
+    found = {f"cross-encoder, {one.loss}, seed {one.seed}": encoders.train(one) for one in settings}
     runs = {"BM25": first}
     add(runs, "MiniLM cosine", both(EncoderRerank("minilm", max_length=options.cosine_length), "minilm"), pairs)
-    for loss in options.losses:
-        for seed in options.seeds:
-            trained = encoders.train(config(options, loss, seed, learnt, held))
-            name = f"cross-encoder, {loss}, seed {seed}"
-            add(runs, name, both(EncoderRerank(str(trained.model)), trained.folder.name), pairs)
-            report([evaluate(run.named(title), data.qrels, ["nDCG@10"]) for title, run in runs.items()], options.out)
+    for name, trained in found.items():
+        add(runs, name, both(EncoderRerank(str(trained.model)), trained.folder.name), pairs)
+    report([evaluate(run.named(title), data.qrels, ["nDCG@10"]) for title, run in runs.items()], options.out)
 
 
 def arguments() -> argparse.Namespace:

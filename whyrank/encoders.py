@@ -203,8 +203,7 @@ def with_cosine_head(
         need("whyrank.cosine_head", extra="dense"),
     )
     layers = modules.Transformer(location, config_kwargs={"num_labels": 1, **config}, max_seq_length=max_length)
-    own = Path(location, "1_CosineHead", "config.json")
-    told = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    told = _config(location, "1_CosineHead/config.json", "the cosine head")
     return module.CrossEncoder(modules=[layers, heads.CosineHead(**told)], device=device)
 
 

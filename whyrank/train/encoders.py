@@ -18,7 +18,7 @@ from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import Loop, Model, Optimizer, plain
 from whyrank.train.held_out import grades
-from whyrank.train.lists import Drawn, Lists, drawn, read
+from whyrank.train.lists import Drawn, Lists, drawn, read, teaches
 from whyrank.train.watch import Watch, last_held_out, metrics
 from whyrank.types import RankTask, Run
 
@@ -108,7 +108,7 @@ def train(config: Encoder) -> base.Trained:
     rows, counts, held_out = _material(config)
     size = config.loop.batch * config.loop.accumulation * base.devices()
     steps = -(-len(rows) // size)
-    rows += rows[: steps * size - len(rows)]
+    rows = [rows[at % len(rows)] for at in range(steps * size)]  # whole steps
     told = base.arguments(folder.path, config.loop, config.optimizer, steps, config.seed)
     torch.manual_seed(config.seed)
     device = "cpu" if told["use_cpu"] else None
@@ -185,11 +185,16 @@ def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], 
     measurable = [task for task in held if task.relevant]
     if held and not measurable:
         raise BadInput(f"none of the {len(held)} held-out lists has a relevant document to measure by")
-    counts = {name: drawn(tasks, config.size, 1, config.seed)[1] for name, tasks in read_in.items()}
-    rows, _ = drawn([task for tasks in read_in.values() for task in tasks], config.size, config.epochs, config.seed)
+    counts = {name: _counts(tasks) for name, tasks in read_in.items()}
+    rows = drawn([task for tasks in read_in.values() for task in tasks], config.size, config.epochs, config.seed)
     if not rows:
         raise BadInput(f"nothing can be learnt from these lists: {counts}")
     return rows, counts, measurable
+
+
+def _counts(tasks: Sequence[RankTask]) -> dict[str, int]:
+    used = sum(map(teaches, tasks))
+    return {"used": used, "nothing_to_learn": len(tasks) - used}
 
 
 def _loss(torch: Any, engine: Any, config: Encoder) -> Any:

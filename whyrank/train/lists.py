@@ -1,6 +1,5 @@
 """Lists for models that score: from files or from a first stage's candidates, and the short ones drawn for training."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -105,20 +104,20 @@ def mined(data: Dataset, run: Run, *, depth: int = 100, add_relevant: bool = Tru
             yield RankTask(queries[id], tuple(data.corpus[one] for one in ids), known, source={"run": run.name})
 
 
-def drawn(tasks: Sequence[RankTask], size: int, epochs: int, seed: int) -> tuple[list[Drawn], dict[str, int]]:
-    """Short lists in the order of training, new ones each epoch, and what became of the tasks.
+def drawn(tasks: Sequence[RankTask], size: int, epochs: int, seed: int) -> list[Drawn]:
+    """Short lists in the order of training, new ones each epoch, of the tasks that teach something.
 
-    Each holds at most `size` documents: of those with a gain at most half, and at least one; the rest have none, and
-    are filled up with more of the first kind where there are too few. A list in which all gains are equal teaches
-    nothing: it is left out, and counted.
+    Each holds at most `size` documents: of those above the lowest gain at most half, and at least one; the rest have
+    the lowest, and are filled up with more of the first kind where there are too few.
     """
     lot = np.random.default_rng(seed)
-    gains = [np.array(gains_of(task)) for task in tasks]
-    useful = [at for at, gain in enumerate(gains) if gain.min() < gain.max()]
-    rows = [
-        _drawn(tasks[at], gains[at], size, lot) for _ in range(epochs) for at in lot.permutation(useful).astype(int)
-    ]
-    return rows, dict(Counter(used=len(useful), nothing_to_learn=len(tasks) - len(useful)))
+    useful = [task for task in tasks if teaches(task)]
+    return [_drawn(useful[at], size, lot) for _ in range(epochs) for at in lot.permutation(len(useful))]
+
+
+def teaches(task: RankTask) -> bool:
+    """Whether some document is better than another: nothing can be learnt from a list in which all gains are equal."""
+    return len(set(gains_of(task))) > 1
 
 
 def gains_of(task: RankTask) -> tuple[float, ...]:
@@ -130,7 +129,8 @@ def gains_of(task: RankTask) -> tuple[float, ...]:
     return tuple(1 - place[document.id] / last for document in task.documents)
 
 
-def _drawn(task: RankTask, gains: np.ndarray, size: int, lot: np.random.Generator) -> Drawn:
+def _drawn(task: RankTask, size: int, lot: np.random.Generator) -> Drawn:
+    gains = np.array(gains_of(task))
     good = lot.permutation(np.flatnonzero(gains > gains.min()))
     bad = lot.permutation(np.flatnonzero(gains == gains.min()))
     many = max(min(len(good), size // 2), size - len(bad))
