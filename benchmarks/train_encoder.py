@@ -1,6 +1,6 @@
 """A MiniLM cross-encoder trained on a few hundred queries: BM25 reranked, against BM25 and against MiniLM's cosine.
 
-    WHYRANK_DATA=… python benchmarks/train_encoder.py [--data beir/scifact] [--losses listnet plackett_luce]
+    WHYRANK_DATA=… python benchmarks/train_encoder.py [--data beir/scifact] [--losses listmle plackett_luce]
         [--seeds 0 1 2] [--depth 100] [-o table.md] [--folder runs/train-encoder]
 
 Every run is kept in the folder: a killed one goes on where it stopped, and a finished one is only read. Two commands
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="beir/scifact")
-    parser.add_argument("--losses", nargs="+", default=["listnet", "plackett_luce"])
+    parser.add_argument("--losses", nargs="+", default=["listmle", "plackett_luce"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--head", default="cosine", choices=("cosine", "linear"))
     parser.add_argument("--depth", type=int, default=100, help="candidates of each test query that are reranked")

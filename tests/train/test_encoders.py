@@ -69,20 +69,23 @@ def same(one: Path, other: Path, tolerance: float = 0.0) -> bool:
 
 
 @engines
-@pytest.mark.parametrize("loss", ["listnet", "lambdarank", "plackett_luce"])
-@pytest.mark.parametrize("head", ["cosine", "linear"])
-def test_it_learns_ten_rules(config: Any, loss: Any, head: Any) -> None:
+@pytest.mark.parametrize(
+    ("head", "loss", "bar"),
+    [("cosine", "listnet", 0.95), ("cosine", "plackett_luce", 0.95), ("linear", "ranknet", 0.75)],
+)
+def test_it_learns_ten_rules(config: Any, head: Any, loss: Any, bar: float) -> None:
     done = encoders.train(config(loss=loss, head=head, epochs=10))
     seen = [line["held_out/nDCG@10"] for line in metrics(done.folder) if "held_out/nDCG@10" in line]
-    assert len(seen) == 2 and seen[0] < 0.85 and seen[-1] > 0.95
+    assert len(seen) == 2 and seen[0] < 0.8 and seen[-1] > bar
+    tasks = list(read(config().held_out))
     reranker = EncoderRerank(str(done.model))
-    assert reranker.rank("rust", ["straw", "oil", "well"])[0].text == "oil"
-    assert reranker.rank("dark", ["lamp", "tar"])[0].text == "lamp"
-    task = read(Lists(tasks=config().held_out.tasks))
+    orders = [[one.id for one in reranker.rank(task.query, task.documents)] for task in tasks[:5]]
     loaded = encoders.CrossEncoder(
-        encoders.new_cross_encoder(str(done.model), head, dropout=0, max_length=16, asked_by="test"), "loaded"
+        encoders.new_cross_encoder(str(done.model), head, dropout=0, max_length=16, device="cpu", asked_by="test"), ""
     )
-    assert encoders.measured(loaded, task)["nDCG@10"] == pytest.approx(seen[-1])
+    assert encoders.measured(loaded, tasks)["nDCG@10"] == pytest.approx(seen[-1])
+    right = sum(order[0] in task.grades for order, task in zip(orders, tasks, strict=False))
+    assert right >= (4 if head == "cosine" else 2)
     assert encoders.train(config(loss=loss, head=head, epochs=10)).report == done.report
 
 

@@ -59,7 +59,7 @@ class Encoder:
     lists: tuple[Lists, ...]
     model: str = "minilm"
     head: Head = "cosine"
-    loss: Loss = "listnet"
+    loss: Loss = "listmle"
     size: int = 8
     epochs: int = 1
     samples: int = 16
