@@ -6,6 +6,7 @@ from typing import Any
 
 from whyrank import experiment
 from whyrank.datasets import load
+from whyrank.errors import need
 from whyrank.eval import compare, evaluate, table
 from whyrank.llm.base import Sampling
 from whyrank.llm.transformers import Transformers
@@ -30,6 +31,7 @@ def demo(out: Path, questions: int = 48, depth: int = 30) -> Iterator[str]:
     Yields:
         What to show, as it comes.
     """
+    need("torch", extra="transformers", asked_by="the demo").set_num_threads(1)  # as fast for so small a model
     data = load("world/composed").head(questions)
     yield (
         f"{data.name}: {len(data.corpus):,} documents, {len(data.queries)} questions that no training saw. The words "
