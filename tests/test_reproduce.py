@@ -7,6 +7,7 @@ import pytest
 from whyrank import Listwise, Transformers, cli
 from whyrank.data_synth.world import SPLITS, Question, World
 from whyrank.io import read_tasks
+from whyrank.llm.base import Sampling
 from whyrank.reproduce import LESSONS, read_recipe, rewrites, tiny, write_lessons
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.tokenizer import fixed_phrases
@@ -58,7 +59,7 @@ def test_a_trial_goes_the_whole_way_and_is_not_done_twice(tmp_path):
     before = (tmp_path / "tiny/sft/model/model.safetensors").stat().st_mtime_ns
     assert tiny(tmp_path / "tiny", share=0.01) == model
     assert (tmp_path / "tiny/sft/model/model.safetensors").stat().st_mtime_ns == before
-    assert len(Listwise(Transformers(str(model), context=512)).rank("why", ["a", "b"])) == 2
+    assert len(Listwise(Transformers(str(model)), sampling=Sampling(max_tokens=8)).rank("why", ["a", "b"])) == 2
 
 
 def test_nothing_else_can_be_reproduced(capsys, monkeypatch, tmp_path):
