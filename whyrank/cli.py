@@ -279,6 +279,45 @@ def demo(
         typer.echo(part)
 
 
+@app.command()
+def synth(
+    spec: Annotated[str, typer.Argument(help="A method, such as teacher_rankings(openai('gpt-5')).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The synth folder to write; calling again goes on there.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="What to start from: tasks as JSONL, a synth folder, or a run.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The collection: a name or a folder.")] = None,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query of a run.")] = 100,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Start from so many tasks only.")] = None,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: PriceTable = None,
+    split: Split = None,
+    json: AsJson = False,
+) -> None:
+    """Make training data: queries, negatives, teacher rankings, pairs; says what was dropped and why."""
+    from whyrank.data_synth.base import Synth
+    from whyrank.data_synth.folder import synthesise, tasks_of
+    from whyrank.datasets import load
+    from whyrank.llm.ledger import Prices
+    from whyrank.progress import show
+    from whyrank.registry import make
+
+    show()
+    method = make(spec, Synth)  # type: ignore[type-abstract]
+    collection = None if data is None else load(data, split=split)
+    table = Prices.read(prices) if prices is not None else None
+    tasks = tasks_of(source, collection, method, depth, limit)
+    made = synthesise(method, tasks, out, collection, prices=table, max_cost=max_cost, max_tokens=max_tokens)
+    if json:
+        typer.echo(_json({"file": str(made.file), **made.report}))
+        return
+    typer.echo(f"{made.file}: {made.report['made']:,} made of {made.report['read']:,} tasks")
+    for name, title in (("dropped", "dropped"), ("counts", "also"), ("calls", "model calls")):
+        if counts := made.report[name]:
+            typer.echo(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))
+
+
 training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(training, name="train")
 

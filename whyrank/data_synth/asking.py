@@ -1,0 +1,127 @@
+"""The one way in which all methods ask a teacher, and what they write down of it."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
+from whyrank.llm.budget import clip
+from whyrank.llm.schedule import Plan
+from whyrank.registry import Part
+from whyrank.rerank.formats import Format, clean, read, thought
+from whyrank.types import Document, RankTask
+
+A = TypeVar("A")
+
+
+class Settings(Protocol):
+    """What a method says about its calls, by the names of its fields."""
+
+    @property
+    def llm(self) -> LLM:
+        """The teacher."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How completions are drawn."""
+
+    @property
+    def max_passage_tokens(self) -> int:
+        """Longer passages are cut to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[A]):
+    """A prompt, and how its completion is read: the answer, and the report of the call."""
+
+    prompt: Prompt
+    read: Callable[[Completion], tuple[A, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Generic[A]):
+    """What a teacher said.
+
+    Attributes:
+        answer: as it was read.
+        thought: what came before it.
+        report: of the call, with its status.
+        prompt: what was asked.
+    """
+
+    answer: A
+    thought: str
+    report: Mapping[str, Any]
+    prompt: Prompt
+
+    @property
+    def status(self) -> str:
+        """How well the teacher kept to the format."""
+        return str(self.report["status"])
+
+
+def about(format: Format[Any], query: str, documents: Sequence[Document], settings: Settings) -> Question[Any]:
+    """The question that a format puts about documents; what is asked and read is what inference asks and reads."""
+    tokenizer = settings.llm.tokenizer()
+    passages = [clip(clean(document.content), tokenizer, settings.max_passage_tokens) for document in documents]
+    prompt = format.render(query, passages, settings.sampling)
+    return Question(prompt, partial(_read, format, n=len(documents)))
+
+
+def ask(questions: Sequence[Question[A]], samples: int = 1) -> Plan[list[list[Said[A]]]]:
+    """Each question, drawn `samples` times, all in one round: for each question what was said to it."""
+    asked = [(question, sample) for question in questions for sample in range(samples)]
+    if not asked:
+        return []
+    completions = yield [replace(question.prompt, sample=sample) for question, sample in asked]
+    said = []
+    for (question, sample), completion in zip(asked, completions, strict=True):
+        answer, report = question.read(completion)
+        words = thought(completion) if isinstance(completion, Ok) else ""
+        said.append(Said(answer, words, report, replace(question.prompt, sample=sample)))
+    return [said[at : at + samples] for at in range(0, len(said), samples)]
+
+
+def thinks(format: Format[Any], n: int) -> bool:
+    """Whether completions in this format hold a thought."""
+    return thought(format.write([0.0] * n, "so")) == "so"
+
+
+def fault(said: Said[Any], format: Format[Any], n: int) -> str:
+    """Why nothing can be learnt from this: it was not in the form asked for, or has no thought; else empty."""
+    if said.status != "exact":
+        return said.status
+    return "no_thought" if thinks(format, n) and not said.thought else ""
+
+
+def commonest(reasons: Iterable[str]) -> dict[str, int]:
+    """The one reason for which a task is dropped after several draws: the commonest, of equals the first."""
+    return {reason: 1 for reason, _ in Counter(reasons).most_common(1)}
+
+
+def sourced(task: RankTask, part: Part, said: Sequence[Said[Any]] = (), **found: object) -> dict[str, Any]:
+    """The source of what is made of `task`: that of the task, with one more entry in its list `synth`.
+
+    An entry has the method's spec `by`; of the calls that went into it the hash of their instructions `prompts` (query
+    and passages apart), the numbers of their draws `samples` and their keys in the trace, `calls`; and what was found.
+    """
+    entry: dict[str, Any] = {"by": repr(part)}
+    if said:
+        entry["prompts"] = sorted({instructions(one.prompt) for one in said})
+        entry["samples"] = [one.prompt.sample for one in said]
+        entry["calls"] = [one.report.get("key", "") for one in said]
+    return {**task.source, "synth": [*task.source.get("synth", ()), entry | found]}
+
+
+def instructions(prompt: Prompt) -> str:
+    """A hash of what a prompt says besides query and passages: it changes when our words do."""
+    fixed = "\0".join(piece.text for message in prompt.messages for piece in message.pieces if piece.cut == "never")
+    return hashlib.sha256(fixed.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _read(format: Format[Any], completion: Completion, n: int) -> tuple[Any, dict[str, Any]]:
+    answer, report = read(format, completion, n)
+    return answer, report

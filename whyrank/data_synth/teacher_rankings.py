@@ -1,0 +1,95 @@
+"""Teacher rankings with thought, kept where the teacher's order agrees with what it says of the passages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from whyrank.data_synth.asking import Said, about, ask, commonest, fault, sourced
+from whyrank.data_synth.base import LLMSynth, Made, from_1
+from whyrank.errors import BadInput
+from whyrank.eval.orders import ndcg
+from whyrank.llm.schedule import Plan
+from whyrank.rerank.formats import Format, Parsed, Reasoned, ReasonedScores, Scores
+from whyrank.types import RankTask
+
+
+@dataclass(frozen=True)
+class TeacherRankings(LLMSynth):
+    """A teacher orders each list and thinks; kept are orders that agree with its labels (ReasonRank, 2508.07050, 2025).
+
+    Where the task's source has an "answer", the teacher first sees it and scores the passages in its light: these
+    labels become the grades. Otherwise the grades that the task brings are the labels. The teacher then ranks the list
+    *without* the answer, and what it wrote is kept if nDCG of its order by the labels is at least `least`.
+
+    Attributes:
+        llm: the teacher.
+        format: how it is asked to rank; the thought is in its words.
+        labels: how it is asked to label.
+        relevant: labels from this score on are relevant, with grade 1; others get 0.
+        least: the lowest nDCG that is kept.
+        k: its cut-off.
+        samples: how many orders are drawn; the best is kept, of equals that with the shortest thought.
+    """
+
+    format: Format[Parsed] = field(default_factory=Reasoned)
+    labels: Format[Scores] = field(default_factory=ReasonedScores)
+    relevant: float = 5.0
+    least: float = 0.4
+    k: int = 10
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse filters that let nothing or anything through."""
+        from_1("teacher_rankings", samples=self.samples, k=self.k)
+        if not 0 <= self.least <= 1:
+            raise BadInput(f"teacher_rankings: least is an nDCG from 0 to 1, not {self.least}")
+
+    def plan(self, task: RankTask) -> Plan[Made]:
+        """One call for the labels where there is an answer, then one for each draw of the order."""
+        if len(task.documents) < 2:
+            return Made(dropped={"too_short": 1})
+        labelled: list[Said[Scores]] = []
+        grades: Mapping[str, float] = task.grades
+        if answer := str(task.source.get("answer", "")).strip():
+            told = f"{task.query.text}\n\nThe right answer is known: {answer}"
+            ((first,),) = yield from ask([about(self.labels, told, task.documents, self)])
+            labelled = [first]
+            if first.status != "exact":
+                return Made(dropped={f"labels {first.status}": 1}, calls=(first.report,))
+            grades = self._grades(task, first.answer)
+        if not any(grade > 0 for grade in grades.values()):
+            return Made(dropped={"nothing_relevant": 1}, calls=tuple(one.report for one in labelled))
+        (said,) = yield from ask([about(self.format, task.query.text, task.documents, self)], self.samples)
+        calls = tuple(one.report for one in [*labelled, *said])
+        return replace(self._kept(replace(task, grades=grades), labelled, said), calls=calls)
+
+    def _grades(self, task: RankTask, scores: Scores) -> dict[str, float]:
+        pairs = zip(task.documents, scores.scores, strict=True)
+        return {document.id: float(score >= self.relevant) for document, score in pairs}
+
+    def _kept(self, task: RankTask, labelled: Sequence[Said[Scores]], said: Sequence[Said[Parsed]]) -> Made:
+        reasons, kept = [], []
+        for one in said:
+            value = agreement(task.gains, one.answer.permutation, self.k)
+            reason = fault(one, self.format, len(task.documents)) or ("inconsistent" if value < self.least else "")
+            reasons.append(reason)
+            if not reason:
+                kept.append((-value, len(one.thought), one))
+        if not kept:
+            return Made(dropped=commonest(reasons))
+        value, _, best = min(kept, key=lambda entry: entry[:2])
+        order = tuple(task.documents[at].id for at in best.answer.permutation)
+        found: dict[str, object] = {"ndcg": round(-value, 6)}
+        if labelled:
+            found["labels"] = list(labelled[0].answer.scores)
+        source = sourced(task, self, [*labelled, best], **found)
+        return Made((replace(task, order=order, thought=best.thought, source=source),))
+
+
+def agreement(gains: Sequence[float], permutation: Sequence[int], k: int = 10) -> float:
+    """How good an order is by labels, as nDCG: `gains` as shown, `permutation` best first.
+
+    Example:
+        >>> agreement([0, 1], [1, 0])
+        1.0
+    """
+    return ndcg([gains[at] for at in permutation], k)
