@@ -2,18 +2,27 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whyrank.data_synth.world import LEVELS, World
 from whyrank.data_synth.world_lists import Lists
-from whyrank.llm.base import Completion, Ok, Prompt
-from whyrank.llm.fake import Fake
+from whyrank.llm.base import Completion, Prompt, Usage
+from whyrank.llm.fake import Answer, Fake
 from whyrank.rerank.formats import Direct, Format, Reasoned, ReasonedScores, Rubric, clean
 from whyrank.types import RankTask
 
 FORMATS: tuple[Format[Any], ...] = (Reasoned(), Direct(), ReasonedScores(), Rubric(), Rubric(think="no"))
 LISTS = Lists(World(), LEVELS["base"])
 Utilities = Callable[[str, Sequence[str], Prompt], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Scripted(Fake):
+    """A fake whose function is no part of its spec: one is told from another by its model."""
+
+    answer: Answer = field(default="", repr=False)
+    model: str = "scripted"
 
 
 def shown(prompt: Prompt) -> tuple[str, list[str]]:
@@ -23,7 +32,7 @@ def shown(prompt: Prompt) -> tuple[str, list[str]]:
     return query, [piece.text for piece in pieces if piece.cut == "document"]
 
 
-def teacher(utilities: Utilities, thought: str = "so it is", **settings: Any) -> Fake:
+def teacher(utilities: Utilities, thought: str = "so it is", **settings: Any) -> Scripted:
     """A model that finds each passage as useful as `utilities(query, passages, prompt)` says."""
 
     def answer(prompt: Prompt) -> Completion:
@@ -35,11 +44,13 @@ def teacher(utilities: Utilities, thought: str = "so it is", **settings: Any) ->
             except ValueError:  # a format of one passage
                 continue
             if [turn.content for turn in asked.messages] == [turn.content for turn in turns]:
-                written = format.write(utilities(query, passages, prompt), thought)
-                return Ok(written.text.rpartition("</think>")[2].strip()) if prompt.begun else written
+                written = replace(format.write(utilities(query, passages, prompt), thought), usage=Usage(100, 20))
+                return (
+                    replace(written, text=written.text.rpartition("</think>")[2].strip()) if prompt.begun else written
+                )
         raise AssertionError(f"no format asks so: {prompt.chat}")
 
-    return Fake(answer, **settings)
+    return Scripted(answer, **settings)
 
 
 def truth(tasks: Sequence[RankTask], top: float = 2.0) -> Utilities:
