@@ -120,21 +120,21 @@ def test_steps_together_are_the_thought(thought, most):
 
 
 @settings(deadline=None)
-@given(WORDS, st.lists(WORDS, max_size=6), st.integers(1, 4))
-def test_likeness_is_that_of_the_sets_of_runs(given_words, others, n):
+@given(WORDS, st.lists(WORDS, max_size=6), st.integers(1, 4), st.sampled_from([0.01, 0.3, 0.5, 0.8, 1.0]))
+def test_likeness_is_that_of_the_sets_of_runs(given_words, others, n, alike):
     def runs(words):
         size = min(n, len(words))
         return {tuple(words[at : at + size]) for at in range(len(words) - size + 1)} if size else set()
 
-    texts = Texts(n)
-    for name, words in enumerate(others):
-        texts.add(str(name), shingles(" ".join(words), n))
+    texts = Texts(n, alike, [(str(name), " ".join(words)) for name, words in enumerate(others)])
     mine = runs(given_words)
     jaccard = [len(mine & runs(one)) / max(len(mine | runs(one)), 1) for one in others]
     held = [len(mine & runs(one)) / max(len(runs(one)), 1) for one in others]
     text = shingles(", ".join(given_words).upper(), n)
-    assert texts.nearest(text)[1] == pytest.approx(max(jaccard, default=0))
-    assert texts.nearest(text, contained=True)[1] == pytest.approx(max(held, default=0))
+    for contained, measured in ((False, jaccard), (True, held)):
+        best = max((one for one in measured if one >= alike), default=0)
+        name, likeness = texts.nearest(text, contained)
+        assert likeness == pytest.approx(best) and (measured[int(name)] == likeness if name else not best)
 
 
 @settings(deadline=None)

@@ -1,12 +1,12 @@
 """Near-duplicates and what leaked from test sets, taken out and told."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from whyrank.data_synth.asking import sourced
 from whyrank.data_synth.base import Made, Synth, from_1
-from whyrank.data_synth.shingles import Shingles, Texts, of, shingles
+from whyrank.data_synth.shingles import Shingles, Texts, shingles
 from whyrank.datasets import load
 from whyrank.errors import BadInput
 from whyrank.llm.trace import Trace
@@ -49,10 +49,10 @@ class Deduplicated(Synth):
 
     def _apply(self, tasks: Sequence[RankTask], data: Dataset, trace: Trace | None) -> Iterable[Made]:
         tests = [load(name) for name in self.against]
-        queries = of(((f"{test.name} {query.id}", query.text) for test in tests for query in test.queries), self.n)
-        documents = of((text for test in tests for text in self._shown(test)), self.n)
-        held, seen = _Held(Texts(self.n)), _Seen(queries, documents)
-        return [self._checked(task, held, seen) for task in tasks]
+        asked = ((f"{test.name} {query.id}", query.text) for test in tests for query in test.queries)
+        shown = (text for test in tests for text in self._shown(test))
+        known = _Known(Texts(self.n, self.alike, asked), Texts(self.n, self.alike, shown), Texts(self.n, self.alike))
+        return [self._checked(task, known) for task in tasks]
 
     def _shown(self, test: Dataset) -> Iterable[tuple[str, str]]:
         if self.documents == "all":
@@ -61,66 +61,61 @@ class Deduplicated(Synth):
         wanted = sorted(judged) if self.documents == "relevant" else []
         return ((f"{test.name} {id}", test.corpus[id].content) for id in wanted if id in test.corpus)
 
-    def _checked(self, task: RankTask, held: "_Held", seen: "_Seen") -> Made:
+    def _checked(self, task: RankTask, known: "_Known") -> Made:
         query = shingles(task.query.text, self.n)
-        for reason, (like, much) in self._compared(task, query, held, seen):
-            if much >= self.alike:
-                return Made(dropped={reason: 1}, details={"like": like, "likeness": round(much, 4)})
-        own = held.ids.get(task.query.id)
-        shown = frozenset(document.id for document in task.documents)
-        if own is None:
-            held.queries.add(task.query.id, query)
-        elif shown in own:
+        runs = {one.id: shingles(one.content, self.n) for one in task.documents}
+        for reason, (like, likeness) in known.compared(task.query.id, query, runs.values()):
+            if like:
+                return Made(dropped={reason: 1}, details={"like": like, "likeness": round(likeness, 4)})
+        if not known.new(task.query.id, query, frozenset(runs)):
             return Made(dropped={"duplicate_list": 1})
-        held.ids.setdefault(task.query.id, set()).add(shown)
-        kept = self._distinct(task)
-        if len(kept.documents) == len(task.documents):
-            return Made((replace(task, source=sourced(task, self)),))
-        if task.thought:
+        kept = self._distinct(task, runs)
+        if task.thought and kept != set(runs):
             return Made(dropped={"twins": 1})
-        return Made((replace(kept, source=sourced(task, self)),), counts={"twins": len(shown) - len(kept.documents)})
-
-    def _compared(
-        self,
-        task: RankTask,
-        query: Shingles,
-        held: "_Held",
-        seen: "_Seen",
-    ) -> Iterable[tuple[str, tuple[str, float]]]:
-        yield "test_query", seen.queries.nearest(query, contained=True)
-        if len(seen.documents):
-            for one in task.documents:
-                yield "test_document", seen.documents.nearest(shingles(one.content, self.n), contained=True)
-        if task.query.id not in held.ids:
-            yield "duplicate_query", held.queries.nearest(query)
-
-    def _distinct(self, task: RankTask) -> RankTask:
-        """The list without near-copies; of those that are alike the first of the highest grade stays, in its place."""
-        texts, kept = Texts(self.n), set[str]()
-        for one in sorted(task.documents, key=lambda one: -task.grades.get(one.id, 0.0)):
-            runs = shingles(one.content, self.n)
-            if texts.nearest(runs)[1] < self.alike:
-                texts.add(one.id, runs)
-                kept.add(one.id)
-        return replace(
+        made = replace(
             task,
             documents=tuple(one for one in task.documents if one.id in kept),
             grades={id: grade for id, grade in task.grades.items() if id in kept},
             order=tuple(id for id in task.order if id in kept),
+            source=sourced(task, self),
         )
+        return Made((made,), counts={"twins": len(runs) - len(kept)} if kept != set(runs) else {})
 
-
-class _Held:
-    """What earlier tasks had."""
-
-    def __init__(self, queries: Texts) -> None:
-        self.queries = queries
-        self.ids: dict[str, set[frozenset[str]]] = {}
+    def _distinct(self, task: RankTask, runs: Mapping[str, Shingles]) -> set[str]:
+        """Of documents that are alike, the first of the highest grade."""
+        texts, kept = Texts(self.n, self.alike), set[str]()
+        for id in sorted(runs, key=lambda id: -task.grades.get(id, 0.0)):
+            if not texts.nearest(runs[id])[0]:
+                texts.add(id, runs[id])
+                kept.add(id)
+        return kept
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What tests have."""
+class _Known:
+    """What tests have, and what earlier tasks had."""
 
+    test_queries: Texts
+    test_documents: Texts
     queries: Texts
-    documents: Texts
+    lists: dict[str, set[frozenset[str]]] = field(default_factory=dict)
+
+    def compared(
+        self, id: str, query: Shingles, documents: Iterable[Shingles]
+    ) -> Iterator[tuple[str, tuple[str, float]]]:
+        """Each reason for which a task may be dropped, with what is most alike."""
+        yield "test_query", self.test_queries.nearest(query, contained=True)
+        if len(self.test_documents):
+            for one in documents:
+                yield "test_document", self.test_documents.nearest(one, contained=True)
+        if id not in self.lists:
+            yield "duplicate_query", self.queries.nearest(query)
+
+    def new(self, id: str, query: Shingles, shown: frozenset[str]) -> bool:
+        """Whether the query did not have this list before; from now on it has."""
+        if id not in self.lists:
+            self.queries.add(id, query)
+        before = self.lists.setdefault(id, set())
+        fresh = shown not in before
+        before.add(shown)
+        return fresh

@@ -1,6 +1,7 @@
 """Which texts share most of their words in the same order: exact shingles, hashed, in arrays."""
 
 import hashlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ def shingles(text: str, n: int) -> Shingles:
     Words are compared in lower case, without what stands between them. Hashes are the same on every machine.
     """
     words = _WORD.findall(text.lower())
-    codes = np.fromiter((_code(word) for word in words), np.uint64, len(words))
+    codes = np.fromiter(map(_CODES.__getitem__, words), np.uint64, len(words))
     size = min(n, len(words))
     if not size:
         return codes
@@ -31,62 +32,59 @@ def shingles(text: str, n: int) -> Shingles:
 
 
 class Texts:
-    """Texts that others are compared with, by their shingles."""
+    """Texts that others are compared with, by their shingles.
 
-    def __init__(self, n: int) -> None:
-        """Hold nothing yet; shingles have `n` words."""
-        self.n = n
-        self._names: list[str] = []
-        self._sizes: list[int] = []
+    Exact: a text of m shingles of which another holds at least the share `alike` has one of *any* m − ⌈alike · m⌉ + 1
+    of its shingles in common with it (prefix filter; Chaudhuri, Ganti and Kaushik, 2006). Only so many are indexed, and
+    what shares one of them is compared in full.
+    """
+
+    def __init__(self, n: int, alike: float, texts: Iterable[tuple[str, str]] = ()) -> None:
+        """Hold `texts` by name, with shingles of `n` words; likenesses below `alike`, above 0, do not count."""
+        self.n, self.alike = n, alike
+        self._held: list[tuple[str, Shingles]] = []
         self._having: defaultdict[int, list[int]] = defaultdict(list)
+        for name, text in texts:
+            self.add(name, shingles(text, n))
 
     def __len__(self) -> int:
         """How many texts there are."""
-        return len(self._names)
+        return len(self._held)
 
     def add(self, name: str, given: Shingles) -> None:
         """Add a text."""
-        for one in given.tolist():
-            self._having[one].append(len(self._names))
-        self._names.append(name)
-        self._sizes.append(len(given))
+        few = len(given) - math.ceil(self.alike * len(given) - 1e-9) + 1 if len(given) else 0
+        for one in given[:few].tolist():
+            self._having[one].append(len(self._held))
+        self._held.append((name, given))
 
     def nearest(self, given: Shingles, contained: bool = False) -> tuple[str, float]:
-        """The text here that is most alike, and how much, from 0 to 1; ("", 0.0) where none shares a shingle.
+        """The text here that is most alike, and how much, from `alike` to 1; ("", 0.0) where none is.
 
         Args:
             given: a text.
             contained: measure the share of the held text's shingles that the given one has, instead of the share of
                 all shingles of both that both have (Jaccard).
         """
-        common: defaultdict[int, int] = defaultdict(int)
-        for one in given.tolist():
-            for at in self._having.get(one, ()):
-                common[at] += 1
-
-        def likeness(at: int) -> float:
-            whole = self._sizes[at] if contained else self._sizes[at] + len(given) - common[at]
-            return common[at] / whole
-
-        best = max(common, key=lambda at: (likeness(at), -at), default=None)
-        return ("", 0.0) if best is None else (self._names[best], likeness(best))
+        best = ("", 0.0)
+        for at in sorted({at for one in given.tolist() for at in self._having.get(one, ())}):
+            name, held = self._held[at]
+            common = len(np.intersect1d(given, held, assume_unique=True))
+            likeness = common / (len(held) if contained else len(held) + len(given) - common)
+            if likeness >= self.alike - 1e-9 and likeness > best[1]:
+                best = (name, likeness)
+        return best
 
 
-def of(texts: Iterable[tuple[str, str]], n: int) -> Texts:
-    """Texts by name."""
-    held = Texts(n)
-    for name, text in texts:
-        held.add(name, shingles(text, n))
-    return held
+class _Codes(dict[str, int]):
+    """The hash of each word that was met."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) > 1_000_000:
+            self.clear()
+        digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
+        self[word] = code = int.from_bytes(digest, "little")
+        return code
 
 
-_codes: dict[str, int] = {}
-
-
-def _code(word: str) -> int:
-    if (known := _codes.get(word)) is None:
-        if len(_codes) > 1_000_000:
-            _codes.clear()
-        known = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
-        _codes[word] = known
-    return known
+_CODES = _Codes()
