@@ -9,11 +9,15 @@ import pytest
 from teachers import LISTS, Scripted, noisy, teacher, truth
 
 from whyrank import BM25, cli, load, make, write_run
+from whyrank.data_synth.compressed_traces import CompressedTraces
 from whyrank.data_synth.draws import Draws
 from whyrank.data_synth.folder import synthesise, tasks_of
 from whyrank.data_synth.teacher_rankings import TeacherRankings
 from whyrank.data_synth.trace_pairs import TracePairs
+from whyrank.data_synth.world import Level, World
+from whyrank.data_synth.world_lists import Lists
 from whyrank.errors import BadInput, BudgetSpent, EngineError, NotFound
+from whyrank.eval.orders import ndcg
 from whyrank.io import read_tasks, write_tasks
 from whyrank.llm.base import Failed, Sampling
 from whyrank.llm.fake import Fake
@@ -230,7 +234,7 @@ def test_a_pipeline_with_a_real_model_on_the_toy_collection(tiny_lm, tmp_path):
     toy = load("toy")
     llm = Transformers(str(tiny_lm), device="cpu")
     greedy = Sampling(max_tokens=48)
-    tasks = tasks_of(None, toy, make("hard_negatives(bm25())"), limit=6)
+    tasks = tasks_of(None, toy, make("hard_negatives(bm25())"), limit=3)
     lists = synthesise(make("hard_negatives(bm25(), bands=((1, 30, 2),))"), tasks, tmp_path / "lists", toy)
     three = [
         replace(task, documents=task.documents[:3], grades={one.id: task.grades[one.id] for one in task.documents[:3]})
@@ -249,3 +253,26 @@ def test_a_pipeline_with_a_real_model_on_the_toy_collection(tiny_lm, tmp_path):
         assert task.source["synth"][-1]["samples"] == [0] and "transformers(" in task.source["synth"][-1]["by"]
     clean = synthesise(make("deduplicated()"), made, tmp_path / "clean")
     assert [task.query.id for task in read_tasks(clean.file)]
+
+
+@pytest.mark.engines
+def test_the_small_model_teaches_and_its_thoughts_are_shortened(tmp_path):
+    llm, greedy = Transformers("tiny", device="cpu"), Sampling(max_tokens=400)
+    tasks = Lists(World(), Level(hops=(2,), shortest=3, longest=3)).draw("test", 3, seed=1)
+    bare = [replace(task, order=(), thought="") for task in tasks]
+    taught = synthesise(TeacherRankings(llm, least=0.6, sampling=greedy), bare, tmp_path / "taught")
+    made = list(read_tasks(taught.file))
+    assert made, taught.report
+    known = {task.query.id: task for task in tasks}
+    for task in made:
+        value = ndcg([known[task.query.id].grades[id] for id in task.order])
+        assert value >= 0.6 and value == pytest.approx(task.source["synth"][0]["ndcg"], abs=1e-6)
+    method = CompressedTraces(llm, steps=3, shorter=1.0, sampling=greedy)
+    short = synthesise(method, made[:1], tmp_path / "short")
+    assert short.report["made"] + sum(short.report["dropped"].values()) == 1
+    assert short.report["calls"].get("exact", 0) > 0, (
+        short.report
+    )  # the model goes on after a thought that it was given
+    for task in read_tasks(short.file):
+        new, old = task.source["synth"][-1]["ndcg"]
+        assert new >= old - 0.005 and len(task.thought) < len(made[0].thought)
