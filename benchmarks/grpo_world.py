@@ -19,7 +19,7 @@ import numpy as np
 
 from whyrank.eval import evaluate
 from whyrank.io import read_tasks, write_tasks
-from whyrank.llm.base import Prompt, Sampling
+from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.formats import Reasoned
 from whyrank.train import grpo
@@ -100,7 +100,9 @@ def measured(model: Path, lists: Sequence[RankTask]) -> dict[str, list[float]]:
     run = {str(at): [lists[at].documents[place].id for place in order] for at, (order, _) in enumerate(read)}
     report = evaluate(Run.of(run), {str(at): grades(task) for at, task in enumerate(lists)}, ["nDCG@10"])
     found = {
-        "reward": [value or 0.0 for value in MultiView(p=0.9).batch(told, lists)],
+        "reward": [
+            value or 0.0 for value in MultiView(p=0.9).batch([one for one in told if isinstance(one, Ok)], lists)
+        ],
         "nDCG@10": [report.per_query["nDCG@10"][str(at)] for at in range(len(lists))],
         "well-formed": [float(call["status"] == "exact") for _, (call,) in read],
     }

@@ -8,6 +8,7 @@ import json
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -46,11 +47,10 @@ def main() -> None:
         optimizer=Optimizer("muon", lr=3e-3),
         loop=Loop(batch=30, threads=1, checkpoint_every=0, report_to=()),
     )
-    sft.need("trl", extra="train").SFTTrainer  # noqa: B018 (its import is no part of a step)
     written_out = plain(config, steps)
     ours = timed(config, folder / "ours")
     kept = sft.CompletionOnly.compute_loss
-    sft.CompletionOnly.compute_loss = lambda self, *a, **k: super(sft.CompletionOnly, self).compute_loss(*a, **k)  # type: ignore[method-assign, misc]
+    sft.CompletionOnly.compute_loss = lambda self, *a, **k: super(sft.CompletionOnly, self).compute_loss(*a, **k)  # type: ignore[method-assign]
     theirs = timed(config, folder / "theirs")
     sft.CompletionOnly.compute_loss = kept  # type: ignore[method-assign]
     print(f"written out {written_out:.1f} s, SFT {ours / written_out:.2f}, with TRL's loss {theirs / written_out:.2f}")
@@ -58,7 +58,6 @@ def main() -> None:
 
 def timed(config: SFT, folder: Path) -> float:
     """CPU seconds of the steps alone: twice as many steps, less as many."""
-    from dataclasses import replace
 
     def spent(steps: int) -> float:
         start = time.process_time()
