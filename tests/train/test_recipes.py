@@ -5,8 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from whyrank.cli import app
 from whyrank.errors import NotFound
+from whyrank.io import read_tasks
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.rewrite.rewritten import Rewritten
@@ -59,3 +62,25 @@ def test_what_the_page_shows_loads(block):
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(NotFound, match=r"did you mean 'rearank-7b'"):
         text("rerank-7b")
+
+
+def whyrank(*words: str):
+    return CliRunner().invoke(app, ["train", *words])
+
+
+def test_on_the_command_line(tmp_path):
+    assert whyrank("recipes").stdout.splitlines() == [f"{name:22} {about}" for name, about in published().items()]
+    assert whyrank("recipes", "rearank-7b").stdout == text("rearank-7b")
+    (tmp_path / "conf.toml").write_text(text("rearank-7b").replace("steps = 160", "stpes = 160"))
+    assert "no key is called 'stpes': did you mean 'steps'?" in str(
+        whyrank("grpo", str(tmp_path / "conf.toml")).exception
+    )
+    assert "no such file: data/reasonrank-train.jsonl" in str(whyrank("sft", recipe(tmp_path)).exception)
+    done = whyrank("queries", "--data", "toy", "-o", str(tmp_path / "queries.jsonl"))
+    assert "queries.jsonl: 15 queries" in done.stdout
+    assert all(task.relevant == len(task.documents) for task in read_tasks(tmp_path / "queries.jsonl"))
+
+
+def recipe(folder: Path) -> str:
+    (folder / "recipe.toml").write_text(text("reasonrank-7b-sft"))
+    return str(folder / "recipe.toml")
