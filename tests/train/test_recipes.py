@@ -14,6 +14,7 @@ from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import GRPO, SFT, build
+from whyrank.train.encoders import Encoder
 from whyrank.train.recipes import published, text
 from whyrank.train.rewards import Reward
 
@@ -56,7 +57,8 @@ def test_their_constants_are_the_published_ones():
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL))
 def test_what_the_page_shows_loads(block):
     given = tomllib.loads(block)
-    assert build(SFT if "stages" in given else GRPO, given, "docs/training.md")
+    kind: type = SFT if "stages" in given else GRPO if "rewards" in given else Encoder
+    assert build(kind, given, "docs/training.md")
 
 
 def test_an_unknown_recipe_names_the_nearest():
