@@ -1,6 +1,6 @@
 """What GRPO adds to a half-taught model of the world, by reward, with a control whose labels are shuffled.
 
-    python benchmarks/grpo_world.py START LESSONS [--steps 30] [--arms multiview ndcg rank_r1 control] [--seed 0]
+    python benchmarks/grpo_world.py START LESSONS [--steps 30] [--arms multiview ndcg rank_r1 control] [--seed 0] [--lr 1e-4]
 
 START is a model from the middle of `whyrank reproduce tiny` (a checkpoint of its `sft/`, say `checkpoint-700`), LESSONS
 that run's folder. Each arm goes the same steps from the same start; run folders are gone on with. Printed are means on
@@ -42,6 +42,7 @@ def main() -> None:
     given.add_argument("--steps", type=int, default=30)
     given.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     given.add_argument("--seed", type=int, default=0)
+    given.add_argument("--lr", type=float, default=1e-4)
     given.add_argument("--lists", type=int, default=300)
     asked = given.parse_args()
     right = [task for task in read_tasks(asked.lessons / "lists.jsonl") if task.relevant and len(task.documents) > 4]
@@ -64,14 +65,14 @@ def train(asked: argparse.Namespace, arm: str, tasks: Path) -> Path:
     """The model of one arm."""
     return grpo.train(
         GRPO(
-            output=str(asked.out / f"{arm}-{asked.steps}-{asked.seed}"),
+            output=str(asked.out / f"{arm}-{asked.steps}-{asked.lr:g}-{asked.seed}"),
             model=Model(str(asked.start)),
             tasks=(str(tasks),),
             rewards=(Rewarded(ARMS[arm]),),
             steps=asked.steps,
             format="reasoned()",
             max_completion=TOKENS,
-            optimizer=Optimizer(lr=1e-4, schedule="constant", warmup=0.0),
+            optimizer=Optimizer(lr=asked.lr, schedule="constant", warmup=0.0),
             loop=Loop(batch=64, threads=1, checkpoint_every=10, log_every=1),
             held_out=HeldOut(str(asked.lessons / "test.jsonl"), every=asked.steps, limit=60, max_tokens=TOKENS),
             seed=asked.seed,
