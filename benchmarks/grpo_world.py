@@ -1,6 +1,7 @@
 """What GRPO adds to a half-taught model of the world, by reward, with a control whose labels are shuffled.
 
-    python benchmarks/grpo_world.py START LESSONS [--steps 30] [--arms multiview ndcg rank_r1 control] [--seed 0] [--lr 1e-4]
+    python benchmarks/grpo_world.py START LESSONS [--steps 30] [--arms multiview ndcg rank_r1 control]
+        [--seed 0] [--lr 1e-4]
 
 START is a model from the middle of `whyrank reproduce tiny` (a checkpoint of its `sft/`, say `checkpoint-700`), LESSONS
 that run's folder. Each arm goes the same steps from the same start; run folders are gone on with. Printed are means on
