@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def scored(run: Run, data: Dataset, reranker: EncoderRerank, out: Path, options:
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     with torch.autocast("cpu", torch.bfloat16) if options.bf16 else nullcontext():
-        notes = experiment.rerank(
+        notes: Mapping[str, Any] = experiment.rerank(
             first_of(run, out), reranker, data, out, max(map(len, run.to_dict().values()))
         ).run.notes
     return Run.of({query: ranking(note["scores"]) for query, note in notes.items()})
