@@ -121,7 +121,8 @@ def scored(run: Run, data: Dataset, reranker: EncoderRerank, out: Path, options:
         notes: Mapping[str, Any] = experiment.rerank(
             first_of(run, out), reranker, data, out, max(map(len, run.to_dict().values()))
         ).run.notes
-    return Run.of({query: ranking(note["scores"]) for query, note in notes.items()})
+    told: Mapping[str, Any] = notes
+    return Run.of({query: ranking(note["scores"]) for query, note in told.items()})
 
 
 def first_of(run: Run, out: Path) -> Path:
