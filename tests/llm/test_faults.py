@@ -19,6 +19,8 @@ from whyrank.llm.trace import Trace, records
 from whyrank.rerank.listwise import Listwise
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 
+pytestmark = pytest.mark.slow
+
 QUERIES, DOCUMENTS = 100, 20
 CALLS = 3  # windows of 10, stride 5, over 20 documents
 

@@ -196,6 +196,7 @@ def forks() -> Iterator[ForkServerContext]:
         yield context
 
 
+@pytest.mark.slow
 @every_strategy
 def test_killed_at_20_random_points_it_ends_as_if_it_had_not_been(
     strategy: Strategy, tmp_path: Path, forks: ForkServerContext
