@@ -179,6 +179,11 @@ def test_parameters_unfold_every_part_with_its_defaults() -> None:
     assert unfolded["sampling"]["stop"] == []
 
 
+def test_a_function_in_a_part_cannot_be_written_down() -> None:
+    with pytest.raises(BadSpec, match="fake: 'answer' is a function"):
+        parameters(Listwise(Fake(lambda prompt: "[1]")))
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

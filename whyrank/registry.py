@@ -213,8 +213,17 @@ def name_of(part: type[Part]) -> str:
 
 
 def parameters(part: Part) -> dict[str, Any]:
-    """All fields of a part with their values, defaults included and nested parts unfolded, for manifests."""
+    """All fields of a part with their values, defaults included and nested parts unfolded, for manifests.
+
+    Raises:
+        BadSpec: a field holds a function, which cannot be written down.
+    """
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.repr}  # type: ignore[arg-type]
+    if made := next((name for name, value in values.items() if callable(value) and not isinstance(value, Part)), None):
+        raise BadSpec(
+            f"{name_of(type(part))}: {made!r} is a function, and what a run folder is made by has to be written down: "
+            "give the part a value instead, or a class of its own, or work without a folder (`.rerank`, `.search`)"
+        )
     return {"part": name_of(type(part)), **{name: _plain(value) for name, value in values.items()}}
 
 
