@@ -12,6 +12,7 @@ from whyrank.errors import BadInput, NotFound
 from whyrank.eval import evaluate
 from whyrank.experiment import open_run, run_file
 from whyrank.io import read_run
+from whyrank.io.folders import read_manifest
 from whyrank.rerank.base import requests_of
 from whyrank.rerank.radar import Radar, features
 from whyrank.types import Dataset
@@ -60,9 +61,8 @@ def learn_routes(folders: Sequence[str | Path], data: Dataset, measure: str = "n
 
 
 def _task(folder: Path) -> Mapping[str, Any]:
-    manifest = folder / "manifest.json"
-    found: dict[str, Any] = json.loads(manifest.read_text()) if manifest.is_file() else {"finished": False}
-    if not found["finished"] or found["task"]["verb"] != "rerank":
+    found = read_manifest(folder)
+    if not found.get("finished") or found["task"]["verb"] != "rerank":
         raise NotFound(f"{folder} holds no finished run of rerank")
     task: dict[str, Any] = found["task"]
     return task

@@ -8,7 +8,7 @@ them. The folder that comes of it holds, besides the run of `train`, the lessons
 import json
 import random
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -19,7 +19,8 @@ from whyrank.data_synth.world_lists import Lists, chain_of
 from whyrank.datasets import load
 from whyrank.errors import need
 from whyrank.eval import evaluate
-from whyrank.io import atomic_write, write_tasks
+from whyrank.io import write_tasks
+from whyrank.io.folders import write_lines
 from whyrank.llm.base import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
@@ -107,7 +108,7 @@ def write_lessons(folder: Path, seed: int = 0, share: float = 1.0) -> None:
         if not (path := folder / f"{name}.jsonl").exists():
             write_tasks(_drawn(Lists(world, level), round(count * share), f"{seed} {name}"), path)
     if not (path := folder / "rewrites.jsonl").exists():
-        _write_lines(path, rewrites(world, round(REWRITES * share), seed))
+        write_lines(path, rewrites(world, round(REWRITES * share), seed))
     for split in HELD_OUT:
         if not (path := folder / f"{split}.jsonl").exists():
             write_tasks(Lists(world, LEVELS["base"]).draw(split, 300), path)
@@ -215,9 +216,3 @@ def _placed(config: SFT, folder: Path, seed: int, share: float) -> SFT:
     held_out = config.held_out and replace(config.held_out, tasks=placed(config.held_out.tasks))
     model = replace(config.model, tokenizer=placed(config.model.tokenizer))
     return replace(config, output=placed(config.output), model=model, stages=stages, held_out=held_out, seed=seed)
-
-
-def _write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    with atomic_write(path) as file:
-        for line in lines:
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -13,22 +13,21 @@ Calling the same thing again goes on where it stopped; a folder of something els
 import hashlib
 import json
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from whyrank.data_synth.base import Made, Preference, Synth
-from whyrank.errors import BadInput, EngineError, NotFound
-from whyrank.io import atomic_write, read_run, read_tasks
+from whyrank.errors import BadInput, NotFound
+from whyrank.io import read_run, read_tasks
+from whyrank.io.folders import begin, write_json, write_lines, write_manifest
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import LLM
-from whyrank.llm.ledger import Prices
+from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
 from whyrank.registry import parameters, walk
 from whyrank.types import Dataset, Query, RankTask, Run
@@ -78,19 +77,19 @@ def synthesise(
         "input": {"tasks": len(tasks), "sha256": _hash(tasks)},
         **({} if data is None else {"data": {"name": data.name, "documents": len(data.corpus)}}),
     }
-    if (done := _begin(folder, task)) is not None:
-        return done
+    if (done := begin(folder, task, another="something else", nothing="no synthesis")) is not None:
+        return Synthesised(folder / done["file"], json.loads((folder / "report.json").read_text("utf-8")))
     start = time.perf_counter()
     with _trace(folder, method, prices, max_cost, max_tokens) as trace:
         made = method.apply(tasks, data, trace)
         report = _report(made) | {"ledger": trace.ledger.total.to_dict()}
-    _refuse_all_failed(report)
+    refuse_all_failed(report)
     report["seconds"] = round(time.perf_counter() - start, 3)
     file = folder / ("pairs.jsonl" if any(isinstance(one, Preference) for one in _items(made)) else "tasks.jsonl")
-    _write_lines(file, (_record(one) for one in _items(made)))
-    _write_lines(folder / "dropped.jsonl", _dropped(tasks, made))
-    _write_json(folder / "report.json", report)
-    _write_json(folder / "manifest.json", {"task": task, "made_with": _versions(), "finished": True, "file": file.name})
+    write_lines(file, (_record(one) for one in _items(made)))
+    write_lines(folder / "dropped.jsonl", _dropped(tasks, made))
+    write_json(folder / "report.json", report)
+    write_manifest(folder, task, (), finished=True, file=file.name)
     return Synthesised(file, report)
 
 
@@ -162,26 +161,6 @@ def from_run(run: Run, data: Dataset, depth: int = 100, limit: int | None = None
     return tasks
 
 
-def _begin(folder: Path, task: Mapping[str, Any]) -> Synthesised | None:
-    """What lies in the folder where it is finished; else the folder is begun, or gone on with."""
-    manifest = folder / "manifest.json"
-    if manifest.is_file():
-        before, plain = json.loads(manifest.read_text(encoding="utf-8")), json.loads(json.dumps(task))
-        known = before.get("task", {})
-        if differ := [key for key in plain if known.get(key) != plain[key]]:
-            key = "spec" if "spec" in differ else differ[0]
-            raise BadInput(
-                f"the folder {folder} holds something else ({key}: {known.get(key)} there, {plain[key]} here): "
-                "choose another folder with -o, or delete that one"
-            )
-        if before["finished"]:
-            return Synthesised(folder / before["file"], json.loads((folder / "report.json").read_text("utf-8")))
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"{folder} is not empty and holds no synthesis: choose another folder with -o")
-    _write_json(manifest, {"task": task, "made_with": _versions(), "finished": False})
-    return None
-
-
 def _trace(folder: Path, method: Synth, prices: Prices | None, max_cost: float | None, max_tokens: int | None) -> Trace:
     asks = any(isinstance(inner, LLM) for inner in walk(method))
     return Trace(folder / "trace.jsonl" if asks else None, prices, max_cost, max_tokens)
@@ -201,13 +180,6 @@ def _report(made: Sequence[Made]) -> dict[str, Any]:
         "counts": dict(counts.most_common()),
         "calls": dict(calls.most_common()),
     }
-
-
-def _refuse_all_failed(report: Mapping[str, Any]) -> None:
-    calls = report["calls"]
-    if calls.get("failed") and calls["failed"] == sum(calls.values()):
-        kinds = ", ".join(f"{kind} {count}" for kind, count in report["ledger"]["failures"].items())
-        raise EngineError(f"every one of {calls['failed']} model calls failed ({kinds}): see trace.jsonl")
 
 
 def _items(made: Iterable[Made]) -> Iterable[RankTask | Preference]:
@@ -240,18 +212,3 @@ def _hash(tasks: Iterable[RankTask]) -> str:
     for task in tasks:
         digest.update(json.dumps(task_record(task)).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {"whyrank": version("whyrank"), "python": sys.version.split()[0], "platform": sys.platform}
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-
-
-def _write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    with atomic_write(path) as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")

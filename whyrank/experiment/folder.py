@@ -2,20 +2,17 @@
 
 import hashlib
 import json
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import BadInput, EngineError
 from whyrank.experiment.runs import open_run, run_file, run_name
-from whyrank.io import atomic_write, write_run
+from whyrank.io import write_run
+from whyrank.io.folders import begin, write_json, write_lines, write_manifest
 from whyrank.llm.base import LLM
-from whyrank.llm.ledger import Prices
+from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, walk
 from whyrank.rerank.base import statuses
@@ -49,25 +46,18 @@ class Limits:
 
 def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
     """Do `work` for `task` in the folder `out`, unless it is done already."""
-    manifest = out / "manifest.json"
-    if manifest.is_file():
-        before = json.loads(manifest.read_text())
-        _same(out, before["task"], task)
-        if before["finished"]:
-            return Result(open_run(out, notes=True), out, json.loads((out / "report.json").read_text()))
-    elif out.exists() and any(out.iterdir()):
-        raise BadInput(f"the folder {out} is not empty and holds no run: choose another with -o")
-    out.mkdir(parents=True, exist_ok=True)
-    _write_json(manifest, {"task": task, "made_with": _versions(), "finished": False})
+    if begin(out, task, ENGINES) is not None:
+        return Result(open_run(out, notes=True), out, json.loads((out / "report.json").read_text()))
     report: dict[str, Any] = {}
     start = time.perf_counter()
     run = _traced(out, part, limits, report, work).named(run_name(out))
     report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
-    if run.notes:
-        _write_lines(out / "notes.jsonl", run.notes)
-    _write_json(out / "report.json", report)
+    notes: Mapping[str, Any] = run.notes
+    if notes:
+        write_lines(out / "notes.jsonl", ({"query": query, **note} for query, note in notes.items()))
+    write_json(out / "report.json", report)
     write_run(run, out / "run.trec")
-    _write_json(manifest, {"task": task, "made_with": _versions(), "finished": True})
+    write_manifest(out, task, ENGINES, finished=True)
     return Result(run, out, report)
 
 
@@ -80,28 +70,8 @@ def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work:
         report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}
         if taken := routes(run):
             report["routes"] = taken
-    _refuse_all_failed(report)
+    refuse_all_failed(report)
     return run
-
-
-def _refuse_all_failed(report: Mapping[str, Any]) -> None:
-    calls = report["calls"]
-    if calls.get("failed") and calls["failed"] == sum(calls.values()):
-        kinds = ", ".join(f"{kind} {count}" for kind, count in report["ledger"]["failures"].items())
-        raise EngineError(
-            f"every one of {calls['failed']} model calls failed ({kinds}): see trace.jsonl for what it said"
-        )
-
-
-def _same(out: Path, before: Mapping[str, Any], task: Mapping[str, Any]) -> None:
-    plain = json.loads(json.dumps(task))
-    differ = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
-    if differ:
-        key = "spec" if "spec" in differ else differ[0]
-        raise BadInput(
-            f"the folder {out} holds another run ({key}: {before.get(key)} there, {plain.get(key)} here): "
-            "choose another folder with -o, or delete that one"
-        )
 
 
 def asked_of(source: str | Path) -> dict[str, str]:
@@ -112,24 +82,3 @@ def asked_of(source: str | Path) -> dict[str, str]:
 def about(data: Dataset) -> dict[str, Any]:
     """What a manifest tells of a data set."""
     return {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries)}
-
-
-def _versions() -> dict[str, str]:
-    found = {"whyrank": version("whyrank"), "python": platform.python_version(), "platform": sys.platform}
-    for package in ENGINES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def _write_lines(path: Path, notes: Mapping[str, Any]) -> None:
-    with atomic_write(path) as file:
-        for query, note in notes.items():
-            file.write(json.dumps({"query": query, **note}, ensure_ascii=False).encode() + b"\n")

@@ -8,6 +8,7 @@ from typing import Any
 
 from whyrank.errors import NotFound
 from whyrank.io import lines, read_run
+from whyrank.io.folders import read_manifest
 from whyrank.types import Run
 
 
@@ -59,6 +60,5 @@ def open_runs(sources: Sequence[str | Path]) -> list[Run]:
 
 def task_of(folder: str | Path) -> dict[str, Any]:
     """What the manifest of a run folder says was asked; nothing where there is no manifest."""
-    manifest = Path(folder) / "manifest.json"
-    task: dict[str, Any] = json.loads(manifest.read_text())["task"] if manifest.is_file() else {}
+    task: dict[str, Any] = read_manifest(folder).get("task", {})
     return task

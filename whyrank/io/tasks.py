@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.io.files import atomic_write, lines
+from whyrank.io.files import lines
+from whyrank.io.folders import write_lines
 from whyrank.types import Document, Query, RankTask
 
 
@@ -32,12 +33,7 @@ def read_tasks(path: str | Path) -> Iterator[RankTask]:
 
 def write_tasks(tasks: Iterable[RankTask], path: str | Path) -> int:
     """Write tasks as JSONL, the whole file or nothing; returns how many."""
-    count = 0
-    with atomic_write(path) as file:
-        for task in tasks:
-            file.write(json.dumps(task_record(task), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-            count += 1
-    return count
+    return write_lines(Path(path), map(task_record, tasks))
 
 
 def task_record(task: RankTask) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import BadInput, NotFound
+from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.llm.base import Completion, Failed, Ok, Usage
 
 
@@ -198,3 +198,20 @@ class Ledger:
         """Count an answer that was there already."""
         for tally in (self.total, self.queries.setdefault(query, Tally())):
             tally.replayed += 1
+
+
+def refuse_all_failed(report: Mapping[str, Any]) -> None:
+    """Take no work for done of which every model call failed.
+
+    Args:
+        report: with `calls`, counts by status, and `ledger`, the ledger's sums.
+
+    Raises:
+        EngineError: there were calls, and none brought an answer.
+    """
+    calls = report["calls"]
+    if calls.get("failed") and calls["failed"] == sum(calls.values()):
+        kinds = ", ".join(f"{kind} {count}" for kind, count in report["ledger"]["failures"].items())
+        raise EngineError(
+            f"every one of {calls['failed']} model calls failed ({kinds}): see trace.jsonl for what it said"
+        )

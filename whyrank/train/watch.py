@@ -9,6 +9,7 @@ from typing import Any
 
 from whyrank.errors import MissingExtra, need
 from whyrank.io import atomic_write
+from whyrank.io.folders import write_lines
 from whyrank.progress import Advance
 
 LEFT_OUT = {"epoch", "total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second", "step"}
@@ -42,7 +43,7 @@ class Watch:
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget what was written after the checkpoint that training goes on from; measure the start."""
         kept = [one for one in metrics(self._folder) if one["step"] <= state.global_step] if state.global_step else []
-        _write_lines(self._file, kept)
+        write_lines(self._file, kept)
         if state.global_step == 0:
             self._held_out(state)
 
@@ -135,8 +136,3 @@ def draw(folder: str | Path) -> Path | None:
     with atomic_write(path) as out:
         figure.savefig(out, format="png", dpi=110)
     return path
-
-
-def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    with atomic_write(path) as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
