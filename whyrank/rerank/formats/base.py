@@ -48,6 +48,9 @@ THINK_FIRST: dict[Think, str] = {
 }
 """How a thought is asked for; what to think of follows."""
 
+THOUGHT: dict[Think, str] = {"asked": "<think> your thinking </think> and then ", "native": "", "no": ""}
+"""How the reminder of the form begins; the form of the answer follows."""
+
 HELPFUL = (
     "You rank passages by how much they help to answer a query. A passage helps when it holds the answer, or a fact, "
     "principle, method or example that the answer rests on. Sharing words with the query does not make a passage "
@@ -62,6 +65,11 @@ class Format(Part, ABC, Generic[Answer]):
     `Parsed` where passages are to be ordered, `Choice` where one is to be chosen, `Ends` where the best and the worst
     are, `Scores` where each gets a score, `Graded` where there is one, `Preferred` where there are two.
     """
+
+    @property
+    def think(self) -> Think:
+        """Whether the model thinks before it answers, and whether the prompt has to ask for that."""
+        return "no"
 
     @abstractmethod
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
@@ -87,6 +95,17 @@ class Format(Part, ABC, Generic[Answer]):
         Raises:
             BadInput: a utility is NaN, or there are not as many as the format shows passages.
         """
+
+
+class Native:
+    """Mixed into formats that think first, with a field `native`: which way to think that is."""
+
+    native: bool
+
+    @property
+    def think(self) -> Think:
+        """Whether the prompt asks for the thought's tags, or the model thinks by itself."""
+        return "native" if self.native else "asked"
 
 
 def way_to_think(think: str) -> None:

@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whyrank.llm.base import Ok, Prompt, Sampling
-from whyrank.rerank.formats.base import HELPFUL, Format, Status, answer_region, best_first, completion, prompt_of
+from whyrank.rerank.formats.base import (
+    HELPFUL,
+    THINK_FIRST,
+    THOUGHT,
+    Format,
+    Native,
+    Status,
+    answer_region,
+    best_first,
+    completion,
+    prompt_of,
+)
 from whyrank.rerank.formats.listwise import numbers
 
 
@@ -32,8 +43,18 @@ class Choice:
         return {"extra": self.extra, "out_of_range": self.out_of_range}
 
 
+class _Choosing(Format[Choice]):
+    def parse(self, completion: Ok, n: int) -> Choice:
+        """The number that the answer gives, in its last `<answer>` block or alone, see `parse_choice`."""
+        return parse_choice(completion.text, n, cut=completion.finish == "length")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The number of the passage with the highest utility."""
+        return completion(_best(utilities), thought, self.think)
+
+
 @dataclass(frozen=True)
-class ReasonedChoice(Format[Choice]):
+class ReasonedChoice(Native, _Choosing):
     """Choose after thinking: `<think>`, then one number in `<answer>`, as Rank-R1 does (2503.06034, 2025).
 
     Attributes:
@@ -44,26 +65,17 @@ class ReasonedChoice(Format[Choice]):
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = "Think first" if self.native else "Think first, between <think> and </think>"
+        how = THINK_FIRST[self.think]
         task = (
             f"{HELPFUL}{how}: work out what the query really asks for and what a full answer needs, then say of each "
             f"passage what it adds to that, then choose the one passage that helps most. Then write its number in "
             f"square brackets between <answer> and </answer>. An answer could be: <answer>[2]</answer>"
         )
-        think = "" if self.native else "<think> your thinking </think> and then "
-        return _prompt(task, query, passages, f"Write {think}<answer> its number </answer>.", sampling)
-
-    def parse(self, completion: Ok, n: int) -> Choice:
-        """The number in the last `<answer>` block, see `parse_choice`."""
-        return parse_choice(completion.text, n, cut=completion.finish == "length")
-
-    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        """The number of the passage with the highest utility."""
-        return completion(_best(utilities), thought, "native" if self.native else "asked")
+        return _prompt(task, query, passages, f"Write {THOUGHT[self.think]}<answer> its number </answer>.", sampling)
 
 
 @dataclass(frozen=True)
-class DirectChoice(Format[Choice]):
+class DirectChoice(_Choosing):
     """Choose at once, without written reasoning, as Setwise does (2310.09497, 2023)."""
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
@@ -73,14 +85,6 @@ class DirectChoice(Format[Choice]):
             f"else. An answer could be: [2]"
         )
         return _prompt(task, query, passages, "Write its number only.", sampling)
-
-    def parse(self, completion: Ok, n: int) -> Choice:
-        """The number that the answer gives, see `parse_choice`."""
-        return parse_choice(completion.text, n, cut=completion.finish == "length")
-
-    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        """The number of the passage with the highest utility."""
-        return completion(_best(utilities), thought, "no")
 
 
 def parse_choice(text: str, n: int, cut: bool = False) -> Choice:

@@ -9,6 +9,7 @@ from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,
+    THOUGHT,
     Format,
     Status,
     Think,
@@ -76,8 +77,7 @@ class BestWorst(Format[Ends]):
                 f"then say of each passage what it adds to that. Then write {form} between <answer> and </answer>. An "
                 f"answer could be: <answer>{_form(2, 3)}</answer>"
             )
-            think = "<think> your thinking </think> and then " if self.think == "asked" else ""
-            reminder = f"Write {think}<answer> best: [i], worst: [j] </answer>."
+            reminder = f"Write {THOUGHT[self.think]}<answer> best: [i], worst: [j] </answer>."
         task = (
             f"{HELPFUL}Choose two passages: the one that helps most, the best, and the one that helps least, the worst."
         )

@@ -11,6 +11,7 @@ from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,
+    THOUGHT,
     Format,
     Status,
     Think,
@@ -71,8 +72,7 @@ class First(Format[Parsed]):
                 f"then say of each passage what it adds to that. Then write the letter of the best between <answer> "
                 f"and </answer>. An answer could be: <answer>B</answer>"
             )
-            think = "<think> your thinking </think> and then " if self.think == "asked" else ""
-            reminder = f"Write {think}<answer> its letter </answer>."
+            reminder = f"Write {THOUGHT[self.think]}<answer> its letter </answer>."
         task = f"{HELPFUL}Choose the one passage that helps most. {how}"
         asked = f"Which one of these {len(passages)} passages helps most with the query above?"
         prompt = prompt_of(task, query, passages, f"{asked} {reminder}", sampling, labels, label_tokens=0)

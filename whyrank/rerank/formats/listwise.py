@@ -10,7 +10,10 @@ from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     NUMBER,
+    THINK_FIRST,
+    THOUGHT,
     Format,
+    Native,
     Status,
     answer_region,
     best_first,
@@ -52,8 +55,18 @@ _LIST = (
 )
 
 
+class _Ordering(Format[Parsed]):
+    def parse(self, completion: Ok, n: int) -> Parsed:
+        """The order that the answer lists, in its last `<answer>` block or alone, see `parse_permutation`."""
+        return parse_permutation(completion.text, n, cut=completion.finish == "length")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """The passages by falling utility."""
+        return completion(_listed(utilities), thought, self.think)
+
+
 @dataclass(frozen=True)
-class Reasoned(Format[Parsed]):
+class Reasoned(Native, _Ordering):
     """Order passages after thinking: `<think>`, then the list in `<answer>`, as ReasonRank does (2508.07050, 2025).
 
     Attributes:
@@ -64,26 +77,17 @@ class Reasoned(Format[Parsed]):
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = "Think first" if self.native else "Think first, between <think> and </think>"
+        how = THINK_FIRST[self.think]
         task = (
             f"{HELPFUL}{how}: work out what the query really asks for and what a full answer needs, then weigh the "
             f"passages against that and against each other. Then write the ranking between <answer> and </answer>: "
             f"{_LIST} For three passages an answer could be: <answer>[2] > [3] > [1]</answer>"
         )
-        think = "" if self.native else "<think> your thinking </think> and then "
-        return _prompt(task, query, passages, f"Write {think}<answer> the ranking </answer>.", sampling)
-
-    def parse(self, completion: Ok, n: int) -> Parsed:
-        """The order in the last `<answer>` block, see `parse_permutation`."""
-        return parse_permutation(completion.text, n, cut=completion.finish == "length")
-
-    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        """The passages by falling utility."""
-        return completion(_listed(utilities), thought, "native" if self.native else "asked")
+        return _prompt(task, query, passages, f"Write {THOUGHT[self.think]}<answer> the ranking </answer>.", sampling)
 
 
 @dataclass(frozen=True)
-class Direct(Format[Parsed]):
+class Direct(_Ordering):
     """Order passages at once, without written reasoning, as RankGPT does (2304.09542, 2023)."""
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
@@ -91,14 +95,6 @@ class Direct(Format[Parsed]):
         how = "Answer with the ranking and nothing else"
         task = f"{HELPFUL}{how}: {_LIST} For three passages an answer could be: [2] > [3] > [1]"
         return _prompt(task, query, passages, "Write the ranking only.", sampling)
-
-    def parse(self, completion: Ok, n: int) -> Parsed:
-        """The order that the answer lists, see `parse_permutation`."""
-        return parse_permutation(completion.text, n, cut=completion.finish == "length")
-
-    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        """The passages by falling utility."""
-        return completion(_listed(utilities), thought, "no")
 
 
 def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, clean, thought, told, traced, way_to_think
+from whyrank.rerank.formats.base import THOUGHT, Format, Status, Think, clean, thought, told, traced, way_to_think
 
 Item = TypeVar("Item")
 
@@ -128,8 +128,7 @@ class PointFormat(Format[Graded]):
         """What an answer looks like."""
 
     def _reminder(self) -> str:
-        first = "Write <think> your thinking </think> and then " if self.think == "asked" else "Write "
-        return f"{first}{self._form()}"
+        return f"Write {THOUGHT[self.think]}{self._form()}"
 
     def _drawn(self, sampling: Sampling) -> Sampling:
         return sampling

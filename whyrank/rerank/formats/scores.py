@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
+    THINK_FIRST,
+    THOUGHT,
     Format,
+    Native,
     Status,
     answer_region,
     clipped,
@@ -51,8 +54,18 @@ _SCALE = (
 )
 
 
+class _Scoring(Format[Scores]):
+    def parse(self, completion: Ok, n: int) -> Scores:
+        """The scores that the answer gives, in its last `<answer>` block or alone, see `parse_scores`."""
+        return parse_scores(completion.text, n, cut=completion.finish == "length")
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        """Ten times each utility, to nine digits after the point."""
+        return completion(_map(utilities), thought, self.think)
+
+
 @dataclass(frozen=True)
-class ReasonedScores(Format[Scores]):
+class ReasonedScores(Native, _Scoring):
     """Score a group after thinking: `<think>`, then a JSON map in `<answer>`, as GroupRank does (2511.11653, 2025).
 
     Attributes:
@@ -63,27 +76,18 @@ class ReasonedScores(Format[Scores]):
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = "Think first" if self.native else "Think first, between <think> and </think>"
+        how = THINK_FIRST[self.think]
         task = (
             f"{HELPFUL}{_SCALE}\n\n{how}: work out what the query really asks for and what a full answer needs, then "
             f"weigh the passages against that. Then write the scores between <answer> and </answer> as a JSON map from "
             f'passage number to score. For three passages an answer could be: <answer>{{"1": 3, "2": 9, "3": 0}}'
             f"</answer>"
         )
-        think = "" if self.native else "<think> your thinking </think> and then "
-        return _prompt(task, query, passages, f"Write {think}<answer> the map </answer>.", sampling)
-
-    def parse(self, completion: Ok, n: int) -> Scores:
-        """The scores in the last `<answer>` block, see `parse_scores`."""
-        return parse_scores(completion.text, n, cut=completion.finish == "length")
-
-    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        """Ten times each utility, to nine digits after the point."""
-        return completion(_map(utilities), thought, "native" if self.native else "asked")
+        return _prompt(task, query, passages, f"Write {THOUGHT[self.think]}<answer> the map </answer>.", sampling)
 
 
 @dataclass(frozen=True)
-class DirectScores(Format[Scores]):
+class DirectScores(_Scoring):
     """Score a group at once, without written reasoning."""
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
@@ -93,14 +97,6 @@ class DirectScores(Format[Scores]):
             f'passages an answer could be: {{"1": 3, "2": 9, "3": 0}}'
         )
         return _prompt(task, query, passages, "Write the map only.", sampling)
-
-    def parse(self, completion: Ok, n: int) -> Scores:
-        """The scores that the answer gives, see `parse_scores`."""
-        return parse_scores(completion.text, n, cut=completion.finish == "length")
-
-    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        """Ten times each utility, to nine digits after the point."""
-        return completion(_map(utilities), thought, "no")
 
 
 def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
