@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         """A connection to `server`."""
         self.server, self.data = server, b""
 
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 (asyncio's own is a base class without write)
         """Keep the way back."""
         self.transport = transport
 

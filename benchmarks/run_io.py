@@ -81,7 +81,7 @@ def _parse(file: Path) -> Any:  # noqa: ANN401 (peers have no types)
         return pytrec_eval.parse_run(lines)
 
 
-def _ranx(file: Path) -> Any:  # noqa: ANN401
+def _ranx(file: Path) -> Any:  # noqa: ANN401 (a peer without types)
     import ranx
 
     return ranx.Run.from_file(str(file), kind="trec")

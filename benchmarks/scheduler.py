@@ -165,7 +165,7 @@ def made(queries: int, seed: int = 0) -> Dataset:
     return Dataset("made", corpus, tuple(Query(str(at), f"what is query {at} about?") for at in range(queries)))
 
 
-def reranked(part: Any, url: str, data: Dataset) -> tuple[float, float]:  # noqa: ANN401
+def reranked(part: Any, url: str, data: Dataset) -> tuple[float, float]:  # noqa: ANN401 (a part with any options)
     """Seconds, and seconds of this process's CPU, for reranking all documents of each query."""
     reranker: Reranker = part(OpenAI("any", url, concurrency=SLOTS), format=Direct())
     first = Run.of({query.id: [document.id for document in data.corpus] for query in data.queries})

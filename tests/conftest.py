@@ -2,13 +2,16 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny
 
+from whyrank import cli
 from whyrank.llm.vllm import VLLM
+from whyrank.progress import show
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test waits for a network
 
@@ -22,6 +25,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}: set WHYRANK_DATA to a folder with beir/, trec_dl/ and bright/")
     return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Call `whyrank ARGS` in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["whyrank", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            show(False)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

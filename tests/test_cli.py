@@ -6,31 +6,10 @@ from importlib.metadata import version
 
 import pytest
 
-from whyrank import Failed, Fusion, Qrels, cli, load, read_run, write_qrels, write_run
+from whyrank import Failed, Fusion, Qrels, load, read_run, write_qrels, write_run
 from whyrank.experiment import open_run
-from whyrank.progress import show
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call `whyrank ARGS` in an empty folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["whyrank", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            show(False)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return call
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from whyrank.errors import BudgetSpent, WhyrankError
 
 if TYPE_CHECKING:
     from whyrank.experiment import Result
+    from whyrank.llm.ledger import Prices
     from whyrank.simulate import Outcome
     from whyrank.train.trainer import Trained
 
@@ -97,7 +98,6 @@ def search(
     """Search all queries of a data set."""
     from whyrank import experiment
     from whyrank.datasets import load
-    from whyrank.llm.ledger import Prices
     from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
@@ -108,7 +108,7 @@ def search(
         from whyrank.retrieval.rewrite import FromFile, Rewritten
 
         retriever = Rewritten(retriever, FromFile(str(rewrites)))
-    limits = experiment.Limits(Prices.read(prices) if prices is not None else None, max_cost, max_tokens)
+    limits = experiment.Limits(_prices(prices), max_cost, max_tokens)
     _tell(experiment.search(retriever, load(data, split=split), out, k, limits), json)
 
 
@@ -130,14 +130,13 @@ def rerank(
     """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
     from whyrank import experiment
     from whyrank.datasets import load
-    from whyrank.llm.ledger import Prices
     from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.rerank.base import Reranker
 
     show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
-    limits = experiment.Limits(Prices.read(prices) if prices is not None else None, max_cost, max_tokens)
+    limits = experiment.Limits(_prices(prices), max_cost, max_tokens)
     texts = None if data is None else load(data, split=split)
     _tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)
 
@@ -299,16 +298,14 @@ def synth(
     from whyrank.data_synth.base import Synth
     from whyrank.data_synth.folder import synthesise, tasks_of
     from whyrank.datasets import load
-    from whyrank.llm.ledger import Prices
     from whyrank.progress import show
     from whyrank.registry import make
 
     show()
     method = make(spec, Synth)  # type: ignore[type-abstract]
     collection = None if data is None else load(data, split=split)
-    table = Prices.read(prices) if prices is not None else None
     tasks = tasks_of(source, collection, method, depth, limit)
-    made = synthesise(method, tasks, out, collection, prices=table, max_cost=max_cost, max_tokens=max_tokens)
+    made = synthesise(method, tasks, out, collection, prices=_prices(prices), max_cost=max_cost, max_tokens=max_tokens)
     if json:
         typer.echo(_json({"file": str(made.file), **made.report}))
         return
@@ -500,6 +497,12 @@ def _tell(result: "Result", as_json: bool) -> None:
 def _tell_outcome(outcome: "Outcome") -> None:
     if sys.stderr.isatty():
         typer.echo(f"{outcome.spec} under {outcome.noise}: {outcome.mean:.3f}", err=True)
+
+
+def _prices(file: Path | None) -> "Prices | None":
+    from whyrank.llm.ledger import Prices
+
+    return None if file is None else Prices.read(file)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -1,14 +1,13 @@
 """Synth folders: whole or nothing, resumed without asking twice, failures counted; and a pipeline on a real engine."""
 
 import json
-import sys
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 from teachers import LISTS, Scripted, noisy, teacher, truth
 
-from whyrank import BM25, cli, load, make, write_run
+from whyrank import BM25, load, make, write_run
 from whyrank.data_synth.compressed_traces import CompressedTraces
 from whyrank.data_synth.draws import Draws
 from whyrank.data_synth.folder import synthesise, tasks_of
@@ -22,7 +21,6 @@ from whyrank.io import read_tasks, write_tasks
 from whyrank.llm.base import Failed, Sampling
 from whyrank.llm.fake import Fake
 from whyrank.llm.transformers import Transformers
-from whyrank.progress import show
 from whyrank.rerank.formats import Reasoned
 
 TASKS = LISTS.draw("train", 20, seed=3)
@@ -159,25 +157,6 @@ def test_pairs_are_written_as_trl_reads_them(tmp_path):
             assert turn["role"] == "assistant" and turn["content"].startswith("<think>")
     levels = Counter(line["source"]["synth"][0]["level"] for line in lines)
     assert set(levels) <= {"group", "instance"}
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["whyrank", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            show(False)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return call
 
 
 def test_verbs_chain_from_a_run_to_clean_tasks(run, tmp_path):

@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import sys
 
 import pytest
 
-from whyrank import BM25, Document, Failed, Query, Retriever, cli, load, make, read_run
+from whyrank import BM25, Document, Failed, Query, Retriever, load, make, read_run
 from whyrank.datasets.bright import TASKS
 from whyrank.errors import BadInput, NotFound
-from whyrank.progress import show
 from whyrank.retrieval.rewrite import FromFile, Rewritten, outcomes
 
 DOCUMENTS = [Document("d0", "Bees dance."), Document("d1", "A waggle run points to flowers."), Document("d2", "Honey.")]
@@ -64,35 +62,16 @@ def test_the_published_rewrites_cover_bright(shared_data, monkeypatch, size):
     assert len(part.rewriter.load()) == 1308
 
 
-@pytest.fixture
-def whyrank(tmp_path, monkeypatch, capsys):
-    """Call `whyrank ARGS` in an empty folder; returns the exit code and what was printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["whyrank", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            show(False)
-        return code, capsys.readouterr()
-
-    return run
-
-
-def test_the_command_line_takes_a_file_of_rewrites(whyrank, tmp_path):
+def test_the_command_line_takes_a_file_of_rewrites(run, tmp_path):
     data = load("toy")
     gold = {query.text: data.corpus[next(iter(data.qrels[query.id]))].content for query in data.queries[1:]}
     file = written(tmp_path, gold)
 
     command = ("search", "bm25()", "--data", "toy", "-o", "runs/new", "--rewrites", file)
-    code, output = whyrank(*command)
+    code, out, _ = run(*command)
     assert code == 0
     n = len(data.queries) - 1
-    assert f"queries: rewritten {n}, fell_back 1, gated 0" in output.out
+    assert f"queries: rewritten {n}, fell_back 1, gated 0" in out
     manifest = json.loads((tmp_path / "runs/new/manifest.json").read_text())
     assert manifest["task"]["spec"] == f"rewritten(bm25(), from_file({file!r}), combine=replace())"
     assert manifest["task"]["rewrites"] == {file: hashlib.sha256((tmp_path / "rewrites.json").read_bytes()).hexdigest()}
@@ -102,20 +81,20 @@ def test_the_command_line_takes_a_file_of_rewrites(whyrank, tmp_path):
     found = read_run("runs/new/run.trec")
     assert all(data.corpus[found[query.id].ids[0]].content == gold[query.text] for query in data.queries[1:])
     written(tmp_path, gold | {"more": "text"})
-    code, output = whyrank(*command)
-    assert code == 1 and "holds another run (rewrites" in output.err
+    code, _, err = run(*command)
+    assert code == 1 and "holds another run (rewrites" in err
 
 
-def test_the_command_line_rewrites_with_a_model_and_goes_on(whyrank, tmp_path):
+def test_the_command_line_rewrites_with_a_model_and_goes_on(run, tmp_path):
     spec = "rewritten(bm25(), thinkqe(fake('<think>zebra</think>low pressure'), rounds=2, samples=1))"
     command = ("search", spec, "--data", "toy", "-o", "runs/new")
     n = len(load("toy").queries)
-    code, output = whyrank(*command, "--max-tokens", "1")
-    assert code == 3 and "stopped" in output.err
+    code, _, err = run(*command, "--max-tokens", "1")
+    assert code == 3 and "stopped" in err
     kept = (tmp_path / "runs/new/trace.jsonl").read_bytes()
-    code, output = whyrank(*command)
-    assert code == 0 and f"rewritten {n}, fell_back 0, gated 0" in output.out
-    assert f"model calls: exact {2 * n}" in output.out
+    code, out, _ = run(*command)
+    assert code == 0 and f"rewritten {n}, fell_back 0, gated 0" in out
+    assert f"model calls: exact {2 * n}" in out
     report = json.loads((tmp_path / "runs/new/report.json").read_text())
     assert report["calls"]["exact"] == report["ledger"]["calls"] == 2 * n
     trace = (tmp_path / "runs/new/trace.jsonl").read_bytes()
@@ -123,11 +102,11 @@ def test_the_command_line_rewrites_with_a_model_and_goes_on(whyrank, tmp_path):
     assert "zebra" in (tmp_path / "runs/new/notes.jsonl").read_text()
 
 
-def test_when_every_call_fails_it_is_an_error(whyrank, monkeypatch):
+def test_when_every_call_fails_it_is_an_error(run, monkeypatch):
     async def refuse(self, prompts):
         return [Failed("refusal", "I would rather not") for _ in prompts]
 
     monkeypatch.setattr("whyrank.llm.fake.Fake._generate", refuse)
     n = len(load("toy").queries)
-    code, output = whyrank("search", "rewritten(bm25(), hyde(fake()))", "--data", "toy", "-o", "runs/new")
-    assert code == 1 and f"every one of {n} model calls failed (refusal {n})" in output.err
+    code, _, err = run("search", "rewritten(bm25(), hyde(fake()))", "--data", "toy", "-o", "runs/new")
+    assert code == 1 and f"every one of {n} model calls failed (refusal {n})" in err
