@@ -1,84 +1,110 @@
-"""What GRPO adds to a half-taught model of the world, by reward, with a control whose labels are shuffled.
+"""What GRPO adds to a model of the world whose teacher erred: rewards compared, with a control of shuffled labels.
 
-    python benchmarks/grpo_world.py START LESSONS [--steps 30] [--arms multiview ndcg rank_r1 control]
-        [--seed 0] [--lr 1e-4]
+    python benchmarks/grpo_world.py RUN [--arms ndcg multiview rank_r1 control] [--seeds 0 1 2] [-o table.md]
 
-START is a model from the middle of `whyrank reproduce tiny` (a checkpoint of its `sft/`, say `checkpoint-700`), LESSONS
-that run's folder. Each arm goes the same steps from the same start; run folders are gone on with. Printed are means on
-held-out lists with the difference to the start and its 95 % interval (paired bootstrap over lists).
+RUN is the folder of `whyrank reproduce tiny`. Its model from the middle of training is taught on for a few steps by a
+teacher who is wrong in a third of his verdicts: what comes of that is where all arms start. GRPO sees no teacher,
+only what a ranking is worth. Each arm goes the same steps over the same lists, which are of training's questions;
+measured is on lists of other questions of all three splits, as drawn in training (temperature 1) and greedily.
+
+Run folders are gone on with: a killed command resumes, a finished one only reads, and two commands with other seeds can
+run side by side. Intervals are of the mean over lists and seeds, bootstrapped over lists.
 """
 
 import argparse
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from whyrank.data_synth.world import Level, World
+from whyrank.data_synth.world_lists import Lists
 from whyrank.eval import evaluate
 from whyrank.io import read_tasks, write_tasks
 from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.llm.transformers import Transformers
+from whyrank.reproduce import HELD_OUT
 from whyrank.rerank.formats import Reasoned
-from whyrank.train import grpo
-from whyrank.train.config import GRPO, HeldOut, Loop, Model, Optimizer, Rewarded
+from whyrank.train import grpo, sft
+from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
 from whyrank.train.data import prompts
 from whyrank.train.held_out import grades, ranked
 from whyrank.train.rewards import MultiView
 from whyrank.types import RankTask, Run
 
-ARMS = {"multiview": "multiview(p=0.9)", "ndcg": "ndcg()", "rank_r1": "rank_r1_list()", "control": "multiview(p=0.9)"}
-TOKENS = 220
+ARMS = {"ndcg": "ndcg()", "multiview": "multiview(p=0.9)", "rank_r1": "rank_r1_list()", "control": "ndcg()"}
+LEVEL = Level(shortest=4, longest=8)
+TOKENS = 200
+
+Measured = Mapping[str, Sequence[float]]
 
 
 def main() -> None:
-    """Train each arm, then measure start and arms on the same lists."""
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given.add_argument("start", type=Path)
-    given.add_argument("lessons", type=Path)
-    given.add_argument("--out", type=Path, default=Path("runs/grpo-world"))
-    given.add_argument("--steps", type=int, default=30)
-    given.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
-    given.add_argument("--seed", type=int, default=0)
-    given.add_argument("--lr", type=float, default=1e-4)
-    given.add_argument("--lists", type=int, default=300)
-    asked = given.parse_args()
-    right = [task for task in read_tasks(asked.lessons / "lists.jsonl") if task.relevant and len(task.documents) > 4]
+    """Teach with noise, train each arm, measure, print."""
+    asked = arguments()
     asked.out.mkdir(parents=True, exist_ok=True)
-    write_tasks(right[:3000], asked.out / "lists.jsonl")
-    write_tasks(map(shuffled, right[:3000]), asked.out / "shuffled.jsonl")
-    models = {"start": asked.start}
-    for arm in asked.arms:
-        tasks = asked.out / ("shuffled.jsonl" if arm == "control" else "lists.jsonl")
-        models[arm] = train(asked, arm, tasks)
-    for split in ("test", "unseen", "composed"):
-        lists = [task for task in islice(read_tasks(asked.lessons / f"{split}.jsonl"), asked.lists) if task.relevant]
-        values = {name: measured(model, lists) for name, model in models.items()}
-        for name, found in values.items():
-            told = (f"{what} {compared(found[what], values['start'][what])}" for what in found)
-            print(f"{split:9} {name:10} " + "   ".join(told), flush=True)
+    files = lists(asked.out, asked.lists)
+    start = unsettled(asked.run / "sft" / "checkpoints" / f"checkpoint-{asked.checkpoint}", files["noisy"], asked.out)
+    models = {
+        arm: [train(asked, start, arm, seed, files) for seed in asked.seeds]
+        for arm in asked.arms
+    }  # fmt: skip
+    lines = [
+        "| lists | trained for | reward | nDCG@10 | well-formed | greedy: nDCG@10 | well-formed |",
+        "|---" * 7 + "|",
+    ]
+    for split in HELD_OUT:
+        tasks = [*read_tasks(files[split])]
+        first = measured(start, tasks)
+        for arm, of_seeds in {"(start)": [start], **models}.items():
+            found = [measured(model, tasks) for model in of_seeds]
+            cells = (compared([one[what] for one in found], first[what]) for what in first)
+            lines.append(f"| {split} | {arm} | {' | '.join(cells)} |")
+            print(lines[-1], flush=True)
+    if asked.table:
+        asked.table.write_text("\n".join(lines) + "\n")
 
 
-def train(asked: argparse.Namespace, arm: str, tasks: Path) -> Path:
-    """The model of one arm."""
-    return grpo.train(
-        GRPO(
-            output=str(asked.out / f"{arm}-{asked.steps}-{asked.lr:g}-{asked.seed}"),
-            model=Model(str(asked.start)),
-            tasks=(str(tasks),),
-            rewards=(Rewarded(ARMS[arm]),),
-            steps=asked.steps,
-            format="reasoned()",
-            max_completion=TOKENS,
-            optimizer=Optimizer(lr=asked.lr, schedule="constant", warmup=0.0),
-            loop=Loop(batch=64, threads=1, checkpoint_every=10, log_every=1),
-            held_out=HeldOut(str(asked.lessons / "test.jsonl"), every=asked.steps, limit=60, max_tokens=TOKENS),
-            seed=asked.seed,
-        )
-    ).model
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--checkpoint", type=int, default=800, help="of RUN's training")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--lists", type=int, default=200, help="held-out lists of each split")
+    parser.add_argument("--out", type=Path, default=Path("runs/grpo-world"))
+    parser.add_argument("-o", "--table", type=Path, help="write the table to this file too")
+    return parser.parse_args()
+
+
+def lists(folder: Path, held_out: int) -> dict[str, Path]:
+    """The files of lists, by name: with a teacher who errs, without him, with shuffled labels, and held out."""
+    world = World()
+    made: dict[str, Callable[[], Iterable[RankTask]]] = {
+        "noisy": partial(drawn, Lists(world, replace(LEVEL, noise=0.35)), 6000, "noisy"),
+        "lists": partial(drawn, Lists(world, LEVEL), 3000, "lists"),
+        "shuffled": lambda: map(shuffled, drawn(Lists(world, LEVEL), 3000, "lists")),
+        **{split: partial(Lists(world, LEVEL).draw, split, held_out) for split in HELD_OUT},
+    }
+    files = {name: folder / f"{name}.jsonl" for name in made}
+    for name, write in made.items():
+        if not files[name].exists():
+            write_tasks(write(), files[name])
+    return files
+
+
+def drawn(lists: Lists, n: int, seed: str) -> Iterator[RankTask]:
+    """`n` lists of training's questions."""
+    draw = random.Random(seed)
+    questions = [*lists.world.questions("train")]
+    return (lists.task(draw.choice(questions), draw, f"q{at}") for at in range(n))
 
 
 def shuffled(task: RankTask) -> RankTask:
@@ -89,35 +115,78 @@ def shuffled(task: RankTask) -> RankTask:
     return replace(task, grades=moved, order=tuple(to[id] for id in task.order), thought="")
 
 
-def measured(model: Path, lists: Sequence[RankTask]) -> dict[str, list[float]]:
-    """By list: multi-view reward, nDCG@10, and whether the greedy answer kept to the form; written beside the model."""
-    kept = model.parent / f"measured-{model.name}-{lists[0].query.id}-{len(lists)}.json"
+def unsettled(model: Path, noisy: Path, out: Path) -> Path:
+    """The model after a few steps with a teacher who errs."""
+    return sft.train(
+        SFT(
+            output=str(out / "start"),
+            model=Model(str(model)),
+            stages=(Stage((Source(str(noisy), "reasoned()"),), steps=60),),
+            optimizer=Optimizer("muon", lr=1e-3, schedule="linear", warmup=0.05, betas=(0.9, 0.98)),
+            loop=Loop(batch=8, accumulation=4, like_length=1, threads=1, log_every=20, report_to=()),
+        )
+    ).model
+
+
+def train(asked: argparse.Namespace, start: Path, arm: str, seed: int, files: Mapping[str, Path]) -> Path:
+    """The model of one arm."""
+    return grpo.train(
+        GRPO(
+            output=str(asked.out / f"{arm}-{seed}"),
+            model=Model(str(start)),
+            tasks=(str(files["shuffled" if arm == "control" else "lists"]),),
+            rewards=(Rewarded(ARMS[arm]),),
+            steps=asked.steps,
+            format="reasoned()",
+            max_completion=TOKENS,
+            optimizer=Optimizer(lr=asked.lr, schedule="linear", warmup=0.1),
+            loop=Loop(batch=64, threads=1, checkpoint_every=25, log_every=1, report_to=()),
+            seed=seed,
+        )
+    ).model
+
+
+def measured(model: Path, tasks: Sequence[RankTask]) -> Measured:
+    """By list: multi-view reward, nDCG@10 and form as drawn, then nDCG@10 and form when greedy; kept in a file."""
+    kept = model.parent / f"measured-{tasks[0].query.id}-{len(tasks)}.json"
     if kept.exists():
-        found: dict[str, list[float]] = json.loads(kept.read_text())
+        found: Measured = json.loads(kept.read_text())
         return found
-    llm, format = Transformers(str(model), batch=32), Reasoned()
-    asked = [one for task in lists for one in prompts(format, task, llm.chat)]
-    told = llm.generate([Prompt(one.messages, Sampling(max_tokens=TOKENS)) for one in asked])
-    read = [ranked(format, [one], len(task.documents)) for one, task in zip(told, lists, strict=True)]
-    run = {str(at): [lists[at].documents[place].id for place in order] for at, (order, _) in enumerate(read)}
-    report = evaluate(Run.of(run), {str(at): grades(task) for at, task in enumerate(lists)}, ["nDCG@10"])
-    found = {
-        "reward": [
-            value or 0.0 for value in MultiView(p=0.9).batch([one for one in told if isinstance(one, Ok)], lists)
-        ],
-        "nDCG@10": [report.per_query["nDCG@10"][str(at)] for at in range(len(lists))],
-        "well-formed": [float(call["status"] == "exact") for _, (call,) in read],
-    }
+    drawn, greedy = answers(model, tasks, 1.0), answers(model, tasks, 0.0)
+    found = {**drawn, **{f"greedy {name}": values for name, values in greedy.items() if name != "reward"}}
     kept.write_text(json.dumps(found))
     return found
 
 
-def compared(values: Iterable[float], start: Iterable[float]) -> str:
-    """The mean, and the difference to the start with its interval."""
-    now, then = np.array(list(values)), np.array(list(start))
-    drawn = np.random.default_rng(0).integers(0, len(now), (10000, len(now)))
-    low, high = np.quantile((now - then)[drawn].mean(1), [0.025, 0.975])
-    return f"{now.mean():.3f} ({(now - then).mean():+.3f} [{low:+.3f}, {high:+.3f}])"
+def answers(model: Path, tasks: Sequence[RankTask], temperature: float) -> Measured:
+    """By list: multi-view reward, nDCG@10, and whether the answer kept to the form."""
+    llm, format = Transformers(str(model), batch=50), Reasoned()
+    sampling = Sampling(temperature=temperature, max_tokens=TOKENS)
+    told = llm.generate([Prompt(one.messages, sampling) for task in tasks for one in prompts(format, task, llm.chat)])
+    if failed := sum(not isinstance(one, Ok) for one in told):
+        raise SystemExit(f"{failed} of {len(told)} answers failed")
+    read = [ranked(format, [one], len(task.documents)) for one, task in zip(told, tasks, strict=True)]
+    run = {str(at): [tasks[at].documents[place].id for place in order] for at, (order, _) in enumerate(read)}
+    report = evaluate(Run.of(run), {str(at): grades(task) for at, task in enumerate(tasks)}, ["nDCG@10"])
+    return {
+        "reward": [
+            value or 0.0 for value in MultiView(p=0.9).batch([one for one in told if isinstance(one, Ok)], tasks)
+        ],
+        "nDCG@10": [report.per_query["nDCG@10"][str(at)] for at in range(len(tasks))],
+        "well-formed": [float(call["status"] == "exact") for _, (call,) in read],
+    }
+
+
+def compared(of_seeds: Sequence[Sequence[float]], start: Sequence[float]) -> str:
+    """The mean with its standard deviation over seeds, and the difference to the start with its interval."""
+    found, then = np.array(of_seeds), np.array(start)
+    if len(found) == 1 and (found[0] == then).all():
+        return f"{then.mean():.3f}"
+    gain = (found - then).mean(0)
+    at = np.random.default_rng(0).integers(0, len(gain), (10_000, len(gain)))
+    low, high = np.quantile(gain[at].mean(1), [0.025, 0.975])
+    spread = f" ± {found.mean(1).std(ddof=1):.3f}" if len(found) > 1 else ""
+    return f"{found.mean():.3f}{spread} ({gain.mean():+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
 if __name__ == "__main__":

@@ -75,10 +75,11 @@ class Lists:
         """A teacher's thought, and the grades that it comes to; with `noise` some verdicts and grades are wrong.
 
         The chain of facts comes first. Then of each document: its word for what helps, what that stands for and whether
-        it is what is needed, what its place stands for and whether that is the one asked about, and the grade.
+        it is what is needed, what its place stands for and whether that is the one asked about, and the grade, with the
+        number again where there is something to rank: it is close at hand then when the ranking is written.
 
             goblet: vessel; wistful: longing; vessel longing: lattice; up in the hills: mountain
-            [1] trellis lattice yes sea no 1
+            [1] trellis lattice yes sea no 1 [1]
             [2] nothing 0
         """
         need = self.world.need(question)
@@ -88,7 +89,8 @@ class Lists:
             there = (one.context == need.context) != (draw.random() < self.level.noise)
             marks.append(0 if not (helps and one.principle) else 2 if there else 1)
             verdicts = f"{one.noun} {one.principle} {_yes(helps)} {one.context} {_yes(there)}"
-            lines.append(f"[{number}] {verdicts if one.principle else 'nothing'} {marks[-1]}")
+            ranked = f" [{number}]" if marks[-1] else ""
+            lines.append(f"[{number}] {verdicts if one.principle else 'nothing'} {marks[-1]}{ranked}")
         return "\n".join(lines), marks
 
     def _few(self, question: Question, size: int, share: float, draw: random.Random) -> set[str]:
