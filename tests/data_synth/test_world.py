@@ -161,16 +161,28 @@ def test_traps_in_lists_are_told_in_the_words_of_their_question():
                 assert asked & set(english(document.text))
 
 
+def marks(lines):
+    """The grades that lines of a thought come to; what has one above 0 is named again."""
+    read = [re.fullmatch(r"\[(\d+)\] .* (\d)( \[\d+\])?", line) for line in lines]
+    assert [one[3] for one in read] == [f" [{one[1]}]" if int(one[2]) else None for one in read]
+    return [int(one[2]) for one in read]
+
+
 def test_a_thought_says_what_follows_and_its_order_is_that_of_the_grades():
     for task in LISTS["base"].draw("train", 30):
         first, *lines = task.thought.splitlines()
         need = WORLD.need(question_of(task))
         assert first.endswith(f": {need.principle}; {need.steps[-1][0]}: {need.context}")
-        assert [int(line.split()[-1]) for line in lines] == list(task.gains)
+        assert marks(lines) == list(task.gains)
         assert [task.grades[id] for id in task.order] == sorted(task.gains, reverse=True)
         utilities = [-task.order.index(document.id) for document in task.documents]
         completion = Reasoned().write(utilities, task.thought)
         assert Reasoned().parse(completion, len(task.documents)).status == "exact"
+
+
+def test_a_small_world_that_denies_less_has_lists_too():
+    small = Lists(World(contexts=2), Level(contexts=2))
+    assert len([*small.draw("train", 300)]) == 300
 
 
 def test_noise_is_in_the_thoughts_and_never_in_the_grades():
@@ -179,7 +191,7 @@ def test_noise_is_in_the_thoughts_and_never_in_the_grades():
     for task in noisy.draw("train", 50):
         question = question_of(task)
         assert task.grades == {id: WORLD.grade(question, WORLD.statements[id]) for id in task.grades}
-        wrong += [int(line.split()[-1]) for line in task.thought.splitlines()[1:]] != list(task.gains)
+        wrong += marks(task.thought.splitlines()[1:]) != list(task.gains)
     assert 30 < wrong <= 50
 
 

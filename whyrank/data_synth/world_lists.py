@@ -130,8 +130,8 @@ class Lists:
     def _wrong(self, need: Need, draw: random.Random) -> list[str]:
         """Documents that help with something else: half in the same place, a quarter with a denial of what helps."""
         kind = draw.random()
-        if kind < 0.25:
-            return [id for id in self._denials[need.principle]]
+        if kind < 0.25 and (denials := self._denials.get(need.principle)):
+            return denials
         other = draw.choice([name for name in self.world.nouns if name != need.principle])
         return self._places[other, need.context if kind < 0.75 else draw.choice([*self.world.places])]
 

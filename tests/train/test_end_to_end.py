@@ -1,0 +1,90 @@
+"""From a world to a model that ranks it: lists, SFT, GRPO, export, and the same ranking on two engines."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from whyrank import Listwise, Transformers
+from whyrank.data_synth.world import Level, World
+from whyrank.data_synth.world_lists import Lists
+from whyrank.eval.orders import ndcg
+from whyrank.io import write_tasks
+from whyrank.llm.base import Sampling
+from whyrank.llm.local import SHIPPED
+from whyrank.llm.vllm import VLLM
+from whyrank.reproduce import ship
+from whyrank.rerank.base import Request
+from whyrank.train import grpo, sft
+from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
+
+SHAPE = {
+    "model_type": "qwen3", "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "tie_word_embeddings": True,
+    "max_position_embeddings": 1024, "initializer_range": 0.02,
+}  # fmt: skip
+SHORT = Level(hops=(1,), contexts=2, shortest=2, longest=4, balanced=True)
+LONGER = Level(hops=(1,), contexts=2, shortest=5, longest=5, best=1, partial=1)
+WORLD = World(contexts=2)
+LOOP = Loop(batch=32, threads=1, log_every=25, checkpoint_every=0, report_to=())
+
+
+def drawn(level, n):
+    """`n` lists of training's questions."""
+    lists, draw = Lists(WORLD, level), random.Random(0)
+    questions = [*WORLD.questions("train", level.hops)]
+    return [lists.task(draw.choice(questions), draw, f"q{at}") for at in range(n)]
+
+
+def measured(llm, tasks):
+    """The orders of a listwise reranker that thinks, their mean nDCG@10, and the share of well-formed answers."""
+    reranker = Listwise(llm, sampling=Sampling(max_tokens=120))
+    orders = reranker.rank_requests(
+        [Request(task.query, task.documents, (0.0,) * len(task.documents)) for task in tasks]
+    )
+    told = [ndcg([task.gains[at] for at in order.ranking], 10) for task, order in zip(tasks, orders, strict=True)]
+    exact = sum(call["status"] == "exact" for order in orders for call in order.calls)
+    return [order.ranking for order in orders], sum(told) / len(told), exact / len(tasks)
+
+
+@pytest.mark.engines
+def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installed):
+    """Lists of 2 to 4 by SFT, lists of 5, longer than any example, by GRPO; measured on situations never seen."""
+    short, longer = tmp_path / "short.jsonl", tmp_path / "longer.jsonl"
+    write_tasks(drawn(SHORT, 6400), short)
+    write_tasks(drawn(LONGER, 1000), longer)
+    unseen = Lists(WORLD, LONGER).draw("unseen", 60)
+    shown = sum(ndcg(task.gains, 10) for task in unseen) / len(unseen)
+
+    taught = sft.train(
+        SFT(
+            str(tmp_path / "sft"),
+            Model(tokenizer=str(SHIPPED["tiny"]), config=SHAPE),
+            (Stage((Source(str(short), "reasoned()", keep_irrelevant=True),), steps=200),),
+            512,
+            Optimizer("muon", lr=3e-3, schedule="wsd", warmup=0.05, decay=0.3, min_lr=0.01, betas=(0.9, 0.98)),
+            replace(LOOP, like_length=1),
+        )
+    )
+    rewarded = grpo.train(
+        GRPO(
+            str(tmp_path / "grpo"),
+            Model(str(taught.model)),
+            (str(longer),),
+            (Rewarded("ndcg()"),),
+            steps=20,
+            format="reasoned()",
+            max_completion=120,
+            optimizer=Optimizer(lr=2e-4, schedule="linear", warmup=0.1),
+            loop=replace(LOOP, batch=64),
+        )
+    )
+    model = ship(rewarded.model, tmp_path / "model")
+    _, before, kept_before = measured(Transformers(str(taught.model), batch=30), unseen)
+    orders, after, kept_after = measured(Transformers(str(model), batch=30), unseen)
+    print(shown, before, kept_before, after, kept_after, taught.report["seconds"], rewarded.report["seconds"])
+    assert shown < 0.7 and 0.8 <= after <= 1.0
+    assert kept_after >= kept_before
+    inside, ndcg_inside, _ = measured(VLLM(str(model), concurrency=64), unseen)
+    assert sum(one == other for one, other in zip(orders, inside, strict=True)) >= 0.9 * len(unseen)
+    assert abs(ndcg_inside - after) < 0.02
