@@ -22,7 +22,8 @@ def tasks(draw: st.DrawFn) -> RankTask:
     grades = draw(st.dictionaries(st.sampled_from(names), st.floats(-5, 5)))
     order = tuple(draw(st.permutations(names))) if draw(st.booleans()) else ()
     source = draw(st.dictionaries(texts, texts | st.integers(), max_size=2))
-    return RankTask(Query(draw(ids), draw(texts)), documents, grades, order, draw(texts), source)
+    query = Query(draw(ids), draw(texts), draw(st.frozensets(ids, max_size=3)))
+    return RankTask(query, documents, grades, order, draw(texts), source)
 
 
 @given(st.lists(tasks(), min_size=1, max_size=4))
@@ -54,6 +55,7 @@ GOOD = {"query": {"id": "q", "text": "?"}, "documents": [{"id": "a", "text": "x"
         ({"documents": [{"id": 3, "text": "x"}]}, "'id' must be a text"),
         ({"order": ["a", "b"]}, "'order' must name each"),
         ({"query": "?"}, "not a task"),
+        ({"query": {"id": "q", "text": "?", "excluded_ids": "a"}}, "must be a list of document ids"),
     ],
 )
 def test_errors_say_file_line_and_what(tmp_path: Path, change: dict[str, object], words: str) -> None:

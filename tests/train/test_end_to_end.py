@@ -23,8 +23,8 @@ SHAPE = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "tie_word_embeddings": True,
     "max_position_embeddings": 1024, "initializer_range": 0.02,
 }  # fmt: skip
-SHORT = Level(hops=(1,), contexts=2, shortest=2, longest=4, balanced=True)
-LONGER = Level(hops=(1,), contexts=2, shortest=5, longest=5, best=1, partial=1)
+SHORT = Level(hops=(1,), contexts=2, shortest=2, longest=5, balanced=True)
+LONGER = Level(hops=(1,), contexts=2, shortest=4, longest=5, best=1, partial=1)
 WORLD = World(contexts=2)
 LOOP = Loop(batch=32, threads=1, log_every=25, checkpoint_every=0, report_to=())
 
@@ -51,7 +51,7 @@ def measured(llm, tasks):
 def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installed):
     """Lists of 2 to 4 by SFT, lists of 5, longer than any example, by GRPO; measured on situations never seen."""
     short, longer = tmp_path / "short.jsonl", tmp_path / "longer.jsonl"
-    write_tasks(drawn(SHORT, 6400), short)
+    write_tasks(drawn(SHORT, 8000), short)
     write_tasks(drawn(LONGER, 1000), longer)
     unseen = Lists(WORLD, LONGER).draw("unseen", 60)
     shown = sum(ndcg(task.gains, 10) for task in unseen) / len(unseen)
@@ -60,7 +60,7 @@ def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installe
         SFT(
             str(tmp_path / "sft"),
             Model(tokenizer=str(SHIPPED["tiny"]), config=SHAPE),
-            (Stage((Source(str(short), "reasoned()", keep_irrelevant=True),), steps=200),),
+            (Stage((Source(str(short), "reasoned()", keep_irrelevant=True),), steps=240),),
             512,
             Optimizer("muon", lr=3e-3, schedule="wsd", warmup=0.05, decay=0.3, min_lr=0.01, betas=(0.9, 0.98)),
             replace(LOOP, like_length=1),

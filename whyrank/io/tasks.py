@@ -14,8 +14,8 @@ from whyrank.types import Document, Query, RankTask
 def read_tasks(path: str | Path) -> Iterator[RankTask]:
     """The tasks of a JSONL file, one after the other.
 
-    A line is `{"query": {"id", "text"}, "documents": [{"id", "text", "title"?}, …], "grades": {id: grade},
-    "order"?: [ids], "thought"?: text, "source"?: {…}}`.
+    A line is `{"query": {"id", "text", "excluded_ids"?: [ids]}, "documents": [{"id", "text", "title"?}, …],
+    "grades": {id: grade}, "order"?: [ids], "thought"?: text, "source"?: {…}}`.
 
     Raises:
         NotFound: no such file.
@@ -41,8 +41,9 @@ def task_record(task: RankTask) -> dict[str, Any]:
     documents = [
         {"id": one.id, "text": one.text} | ({"title": one.title} if one.title else {}) for one in task.documents
     ]
+    excluded = {"excluded_ids": sorted(task.query.excluded)} if task.query.excluded else {}
     record: dict[str, Any] = {
-        "query": {"id": task.query.id, "text": task.query.text},
+        "query": {"id": task.query.id, "text": task.query.text, **excluded},
         "documents": documents,
         "grades": dict(task.grades),
     }
@@ -69,8 +70,11 @@ def task_from(record: Mapping[str, Any]) -> RankTask:
 def _task(given: Mapping[str, Any]) -> RankTask:
     if not isinstance(given, dict):
         raise TypeError(f"expected a JSON object, found {given!r:.40}")
+    excluded = given["query"].get("excluded_ids", [])
+    if not isinstance(excluded, list):
+        raise TypeError(f"'excluded_ids' must be a list of document ids, not {excluded!r}")
     return RankTask(
-        Query(_text(given["query"], "id"), _text(given["query"], "text")),
+        Query(_text(given["query"], "id"), _text(given["query"], "text"), frozenset(map(str, excluded))),
         tuple(
             Document(_text(one, "id"), _text(one, "text"), _text(one, "title") if one.get("title") else "")
             for one in given["documents"]
