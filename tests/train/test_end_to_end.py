@@ -23,8 +23,8 @@ SHAPE = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "tie_word_embeddings": True,
     "max_position_embeddings": 1024, "initializer_range": 0.02,
 }  # fmt: skip
-SHORT = Level(hops=(1,), contexts=2, shortest=2, longest=5, balanced=True)
-LONGER = Level(hops=(1,), contexts=2, shortest=4, longest=5, best=1, partial=1)
+EVEN = Level(hops=(1,), contexts=2, shortest=2, longest=5, balanced=True)
+SPARSE = Level(hops=(1,), contexts=2, shortest=4, longest=5, best=1, partial=1)
 WORLD = World(contexts=2)
 LOOP = Loop(batch=32, threads=1, log_every=25, checkpoint_every=0, report_to=())
 
@@ -49,18 +49,18 @@ def measured(llm, tasks):
 
 @pytest.mark.engines
 def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installed):
-    """Lists of 2 to 4 by SFT, lists of 5, longer than any example, by GRPO; measured on situations never seen."""
-    short, longer = tmp_path / "short.jsonl", tmp_path / "longer.jsonl"
-    write_tasks(drawn(SHORT, 8000), short)
-    write_tasks(drawn(LONGER, 1000), longer)
-    unseen = Lists(WORLD, LONGER).draw("unseen", 60)
+    """SFT from random weights, then GRPO on harder lists; measured on situations that training never saw."""
+    even, sparse = tmp_path / "even.jsonl", tmp_path / "sparse.jsonl"
+    write_tasks(drawn(EVEN, 8000), even)
+    write_tasks(drawn(SPARSE, 1000), sparse)
+    unseen = Lists(WORLD, SPARSE).draw("unseen", 60)
     shown = sum(ndcg(task.gains, 10) for task in unseen) / len(unseen)
 
     taught = sft.train(
         SFT(
             str(tmp_path / "sft"),
             Model(tokenizer=str(SHIPPED["tiny"]), config=SHAPE),
-            (Stage((Source(str(short), "reasoned()", keep_irrelevant=True),), steps=240),),
+            (Stage((Source(str(even), "reasoned()", keep_irrelevant=True),), steps=240),),
             512,
             Optimizer("muon", lr=3e-3, schedule="wsd", warmup=0.05, decay=0.3, min_lr=0.01, betas=(0.9, 0.98)),
             replace(LOOP, like_length=1),
@@ -70,9 +70,9 @@ def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installe
         GRPO(
             str(tmp_path / "grpo"),
             Model(str(taught.model)),
-            (str(longer),),
+            (str(sparse),),
             (Rewarded("ndcg()"),),
-            steps=20,
+            steps=12,
             format="reasoned()",
             max_completion=120,
             optimizer=Optimizer(lr=2e-4, schedule="linear", warmup=0.1),
@@ -82,9 +82,9 @@ def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installe
     model = ship(rewarded.model, tmp_path / "model")
     _, before, kept_before = measured(Transformers(str(taught.model), batch=30), unseen)
     orders, after, kept_after = measured(Transformers(str(model), batch=30), unseen)
-    print(shown, before, kept_before, after, kept_after, taught.report["seconds"], rewarded.report["seconds"])
-    assert shown < 0.7 and 0.8 <= after <= 1.0
-    assert kept_after >= kept_before
+    assert shown < 0.7
+    assert 0.85 <= before <= 1.0 and kept_before >= 0.9
+    assert 0.85 <= after <= 1.0 and kept_after >= 0.9
     inside, ndcg_inside, _ = measured(VLLM(str(model), concurrency=64), unseen)
     assert sum(one == other for one, other in zip(orders, inside, strict=True)) >= 0.9 * len(unseen)
     assert abs(ndcg_inside - after) < 0.02
