@@ -185,6 +185,13 @@ def test_a_small_world_that_denies_less_has_lists_too():
     assert len([*small.draw("train", 300)]) == 300
 
 
+def test_a_list_has_no_more_of_a_kind_than_there_is():
+    full = Level(shortest=60, longest=60, best=40, partial=60, traps=(1.0,))
+    tasks = [*Lists(WORLD, full).draw("train", 30)]
+    assert {len(task.documents) for task in tasks} == {60}
+    assert max(task.gains.count(2.0) for task in tasks) < 20
+
+
 def test_noise_is_in_the_thoughts_and_never_in_the_grades():
     noisy = Lists(WORLD, Level(noise=0.3))
     wrong = 0

@@ -96,11 +96,12 @@ class Lists:
     def _few(self, question: Question, size: int, share: float, draw: random.Random) -> set[str]:
         """Few documents that help, and many that do not, a `share` of them traps."""
         need = self.world.need(question)
-        best = draw.randint(1, min(self.level.best, size))
-        partial = draw.randint(0, min(self.level.partial, size - best))
-        chosen = {*draw.sample(self._places[need.principle, need.context], best)}
-        chosen |= {*draw.sample(self._partial(need), partial)}
-        chosen |= {*draw.sample(self._near(question), round((size - best - partial) * share))}
+        right, elsewhere, near = self._places[need.principle, need.context], self._partial(need), self._near(question)
+        best = draw.randint(1, min(self.level.best, size, len(right)))
+        partial = draw.randint(0, min(self.level.partial, size - best, len(elsewhere)))
+        chosen = {*draw.sample(right, best)}
+        chosen |= {*draw.sample(elsewhere, partial)}
+        chosen |= {*draw.sample(near, min(round((size - best - partial) * share), len(near)))}
         while len(chosen) < size:
             chosen.add(draw.choice(self._wrong(need, draw)))
         return chosen
