@@ -17,14 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from grpo_world import compared
 
 from whyrank import BM25, Dataset, Transformers, evaluate, load
 from whyrank.io import write_tasks
 from whyrank.llm.base import Sampling
-from whyrank.retrieval.rewrite import HyDE, Rewritten, outcomes
+from whyrank.retrieval.rewrite import HyDE, Rewritten
 from whyrank.train import grpo
 from whyrank.train.config import GRPO, Loop, Model, Optimizer, Rewarded
 from whyrank.train.draws import search_tasks
@@ -116,8 +116,8 @@ def measured(model: Path, data: Dataset, folder: Path) -> Mapping[str, Sequence[
         run = Rewritten(BM25(), rewriter).index(data.corpus).search(data.queries, 10)
         report = evaluate(run, data.qrels, ["nDCG@10"])
         values[f"{told} nDCG@10"] = [report.per_query["nDCG@10"].get(query.id, 0.0) for query in data.queries]
-        share = outcomes(run)["rewritten"] / len(data.queries)
-        values[f"{told} well-formed"] = np.full(len(data.queries), share).tolist()
+        notes: Mapping[str, Any] = run.notes
+        values[f"{told} well-formed"] = [float(notes[query.id]["outcome"] == "rewritten") for query in data.queries]
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(values))
     return values
