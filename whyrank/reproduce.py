@@ -37,7 +37,7 @@ LESSONS: Mapping[str, tuple[Level, int]] = {
     "short": (Level(shortest=2, longest=6, balanced=True), 8000),
     "lists": (Level(shortest=3, longest=10), 9000),
     "long": (Level(shortest=10, longest=20, partial=3), 6000),
-    "found": (Level(shortest=20, longest=20, best=6, partial=10, traps=(0.0, 0.25)), 6000),
+    "found": (Level(shortest=20, longest=20, best=6, partial=10, traps=(0.0, 0.25), sorted=0.5), 6000),
 }
 """What is learnt from: lists by level, and how many; `found` are like what a search for the right words finds."""
 

@@ -15,6 +15,7 @@ from whyrank.data_synth.world_data import dataset
 from whyrank.data_synth.world_lists import Lists
 from whyrank.errors import BadInput, NotFound
 from whyrank.eval import by_slice
+from whyrank.eval.orders import ndcg
 from whyrank.rerank.formats import Reasoned
 from whyrank.retrieval.analysis import analyze as english
 
@@ -206,6 +207,15 @@ def test_drills_hold_all_kinds_of_documents():
     drills = Lists(WORLD, Level(shortest=1, longest=3, balanced=True)).draw("train", 300)
     shares = [[*chain(*(task.gains for task in drills))].count(grade) for grade in (0.0, 1.0, 2.0)]
     assert min(shares) > 0.15 * sum(shares)
+
+
+def test_sorted_lists_stand_as_a_search_finds_them():
+    def shown(share):
+        tasks = Lists(WORLD, Level(shortest=20, longest=20, best=6, partial=10, sorted=share)).draw("train", 60)
+        return sum(ndcg(task.gains, 10) for task in tasks) / len(tasks)
+
+    assert shown(0.0) + 0.2 < shown(0.5) < shown(1.0) - 0.1
+    assert 0.9 < shown(1.0) < 1.0  # with some errors
 
 
 def test_a_list_is_a_data_set_with_candidates_and_slices():

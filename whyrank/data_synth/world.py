@@ -41,6 +41,7 @@ class Level:
         noise: how many of the verdicts in the teacher's thoughts are wrong, a share. Grades stay right.
         handbook: put all that is known of the world before each question, for models that were not trained on it.
         balanced: draw each document of a list from all kinds alike, so that there may be none that helps: for drills.
+        sorted: a share of the lists stand in an order like that of a search: what helps most first, with some errors.
     """
 
     hops: tuple[int, ...] = (1, 2, 3)
@@ -53,6 +54,7 @@ class Level:
     noise: float = 0.0
     handbook: bool = False
     balanced: bool = False
+    sorted: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse levels that cannot be drawn."""
@@ -62,8 +64,9 @@ class Level:
             raise BadInput(f"a world has 2 to {len(words.CONTEXTS)} contexts, not {self.contexts}")
         if not 1 <= self.shortest <= self.longest <= 100 or self.best < 1 or self.partial < 0:
             raise BadInput(f"a world's lists have 1 to 100 documents, at least one of them relevant, not {self}")
-        if not 0 <= self.noise <= 1:
-            raise BadInput(f"noise is a share from 0 to 1, not {self.noise}")
+        for name in ("noise", "sorted"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadInput(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
 
 
 LEVELS: Mapping[str, Level] = {

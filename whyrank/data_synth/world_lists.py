@@ -57,6 +57,8 @@ class Lists:
         taken = self._mixed(question, size, draw) if level.balanced else self._few(question, size, share, draw)
         ids = sorted(taken)
         draw.shuffle(ids)
+        if level.sorted and draw.random() < level.sorted:
+            ids.sort(key=lambda id: draw.gauss(0, 0.5) - self.world.grade(question, self.world.statements[id]))
         documents = [self.world.documents[id] for id in ids]
         said = [self.world.statements[id] for id in ids]
         thought, marks = self.think(question, said, draw)
