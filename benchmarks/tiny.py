@@ -1,10 +1,12 @@
 """What the small model does on the world: lists of all splits, and search from end to end.
 
-python benchmarks/tiny.py [MODEL ...]     "tiny", which comes with whyrank, or folders that `whyrank reproduce` wrote
+    python benchmarks/tiny.py [MODEL ...] [--formats direct reasoned] [--corpora world world/unseen world/composed]
+
+A MODEL is "tiny", which comes with whyrank, or the `model` of a folder that `whyrank reproduce` wrote.
 """
 
-import sys
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,43 +17,48 @@ from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.rerank.listwise import Listwise
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 
-SPLITS = ("", "/unseen", "/composed")
+LISTS = tuple(f"world/lists{name}" for name in ("", "/unseen", "/composed", "/sparse", "/long"))
+CORPORA = ("world", "world/unseen", "world/composed")
+FORMATS = {"direct": Direct(), "reasoned": Reasoned()}
 SHORT = Sampling(max_tokens=400)
 
 
-def main(models: list[str]) -> None:
+def main() -> None:
     """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["tiny"])
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--corpora", nargs="*", default=list(CORPORA), choices=list(CORPORA))
+    asked = parser.parse_args()
     print("| model | lists | nDCG@10, 95 % interval | well-formed |\n|---|---|---|---|")
-    lists = {name: load(f"world/lists{name}") for name in (*SPLITS, "/sparse", "/long")}
+    lists = {name: load(name) for name in LISTS}
     for name, data in lists.items():
         assert data.candidates is not None
-        print(f"| shuffled | world/lists{name} | {interval(data.candidates, data)} | |")
-        print(f"| BM25 | world/lists{name} | {interval(by_words(data), data)} | |")
-    for model in models:
+        print(f"| shuffled | {name} | {interval(data.candidates, data)} | |")
+        print(f"| BM25 | {name} | {interval(by_words(data), data)} | |")
+    for model in asked.models:
         for name, data in lists.items():
-            for told, run in reranked(model, data):
-                print(f"| {told} | world/lists{name} | {interval(run, data)} | {well_formed(run)} |", flush=True)
+            for told, run in reranked(model, data, asked.formats):
+                print(f"| {told} | {name} | {interval(run, data)} | {well_formed(run)} |", flush=True)
     print("\n| model | corpus | nDCG@10, 95 % interval | well-formed |\n|---|---|---|---|")
-    for model in models:
-        for name in SPLITS:
-            data = load(f"world{name}")
+    for model in asked.models:
+        for name in asked.corpora:
+            data = load(name)
             first = BM25().index(data.corpus).search(data.queries, 40)
-            print(f"| BM25 | world{name} | {interval(first, data)} | |")
-            found = (
-                Rewritten(BM25(), HyDE(Transformers(model, batch=32), SHORT))
-                .index(data.corpus)
-                .search(data.queries, 40)
-            )
-            print(f"| {model}: BM25 on rewritten queries | world{name} | {interval(found, data)} | |", flush=True)
-            for told, run in reranked(model, Dataset(data.name, data.corpus, data.queries, data.qrels, found)):
-                print(f"| {told} | world{name} | {interval(run, data)} | {well_formed(run)} |", flush=True)
+            print(f"| BM25 | {name} | {interval(first, data)} | |")
+            rewriter = HyDE(Transformers(model, batch=32), SHORT)
+            found = Rewritten(BM25(), rewriter).index(data.corpus).search(data.queries, 40)
+            print(f"| {model}: BM25 on rewritten queries | {name} | {interval(found, data)} | |", flush=True)
+            searched = Dataset(data.name, data.corpus, data.queries, data.qrels, found)
+            for told, run in reranked(model, searched, asked.formats):
+                print(f"| {told} | {name} | {interval(run, data)} | {well_formed(run)} |", flush=True)
 
 
-def reranked(model: str, data: Dataset) -> Iterator[tuple[str, Run]]:
+def reranked(model: str, data: Dataset, formats: Sequence[str]) -> Iterator[tuple[str, Run]]:
     """The candidates as the model orders them without and with thought."""
     assert data.candidates is not None
-    for told, format in (("direct", Direct()), ("reasoned", Reasoned())):
-        reranker = Listwise(Transformers(model, batch=32), format=format, sampling=SHORT)
+    for told in formats:
+        reranker = Listwise(Transformers(model, batch=32), format=FORMATS[told], sampling=SHORT)
         yield f"{model}, {told}", reranker.rerank(data.candidates, data, depth=40)
 
 
@@ -82,4 +89,4 @@ def well_formed(run: Run) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["tiny"])
+    main()
