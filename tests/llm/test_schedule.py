@@ -251,6 +251,18 @@ def test_where_one_call_came_too_fast_all_wait(clock: Clock) -> None:
     assert sum(when == min(after) for when in after) == 9  # 8 of 10, and one more for 9 answers
 
 
+def test_what_comes_too_fast_while_a_plan_moves_on_waits_too_and_ends_no_other_plan(clock: Clock) -> None:
+    def replayed() -> Plan[str]:
+        for _ in range(50):
+            yield []
+        return "done"
+
+    llm = Engine(script={"q 0 []": [Failed("rate_limit", "slow down", retry_after=30.0)]}, seconds=0.0)
+    found = drive({"q": chain("q", 2), "r": replayed()}, llm)
+    assert found["r"] == "done" and len(found["q"]) == 2
+    assert llm.when[0] == 0.0 and llm.when[1] >= 30.0
+
+
 def test_waits_are_spread_over_their_whole_range() -> None:
     draws = sorted(wait_before(4) for _ in range(500))
     assert draws[0] < 1.0 and draws[-1] > 7.0 and draws[-1] <= 8.0

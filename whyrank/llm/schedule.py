@@ -154,7 +154,7 @@ class _Scheduler(Generic[T]):
         return {query: self.results[query] for query in self.order}
 
     async def _start_requests(self) -> None:
-        while self.gate is None and len(self.requests) < int(self.allowed) and await self._fill_queue():
+        while len(self.requests) < int(self.allowed) and await self._fill_queue() and self.gate is None:
             if (limit := self.trace.spent()) is not None:
                 done = f"{len(self.results)} of {len(self.order)} queries are finished and all calls are kept"
                 self._stop(BudgetSpent(f"{limit}; {done}: raise the limit and run the same command to go on"))
