@@ -15,11 +15,12 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from grpo_world import compared
+from grpo_world import Measured, parser_of, table
 
 from whyrank import BM25, Dataset, Transformers, evaluate, load
 from whyrank.io import write_tasks
@@ -48,34 +49,15 @@ def main() -> None:
     write_tasks(swapped(tasks), files["control"])
     start = asked.run / "sft" / "checkpoints" / f"checkpoint-{asked.checkpoint}"
     models = {arm: [train(asked, start, arm, seed, files[arm], index) for seed in asked.seeds] for arm in asked.arms}
-    lines = [
-        "| questions | trained for | drawn: nDCG@10 | well-formed | greedy: nDCG@10 | well-formed |",
-        "|---" * 6 + "|",
-    ]
-    for name in CORPORA:
-        data = load(name).head(asked.queries)
-        first = measured(start, data, asked.out / f"start-{asked.checkpoint}")
-        for arm, of_seeds in {"(start)": [start], **models}.items():
-            found = [first] if arm == "(start)" else [measured(model, data, model.parent) for model in of_seeds]
-            cells = (compared([one[what] for one in found], first[what]) for what in first)
-            lines.append(f"| {name} | {arm} | {' | '.join(cells)} |")
-            print(lines[-1], flush=True)
-    if asked.table:
-        asked.table.write_text("\n".join(lines) + "\n")
+    head = ("questions", "trained for", "drawn: nDCG@10", "well-formed", "greedy: nDCG@10", "well-formed")
+    held_out = {name: partial(measured, data=load(name).head(asked.queries), out=asked.out) for name in CORPORA}
+    table(head, held_out, {"(start)": [start], **models}, asked.table)
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--checkpoint", type=int, default=200, help="of RUN's training")
-    parser.add_argument("--arms", nargs="+", default=["gain", "control"], choices=["gain", "control"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser = parser_of(__doc__, ["gain", "control"], checkpoint=200, steps=200, lr=3e-4, out="runs/grpo-rewriter")
     parser.add_argument("--queries", type=int, default=200, help="held-out questions of each corpus")
-    parser.add_argument("--out", type=Path, default=Path("runs/grpo-rewriter"))
-    parser.add_argument("-o", "--table", type=Path, help="write the table to this file too")
     return parser.parse_args()
 
 
@@ -104,11 +86,12 @@ def train(asked: argparse.Namespace, start: Path, arm: str, seed: int, tasks: Pa
     ).model
 
 
-def measured(model: Path, data: Dataset, folder: Path) -> Mapping[str, Sequence[float]]:
+def measured(model: Path, data: Dataset, out: Path) -> Measured:
     """By question: nDCG@10 over the corpus and the share in the right form, drawn and greedy; kept in a file."""
+    folder = model.parent if model.name == "model" else out / f"start-{model.name.rpartition('-')[2]}"
     kept = folder / f"measured-{data.name.replace('/', '-')}-{len(data.queries)}.json"
     if kept.exists():
-        found: Mapping[str, Sequence[float]] = json.loads(kept.read_text())
+        found: Measured = json.loads(kept.read_text())
         return found
     values: dict[str, Sequence[float]] = {}
     for told, temperature in (("drawn", 1.0), ("greedy", 0.0)):

@@ -49,39 +49,55 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     files = lists(asked.out, asked.lists)
     start = unsettled(asked.run / "sft" / "checkpoints" / f"checkpoint-{asked.checkpoint}", files["noisy"], asked.out)
-    models = {
-        arm: [train(asked, start, arm, seed, files) for seed in asked.seeds]
-        for arm in asked.arms
-    }  # fmt: skip
-    lines = [
-        "| lists | trained for | reward | nDCG@10 | well-formed | greedy: nDCG@10 | well-formed |",
-        "|---" * 7 + "|",
-    ]
-    for split in HELD_OUT:
-        tasks = [*read_tasks(files[split])]
-        first = measured(start, tasks)
-        for arm, of_seeds in {"(start)": [start], **models}.items():
-            found = [measured(model, tasks) for model in of_seeds]
-            cells = (compared([one[what] for one in found], first[what]) for what in first)
-            lines.append(f"| {split} | {arm} | {' | '.join(cells)} |")
-            print(lines[-1], flush=True)
-    if asked.table:
-        asked.table.write_text("\n".join(lines) + "\n")
+    models = {arm: [train(asked, start, arm, seed, files) for seed in asked.seeds] for arm in asked.arms}
+    head = ("lists", "trained for", "reward", "nDCG@10", "well-formed", "greedy: nDCG@10", "well-formed")
+    held_out: dict[str, Callable[[Path], Measured]] = {
+        split: partial(measured, tasks=[*read_tasks(files[split])]) for split in HELD_OUT
+    }
+    table(head, held_out, {"(start)": [start], **models}, asked.table)
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--checkpoint", type=int, default=800, help="of RUN's training")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--lr", type=float, default=2e-4)
+    parser = parser_of(__doc__, list(ARMS), checkpoint=800, steps=100, lr=2e-4, out="runs/grpo-world")
     parser.add_argument("--lists", type=int, default=200, help="held-out lists of each split")
-    parser.add_argument("--out", type=Path, default=Path("runs/grpo-world"))
-    parser.add_argument("-o", "--table", type=Path, help="write the table to this file too")
     return parser.parse_args()
+
+
+def parser_of(
+    doc: str | None, arms: Sequence[str], *, checkpoint: int, steps: int, lr: float, out: str
+) -> argparse.ArgumentParser:
+    """The options of a command that trains arms from a checkpoint of RUN, with these defaults."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--checkpoint", type=int, default=checkpoint, help="of RUN's training")
+    parser.add_argument("--arms", nargs="+", default=arms, choices=arms)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("-o", "--table", type=Path, help="write the table to this file too")
+    return parser
+
+
+def table(
+    head: Sequence[str],
+    held_out: Mapping[str, Callable[[Path], Measured]],
+    models: Mapping[str, Sequence[Path]],
+    file: Path | None,
+) -> None:
+    """Print what the models of each arm measure on each held-out set, against the first arm's first model."""
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    start = next(iter(models.values()))[0]
+    for name, measure in held_out.items():
+        first = measure(start)
+        for arm, of_seeds in models.items():
+            found = [measure(model) for model in of_seeds]
+            cells = (compared([one[what] for one in found], first[what]) for what in first)
+            lines.append(f"| {name} | {arm} | {' | '.join(cells)} |")
+            print(lines[-1], flush=True)
+    if file:
+        file.write_text("\n".join(lines) + "\n")
 
 
 def lists(folder: Path, held_out: int) -> dict[str, Path]:

@@ -26,8 +26,8 @@ for name in ("vllm", "vllm.outputs"):
 tiktoken.get_encoding = lambda name: mock.Mock(encode=str.split)
 
 from rank_llm.data import Candidate, Query, Request  # noqa: E402 (behind what stands in for vllm and tiktoken)
-from rank_llm.rerank.listwise import SafeOpenai  # noqa: E402
-from rank_llm.rerank.rankllm import PromptMode  # noqa: E402
+from rank_llm.rerank.listwise import SafeOpenai  # noqa: E402 (likewise)
+from rank_llm.rerank.rankllm import PromptMode  # noqa: E402 (likewise)
 
 
 def main() -> None:
