@@ -8,7 +8,7 @@ from whyrank import Listwise, Transformers, cli
 from whyrank.data_synth.world import SPLITS, Question, World
 from whyrank.io import read_tasks
 from whyrank.llm.base import Sampling
-from whyrank.reproduce import LESSONS, read_recipe, rewrites, tiny, write_lessons
+from whyrank.reproduce import LESSONS, read_recipe, rewrites, searched, tiny, write_lessons
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.tokenizer import fixed_phrases
 
@@ -18,7 +18,7 @@ def test_lessons_are_of_training_questions_and_the_same_for_a_seed(tmp_path):
     for name in ("one", "again"):
         (tmp_path / name).mkdir()
         write_lessons(tmp_path / name, seed=3, share=0.005)
-    for name in LESSONS:
+    for name in (*LESSONS, "windows"):
         tasks = [*read_tasks(tmp_path / "one" / f"{name}.jsonl")]
         assert tasks == [*read_tasks(tmp_path / "again" / f"{name}.jsonl")]
         assert {world.split_of(Question(*task.source["question"])) for task in tasks} == {"train"}
@@ -26,6 +26,14 @@ def test_lessons_are_of_training_questions_and_the_same_for_a_seed(tmp_path):
     for split in SPLITS[1:]:
         tasks = [*read_tasks(tmp_path / "one" / f"{split}.jsonl")]
         assert {world.split_of(Question(*task.source["question"])) for task in tasks} == {split}
+
+
+def test_windows_are_those_of_a_perfect_listwise():
+    tasks = [*searched(World(), 6, seed=0)]
+    for last, middle, first in zip(*[iter(tasks)] * 3, strict=True):
+        assert [one.id for one in middle.documents[10:]] == [*last.order[:10]]
+        assert [one.id for one in first.documents[10:]] == [*middle.order[:10]]
+        assert max(first.gains) == 2 and sorted(first.gains, reverse=True) == [first.grades[id] for id in first.order]
 
 
 def test_rewrites_are_answers_in_words_of_documents_behind_their_steps():
@@ -46,7 +54,7 @@ def test_the_fixed_words_of_prompts_are_found():
 def test_recipes_name_the_lessons(recipe):
     config = read_recipe(recipe)
     assert {source.path for stage in config.stages for source in stage.sources} <= {
-        *(f"{name}.jsonl" for name in LESSONS), "rewrites.jsonl"
+        *(f"{name}.jsonl" for name in LESSONS), "rewrites.jsonl", "windows.jsonl"
     }  # fmt: skip
 
 

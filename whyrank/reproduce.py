@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import as_file, files
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from whyrank.data_synth.world import LEVELS, Level, Split, World
+from whyrank.data_synth.world import LEVELS, Level, Question, Split, World
 from whyrank.data_synth.world_lists import Lists, chain_of
 from whyrank.datasets import load
 from whyrank.errors import need
@@ -25,12 +26,13 @@ from whyrank.llm.base import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
 from whyrank.rerank.formats import Direct, Reasoned
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.listwise import Listwise, windows
+from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.rewrite import prompts
 from whyrank.train.config import SFT, read_config
 from whyrank.train.sft import train
 from whyrank.train.tokenizer import fixed_phrases, tokenizer
-from whyrank.types import RankTask, Run
+from whyrank.types import Query, RankTask, Run
 
 LESSONS: Mapping[str, tuple[Level, int]] = {
     "drills": (Level(shortest=1, longest=3, balanced=True), 10000),
@@ -70,7 +72,7 @@ in half precision.
 never saw them, so that two known facts meet anew.
 """
 
-REWRITES = 6000
+REWRITES, SEARCHES = 6000, 2000
 HELD_OUT: tuple[Split, ...] = ("test", "unseen", "composed")
 
 
@@ -102,11 +104,13 @@ def tiny(out: str | Path, seed: int = 0, recipe: str = "tiny.toml", share: float
 
 
 def write_lessons(folder: Path, seed: int = 0, share: float = 1.0) -> None:
-    """Write lists with a teacher's thought, rewritten queries, and the held-out lists; what is there already stays."""
+    """Write lists with a teacher's thought, windows of searches, rewritten queries and held-out lists, unless there."""
     world = World()
     for name, (level, count) in LESSONS.items():
         if not (path := folder / f"{name}.jsonl").exists():
             write_tasks(_drawn(Lists(world, level), round(count * share), f"{seed} {name}"), path)
+    if not (path := folder / "windows.jsonl").exists():
+        write_tasks(searched(world, round(SEARCHES * share), seed), path)
     if not (path := folder / "rewrites.jsonl").exists():
         write_lines(path, rewrites(world, round(REWRITES * share), seed))
     for split in HELD_OUT:
@@ -123,6 +127,20 @@ def rewrites(world: World, n: int, seed: int) -> Iterator[dict[str, str]]:
         need_ = world.need(question)
         prompt = prompts.HYDE.replace("{query}", world.ask(question, draw))
         yield {"prompt": prompt, "completion": f"<think>{chain_of(need_)}</think>\n{world.answer(need_)}"}
+
+
+def searched(world: World, n: int, seed: int, depth: int = 40) -> Iterator[RankTask]:
+    """The windows that `listwise` shows of `n` searches for the right words, if it ranks each of them perfectly."""
+    lists, draw = Lists(world, LEVELS["base"]), random.Random(f"{seed} windows")
+    asked = {f"q{at}": question for at, question in zip(range(n), _asked(lists, draw), strict=False)}
+    engine = BM25().index(load("world").corpus)
+    found = engine.search([Query(id, world.answer(world.need(question))) for id, question in asked.items()], depth)
+    for id, question in asked.items():
+        ids = [*found[id].ids]
+        for start, end in windows(len(ids), Listwise.window, Listwise.window // 2):
+            task = lists.listed(question, ids[start:end], draw, f"{id}-{start}")
+            ids[start:end] = task.order
+            yield task
 
 
 def read_recipe(name: str) -> SFT:
@@ -183,11 +201,16 @@ def _ndcg(run: Run, judged: Mapping[str, Mapping[str, int]]) -> float:
 
 
 def _drawn(lists: Lists, n: int, seed: str) -> Iterator[RankTask]:
-    """`n` lists of training questions, the same number of each count of hops; a question may come again."""
+    """`n` lists of training's questions."""
     draw = random.Random(seed)
-    pools = [[*lists.world.questions("train", (hops,))] for hops in lists.level.hops]
-    for number in range(n):
-        yield lists.task(draw.choice(pools[number % len(pools)]), draw, f"q{number}")
+    for number, question in zip(range(n), _asked(lists, draw), strict=False):
+        yield lists.task(question, draw, f"q{number}")
+
+
+def _asked(lists: Lists, draw: random.Random) -> Iterator[Question]:
+    """Training's questions without end, of each count of hops in turn; a question may come again."""
+    for pool in cycle([[*lists.world.questions("train", (hops,))] for hops in lists.level.hops]):
+        yield draw.choice(pool)
 
 
 def _tokenizer() -> Any:  # noqa: ANN401 (an optional package)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import serving
+from vllm_server import serving
 
 from whyrank import BM25, Listwise, OpenAI, Transformers, evaluate, load
 from whyrank.eval import by_slice

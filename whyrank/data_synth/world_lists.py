@@ -59,14 +59,19 @@ class Lists:
         draw.shuffle(ids)
         if level.sorted and draw.random() < level.sorted:
             ids.sort(key=lambda id: draw.gauss(0, 0.5) - self.world.grade(question, self.world.statements[id]))
-        documents = [self.world.documents[id] for id in ids]
+        return self.listed(question, ids, draw, id, share)
+
+    def listed(
+        self, question: Question, ids: Sequence[str], draw: random.Random, id: str = "q", share: float = 0.0
+    ) -> RankTask:
+        """The task of ranking these documents of the world for one question; `share` as `task` says."""
         said = [self.world.statements[id] for id in ids]
         thought, marks = self.think(question, said, draw)
         text = self.world.ask(question, draw)
-        book = f"{self.world.handbook()}\n\n" if level.handbook else ""
+        book = f"{self.world.handbook()}\n\n" if self.level.handbook else ""
         return RankTask(
             Query(id, book + text),
-            tuple(documents),
+            tuple(self.world.documents[id] for id in ids),
             {id: self.world.grade(question, one) for id, one in zip(ids, said, strict=True)},
             tuple(sorted(ids, key=lambda id: -marks[ids.index(id)])),
             thought,
