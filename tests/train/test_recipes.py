@@ -26,7 +26,7 @@ def test_a_recipe_loads_and_names_what_there_is(name):
     given = tomllib.loads(text(name))
     recipe = build(SFT if "stages" in given else GRPO, given, name)
     formats = [source.format for stage in getattr(recipe, "stages", ()) for source in stage.sources]
-    formats += [recipe.held_out.format] if recipe.held_out else []
+    formats += [recipe.held_out.format] if recipe.held_out and recipe.held_out.format else []
     formats += [recipe.format] if getattr(recipe, "format", "") else []
     for spec in formats:
         make(spec, Format)

@@ -132,16 +132,17 @@ class HeldOut:
 
     Attributes:
         tasks: RankTasks as JSONL.
-        format: the format of the prompts; for rewriters the search of training stands in its place.
+        format: the format of the prompts; without it GRPO takes that of training, SFT "reasoned()"; for rewriters the
+            search of training stands in its place.
         every: steps between measurements; there is always one before the first step and one after the last.
         limit: how many of the lists, from the first; 0 is all.
         measure: of the ranking, such as "nDCG@10".
-        max_tokens: bound on a completion.
+        max_tokens: bound on a completion; formats that ask for less get less.
         batch: how many completions are written at once.
     """
 
     tasks: str
-    format: str = "reasoned()"
+    format: str = ""
     every: int = 100
     limit: int = 0
     measure: str = "nDCG@10"

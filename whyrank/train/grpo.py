@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
+from whyrank.errors import TrainingStopped, WhyrankError, need
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok, split_reasoning
 from whyrank.llm.local import Chat
@@ -51,10 +51,12 @@ def train(config: GRPO) -> base.Trained:
     draws = Draws(config, ask, chat, getattr(model.config, "max_position_embeddings", None))
     measured: Lists | Searches | None = None
     if config.held_out is not None:
-        measured = Lists(config.held_out, chat) if isinstance(ask, Ranking) else Searches(config.held_out, ask.search)
+        measured = (
+            Lists(config.held_out, chat, config.format, config.max_passage_tokens)
+            if isinstance(ask, Ranking)
+            else Searches(config.held_out, ask.search)
+        )
     groups = config.loop.batch * config.loop.accumulation * base.devices() // config.generations
-    if groups % ask.several:
-        raise BadInput(f"a step must hold whole draws: {groups} groups of {config.generations}, {ask.several} a draw")
     folder.begin()
     kind: Any = type("GRPO", (Groups, base.Additions, trl.GRPOTrainer), {"moves": config.optimizer})
     kind.look, kind.drops = Look(ask, chat), not config.keep_even

@@ -10,12 +10,13 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.eval import evaluate
+from whyrank.eval.measures import depth, parse_measures
 from whyrank.io import read_tasks
 from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
 from whyrank.llm.local import Chat
 from whyrank.llm.transformers import Transformers, _Model
 from whyrank.registry import make
-from whyrank.rerank.formats import Choice, Format, Parsed, Scores, read
+from whyrank.rerank.formats import Choice, Ends, Format, Parsed, Preferred, Scores, read
 from whyrank.retrieval.rewrite import outcomes
 from whyrank.retrieval.rewrite.base import LLMRewriter
 from whyrank.retrieval.rewrite.rewritten import Rewritten
@@ -58,22 +59,28 @@ def speaking(network: Any, chat: Chat, batch: int = 32) -> Iterator[LLM]:
 class Lists:
     """RankTasks that measure a model."""
 
-    def __init__(self, config: HeldOut, chat: Chat) -> None:
+    def __init__(self, config: HeldOut, chat: Chat, format: str = "reasoned()", max_passage_tokens: int = 512) -> None:
         """Read the tasks and write their prompts.
 
+        Args:
+            config: what is asked for.
+            chat: of the model.
+            format: that of the prompts where `config` names none.
+            max_passage_tokens: longer passages are cut to this.
+
         Raises:
-            BadInput: a line cannot be read, or no list has anything relevant.
+            BadInput: a line cannot be read, no list has anything relevant, or the format does not rank a list.
             NotFound: no such file.
         """
         self._config = config
-        self._format: Format[Any] = make(config.format, Format)  # type: ignore[type-abstract]
+        self._format = ranking_format(config.format or format)
         tasks = list(islice(read_tasks(config.tasks), config.limit or None))
         self._tasks = [task for task in tasks if task.relevant]
         if not self._tasks:
             raise BadInput(f"{config.tasks}: none of the {len(tasks)} lists has a relevant document to measure by")
-        sampling = Sampling(max_tokens=config.max_tokens)
         self._prompts = [
-            [Prompt(one.messages, sampling) for one in prompts(self._format, task, chat)] for task in self._tasks
+            [_greedy(one, config.max_tokens) for one in prompts(self._format, task, chat, max_passage_tokens)]
+            for task in self._tasks
         ]
 
     def __len__(self) -> int:
@@ -107,7 +114,8 @@ class Searches:
         """Read the tasks; `search` says how it is asked and what is searched.
 
         Raises:
-            BadInput: a line cannot be read, there is nothing to find, or the rewriter asks no model.
+            BadInput: a line cannot be read, there is nothing to find, the rewriter asks no model, or no measure is
+                called so.
             NotFound: no such file.
         """
         tasks = [task for task in islice(read_tasks(config.tasks), config.limit or None) if task.relevant]
@@ -117,18 +125,34 @@ class Searches:
             raise BadInput(f"{search.rewriter!r} asks no model: there is nothing to measure")
         self._config, self._search, self._rewriter = config, search, search.rewriter
         self._queries = [task.query for task in tasks]
+        self._k = max(depth(parse_measures(config.measure).values()) or 1000, 100)
         self._qrels = Qrels({task.query.id: grades(task) for task in tasks})
 
     def measure(self, llm: LLM) -> dict[str, float]:
         """The measure of what is found, and the share of queries that were rewritten as asked."""
         rewriter = replace(self._rewriter, llm=llm, sampling=Sampling(max_tokens=self._config.max_tokens))
-        run = replace(self._search, rewriter=rewriter).search(self._queries, 100)
+        run = replace(self._search, rewriter=rewriter).search(self._queries, self._k)
         done = outcomes(run)
         report = evaluate(run, self._qrels, [self._config.measure])
         return {
             self._config.measure: next(iter(report.means.values())),
             "well_formed": done.get("rewritten", 0) / max(sum(done.values()), 1),
         }
+
+
+def ranking_format(spec: str) -> Format[Any]:
+    """The format of a spec, if its answers rank a list.
+
+    Raises:
+        BadInput: there is no such format, or it compares two passages.
+    """
+    format: Format[Any] = make(spec, Format)  # type: ignore[type-abstract]
+    if isinstance(format.parse(Ok(""), 2), Preferred):
+        raise BadInput(
+            f"format: {spec} compares two passages and ranks no list: take one that orders, scores, grades or chooses, "
+            "such as reasoned(), reasoned_scores(), rubric() or reasoned_choice()"
+        )
+    return format
 
 
 def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tuple[list[int], list[dict[str, Any]]]:
@@ -144,6 +168,8 @@ def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tu
         return list(first.permutation), reports
     if isinstance(first, Choice):
         return sorted(range(n), key=lambda at: at != first.best), reports
+    if isinstance(first, Ends):
+        return sorted(range(n), key=lambda at: (at == first.worst) - (at == first.best)), reports
     scores = first.scores if isinstance(first, Scores) else [answer.score for answer, _ in answers]
     return sorted(range(n), key=lambda at: math.inf if math.isnan(scores[at]) else -scores[at]), reports
 
@@ -152,3 +178,10 @@ def grades(task: RankTask) -> dict[str, int]:
     """Grades as whole numbers, which evaluation wants; fractions are scaled, to which nDCG is blind."""
     scale = 1 if all(float(grade).is_integer() for grade in task.grades.values()) else 1000
     return {id: round(grade * scale) for id, grade in task.grades.items()}
+
+
+def _greedy(prompt: Prompt, max_tokens: int) -> Prompt:
+    """A prompt asked without chance; a bound of the format's own stands where it is the lower one."""
+    own = prompt.sampling.max_tokens
+    most = max_tokens if own == Sampling().max_tokens else min(own, max_tokens)
+    return replace(prompt, sampling=replace(prompt.sampling, temperature=0.0, max_tokens=most))

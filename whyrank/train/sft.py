@@ -37,7 +37,8 @@ def train(config: SFT) -> base.Trained:
     model, chat = base.load_model(config.model, config.seed)
     positions = getattr(model.config, "max_position_embeddings", None) or config.max_length
     material = Material.read(sources, chat, min(config.max_length, positions))
-    lists = Lists(config.held_out, chat) if config.held_out else None
+    longest = max((source.max_passage_tokens for source in sources if source.format), default=512)
+    lists = Lists(config.held_out, chat, max_passage_tokens=longest) if config.held_out else None
     size = config.loop.batch * config.loop.accumulation * base.devices()
     order = plan(material, config.stages, size, config.seed, config.loop.like_length)
     steps = len(order) // size
