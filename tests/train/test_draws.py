@@ -8,7 +8,7 @@ from whyrank.errors import BadInput
 from whyrank.io import write_tasks
 from whyrank.llm.base import Ok
 from whyrank.llm.local import Chat
-from whyrank.train.config import GRPO, Model, Rewarded
+from whyrank.train.config import GRPO, Loop, Model, Rewarded
 from whyrank.train.draws import Draws, Ranking, Rewriting, search_tasks
 from whyrank.train.grpo import _correlation, _read
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
@@ -22,7 +22,7 @@ def chat(words):
 
 
 def asked(path, **more) -> GRPO:
-    given = {"format": toy_task.FORMAT, "max_completion": 24, **more}
+    given = {"format": toy_task.FORMAT, "max_completion": 24, "loop": Loop(batch=16), **more}
     return GRPO("out", Model("model"), (str(path),), (Rewarded("ndcg()"),), 1, **given)
 
 
@@ -74,6 +74,40 @@ def test_formats_of_one_document_see_a_relevant_one_and_another(tmp_path, chat):
         assert len(one.documents) == len(other.documents) == 1
 
 
+def test_formats_of_one_document_need_an_irrelevant_one_and_room_for_each(tmp_path, chat):
+    tasks = toy_task.tasks(12, 0)
+    tasks[0] = replace(tasks[0], grades={one.id: 1.0 + at for at, one in enumerate(tasks[0].documents)})
+    for at in range(1, 7):  # a draw of two of three shows it more often than not
+        last = Document(tasks[at].documents[-1].id, "oil " * 100)
+        tasks[at] = replace(tasks[at], documents=(*tasks[at].documents[:-1], last))
+    path = tmp_path / "tasks.jsonl"
+    longest = max(len(chat.encode(chat.render(one.chat))) for one in prompts_of(tasks[7:], path, chat))
+    made = draws(path, tasks, chat, positions=None, format="rubric()", max_prompt=longest)
+    assert made.counts == {str(path): {"all_relevant": 1, "too_long": 6, "used": 5}}
+    for number in range(20):
+        row = made.row(number)
+        assert row.task.relevant == (number % 2 == 0) and len(chat.encode(chat.render(row.prompt.chat))) <= longest
+
+
+def prompts_of(tasks, path, chat):
+    ask = Ranking(asked(path, format="rubric()"), chat)
+    return [prompt for task in tasks for prompt in ask.prompts(task)]
+
+
+def test_each_device_holds_whole_draws(chat, monkeypatch):
+    for devices in ("1", "2"):
+        monkeypatch.setenv("WORLD_SIZE", devices)
+        with pytest.raises(BadInput, match=r"whole draws on each device: .* 1 groups of 8, and rubric\(\) takes 2"):
+            Ranking(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=8)), chat)
+    Ranking(asked("tasks.jsonl", loop=Loop(batch=8)), chat)
+    Ranking(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=4, accumulation=4)), chat)
+
+
+def test_a_format_that_compares_two_is_refused(chat):
+    with pytest.raises(BadInput, match=r"compares two passages and ranks no list"):
+        Ranking(asked("tasks.jsonl", format="pair()"), chat)
+
+
 def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
     data = Dataset(
         "bees",
@@ -85,12 +119,12 @@ def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
     assert [one.id for one in task.documents] == ["d2"] and task.grades == {"d2": 1.0}
     config = asked(tmp_path / "tasks.jsonl", format="", search="rewritten(bm25(), reasoned_query(fake()))")
     ask = Rewriting(config)
-    assert ask.shown(task, random.Random(0)) == [task] and "why?" in ask.prompt(task).messages[-1].content
+    assert ask.shown(task, random.Random(0)) == [task] and "why?" in ask.prompts(task)[0].messages[-1].content
     for wrong in ("bm25()", "rewritten(bm25(), from_file('some.json'))"):
         with pytest.raises(BadInput, match=r"a rewriter that asks a model is wanted"):
             Rewriting(replace(config, search=wrong))
     with pytest.raises(BadInput, match=r"begins with a search"):
-        Rewriting(replace(config, search="rewritten(bm25(), lamer(fake()))")).prompt(task)
+        Rewriting(replace(config, search="rewritten(bm25(), lamer(fake()))")).prompts(task)
 
 
 @pytest.mark.parametrize(

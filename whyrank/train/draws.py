@@ -5,19 +5,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.base import Prompt
 from whyrank.llm.local import Chat
 from whyrank.registry import make
-from whyrank.rerank.formats import Format, PointFormat
+from whyrank.rerank.formats import PointFormat
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite.base import LLMRewriter
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import GRPO
 from whyrank.train.data import prompts
+from whyrank.train.held_out import ranking_format
 from whyrank.types import Dataset, Document, RankTask
 
 
@@ -33,39 +34,50 @@ class Ask(Protocol):
     def shown(self, task: RankTask, lot: random.Random) -> list[RankTask]:
         """The tasks that one draw gives, `several` of them."""
 
-    def prompt(self, task: RankTask) -> Prompt:
-        """The prompt of a task as shown."""
+    def prompts(self, task: RankTask) -> list[Prompt]:
+        """What is asked about a task: one prompt about one as shown; before that, all that it may come to."""
 
 
 class Ranking:
     """The documents of a list are to be ranked, or graded one by one."""
 
     def __init__(self, config: GRPO, chat: Chat) -> None:
-        """Take the format."""
-        self.format: Format[Any] = make(config.format, Format)  # type: ignore[type-abstract]
+        """Take the format.
+
+        Raises:
+            BadInput: there is no such format, it ranks no list, or the devices' batches do not hold whole draws.
+        """
+        self.format = ranking_format(config.format)
         self._points = isinstance(self.format, PointFormat)
         self.several = 2 if self._points else 1
+        groups = config.loop.batch * config.loop.accumulation // config.generations
+        if groups % self.several:
+            raise BadInput(
+                f"a step must hold whole draws on each device: batch × accumulation are {groups} groups of "
+                f"{config.generations}, and {config.format} takes {self.several} a draw"
+            )
         self._chat, self._limit, self._shuffle = chat, config.max_passage_tokens, config.shuffle
 
     def usable(self, task: RankTask) -> str:
-        """A list in which every order is as good as any other teaches nothing."""
+        """A list in which every order is as good as any other teaches nothing, a pair of two relevant ones neither."""
         if not task.relevant:
             return "nothing_relevant"
-        return "all_alike" if len(set(task.gains)) == 1 else ""
+        if len(set(task.gains)) == 1:
+            return "all_alike"
+        return "all_relevant" if self._points and task.relevant == len(task.documents) else ""
 
     def shown(self, task: RankTask, lot: random.Random) -> list[RankTask]:
         """The list in a new order; for formats of one document, a relevant one and another."""
         if self._points:
             relevant = [one for one in task.documents if task.grades.get(one.id, 0) > 0]
-            others = [one for one in task.documents if task.grades.get(one.id, 0) <= 0] or relevant
+            others = [one for one in task.documents if task.grades.get(one.id, 0) <= 0]
             return [_only(task, lot.choice(relevant)), _only(task, lot.choice(others))]
         documents = lot.sample(task.documents, len(task.documents)) if self._shuffle else task.documents
         return [replace(task, documents=tuple(documents), thought="")]
 
-    def prompt(self, task: RankTask) -> Prompt:
-        """As inference would ask."""
-        (prompt,) = prompts(self.format, task, self._chat, self._limit)
-        return prompt
+    def prompts(self, task: RankTask) -> list[Prompt]:
+        """As inference would ask: about the list, or about each of its documents."""
+        return prompts(self.format, task, self._chat, self._limit)
 
 
 class Rewriting:
@@ -92,7 +104,7 @@ class Rewriting:
         """The task as it is."""
         return [task]
 
-    def prompt(self, task: RankTask) -> Prompt:
+    def prompts(self, task: RankTask) -> list[Prompt]:
         """What the rewriter asks first.
 
         Raises:
@@ -101,8 +113,7 @@ class Rewriting:
         step = next(self.rewriter.plan(task.query))
         if not isinstance(step, list | tuple) or len(step) != 1:
             raise BadInput(f"{self.rewriter!r} begins with a search, or several prompts: it cannot be trained")
-        prompt: Prompt = step[0]
-        return prompt
+        return list(step)
 
 
 class Row(NamedTuple):
@@ -123,7 +134,8 @@ class Draws:
     """The prompts of a run by number, each the same whenever it is asked for, so that a resumed run sees the same.
 
     Attributes:
-        counts: by file, the outcomes: "used", "too_long", "nothing_relevant", "all_alike".
+        counts: by file, the outcomes: "used", "too_long", "nothing_relevant", "all_alike"; for formats of one
+            document also "all_relevant".
     """
 
     def __init__(self, config: GRPO, ask: Ask, chat: Chat, positions: int | None) -> None:
@@ -157,8 +169,7 @@ class Draws:
         if self._longest is None:
             return False
         return any(
-            len(self._chat.encode(self._chat.render(self._ask.prompt(one).chat))) > self._longest
-            for one in self._ask.shown(task, random.Random(0))
+            len(self._chat.encode(self._chat.render(prompt.chat))) > self._longest for prompt in self._ask.prompts(task)
         )
 
     def _row(self, number: int) -> Row:
@@ -166,7 +177,7 @@ class Draws:
         cycle, at = divmod(draw, len(self._tasks))
         task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
         shown = self._ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
-        prompt = self._ask.prompt(shown)
+        (prompt,) = self._ask.prompts(shown)
         return Row(prompt, shown, self._chat.render(prompt.chat).rstrip().endswith("<think>"))
 
 
