@@ -16,9 +16,9 @@ import torch
 from whyrank.train import sft
 from whyrank.train.config import SFT, Loop, Model, Optimizer, Source, Stage
 from whyrank.train.data import Material, plan
+from whyrank.train.models import load_model
 from whyrank.train.optim import optimizer
 from whyrank.train.tokenizer import tokenizer
-from whyrank.train.trainer import load_model
 
 WORDS = "why do bees dance when they come home to the hive and tell the others where flowers are".split()
 SHAPE = {

@@ -92,7 +92,7 @@ def test_only_the_completion_is_learnt(config):
     import torch
 
     from whyrank.train.data import Material
-    from whyrank.train.trainer import load_model
+    from whyrank.train.models import load_model
 
     asked = config(steps=1)
     model, chat = load_model(asked.model, 0)
@@ -176,7 +176,7 @@ def test_two_devices_take_the_steps_of_one(config, tmp_path):
     conf = tmp_path / "conf.toml"
     conf.write_text(
         f"output = '{two.output}'\nmodel = {{ tokenizer = '{two.model.tokenizer}', config = {{ {shape} }} }}\n"
-        f"loop = {{ batch = 4, threads = 1, checkpoint_every = 0, log_every = 1, report_to = [] }}\n"
+        f"loop = {{ batch = 4, threads = 1, checkpoint_every = 1, log_every = 1, report_to = [] }}\n"
         f"optimizer = {{ name = 'muon', lr = 3e-3 }}\n"
         f"[[stages]]\nsteps = 2\nsources = [{{ path = '{source.path}', format = '{source.format}' }}]\n"
     )
@@ -189,4 +189,10 @@ def test_two_devices_take_the_steps_of_one(config, tmp_path):
         [sys.executable, "-m", *launch], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert same(Path(two.output) / "model", one.model, 2e-4)
+    folder = Path(two.output)
+    assert same(folder / "model", one.model, 2e-4)
+    assert json.loads((folder / "manifest.json").read_text())["finished"]
+    assert [line["step"] for line in metrics(folder) if "loss" in line] == [1, 2]
+    kept = folder / "checkpoints" / "checkpoint-2"
+    assert {path.name for path in kept.parent.iterdir()} == {"checkpoint-1", kept.name}
+    assert {"rng_state_0.pth", "rng_state_1.pth", "tally.json"} <= {path.name for path in kept.iterdir()}

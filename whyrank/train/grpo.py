@@ -19,6 +19,7 @@ from whyrank.train.card import card
 from whyrank.train.config import GRPO, plain
 from whyrank.train.draws import Draws, Ranking, Rewriting
 from whyrank.train.held_out import Lists, Searches, ranked, speaking
+from whyrank.train.models import adapter, load_model, refuse_spread, save_model
 from whyrank.train.rewards import ForTRL, Reward
 from whyrank.train.rewards.adapters import task_of
 from whyrank.train.rewards.base import completion_of, label, thought_of
@@ -44,9 +45,10 @@ def train(config: GRPO) -> base.Trained:
     folder = base.Folder(config.output, task)
     if folder.finished:
         return folder.done()
+    refuse_spread(config.loop, config.model, config.held_out)
     rewards = [make(one.spec, Reward) for one in config.rewards]  # type: ignore[type-abstract]
     trl = need("trl", extra="train")
-    model, chat = base.load_model(config.model, config.seed)
+    model, chat = load_model(config.model, config.seed)
     ask = Ranking(config, chat) if config.format else Rewriting(config)
     draws = Draws(config, ask, chat, getattr(model.config, "max_position_embeddings", None))
     measured: Lists | Searches | None = None
@@ -70,7 +72,7 @@ def train(config: GRPO) -> base.Trained:
             ),
             train_dataset=_dataset(draws, config.steps * groups // config.iterations + groups),
             processing_class=chat.tokenizer,
-            peft_config=base.adapter(config.model),
+            peft_config=adapter(config.model),
         )
 
         def measure() -> Mapping[str, float]:
@@ -90,7 +92,7 @@ def train(config: GRPO) -> base.Trained:
         "dropped_groups": round(sum(dropped) / max(len(dropped), 1) * config.steps * groups),
         "held_out": last_held_out(lines),
     }  # fmt: skip
-    base.save_model(trainer, chat, folder, card("GRPO", config.model, task, report))
+    save_model(trainer, chat, folder, card("GRPO", config.model, task, report))
     return folder.finish(report)
 
 

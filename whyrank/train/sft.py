@@ -11,6 +11,7 @@ from whyrank.train.card import card
 from whyrank.train.config import SFT, plain
 from whyrank.train.data import Lesson, Material, plan
 from whyrank.train.held_out import Lists, speaking
+from whyrank.train.models import adapter, load_model, refuse_spread, save_model
 from whyrank.train.watch import Watch, last_held_out, metrics
 
 
@@ -33,8 +34,9 @@ def train(config: SFT) -> base.Trained:
     folder = base.Folder(config.output, task)
     if folder.finished:
         return folder.done()
+    refuse_spread(config.loop, config.model, config.held_out)
     trl = need("trl", extra="train")
-    model, chat = base.load_model(config.model, config.seed)
+    model, chat = load_model(config.model, config.seed)
     positions = getattr(model.config, "max_position_embeddings", None) or config.max_length
     material = Material.read(sources, chat, min(config.max_length, positions))
     longest = max((source.max_passage_tokens for source in sources if source.format), default=512)
@@ -56,7 +58,7 @@ def train(config: SFT) -> base.Trained:
             train_dataset=_dataset(material.lessons),
             data_collator=Collator(chat.tokenizer.pad_token_id),
             processing_class=chat.tokenizer,
-            peft_config=base.adapter(config.model),
+            peft_config=adapter(config.model),
         )
 
         def measure() -> dict[str, float]:
@@ -72,7 +74,7 @@ def train(config: SFT) -> base.Trained:
         "tokens": int(material.lengths[order].sum()),
         "held_out": last_held_out(metrics(folder.path)),
     }  # fmt: skip
-    base.save_model(trainer, chat, folder, card("SFT", config.model, task, report))
+    save_model(trainer, chat, folder, card("SFT", config.model, task, report))
     return folder.finish(report)
 
 

