@@ -1,7 +1,7 @@
 import pytest
 
 from whyrank.errors import BadInput, NotFound
-from whyrank.train.config import SFT, Lora, Model, Optimizer, Source, Stage, plain, read_config
+from whyrank.train.config import GRPO, SFT, Loop, Lora, Model, Optimizer, Rewarded, Source, Stage, plain, read_config
 
 GOOD = """
 output = "runs/one"
@@ -64,3 +64,18 @@ def test_a_configuration_is_json(tmp_path):
     import json
 
     assert json.loads(json.dumps(plain(read(tmp_path, GOOD))))["model"]["lora"]["r"] == 8
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "told"), [(7, 0, "'steps' .7."), (6, 4, "'checkpoint_every' .4."), (6, 3, "")]
+)
+def test_rounds_are_whole(steps, every, told):
+    def made():
+        return GRPO("out", Model("some/model"), ("a.jsonl",), (Rewarded("ndcg()"),), steps, "reasoned()",
+                    iterations=3, loop=Loop(checkpoint_every=every))  # fmt: skip
+
+    if not told:
+        assert made().steps == steps
+        return
+    with pytest.raises(BadInput, match=told + r" must be a multiple of 'iterations' \(3"):
+        made()

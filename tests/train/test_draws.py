@@ -1,16 +1,20 @@
+import json
 import random
+from collections import defaultdict
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import toy_task
 
 from whyrank.errors import BadInput
 from whyrank.io import write_tasks
+from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok
 from whyrank.llm.local import Chat
 from whyrank.train.config import GRPO, Loop, Model, Rewarded
 from whyrank.train.draws import Draws, Ranking, Rewriting, search_tasks
-from whyrank.train.grpo import _correlation, _read
+from whyrank.train.grpo import Groups, Look, _correlation, _read
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
 
 
@@ -139,6 +143,27 @@ def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
 )
 def test_thoughts_come_in_three_forms(given, opened, read):
     assert _read(given, opened) == read
+
+
+def test_what_was_cut_off_is_not_well_formed(chat, tmp_path):
+    import torch
+
+    class Base:
+        max_completion_length, model = 3, SimpleNamespace(training=True)
+
+        def _calculate_rewards(self, *_):
+            return torch.zeros(2, 1)
+
+    class Trainer(Groups, Base):
+        look = Look(Rewriting(asked("t", format="", search="rewritten(bm25(), reasoned_query(fake()))")), chat)
+
+        def __init__(self):
+            self._metrics = {"train": defaultdict(list)}
+
+    row = {"task": json.dumps(task_record(toy_task.tasks(1, 0)[0])), "opened": False}
+    trainer = Trainer()
+    trainer._calculate_rewards([row, row], [], ["oil", "oil oil oil"], [[1, 2], [1, 2, 3]])
+    assert trainer._metrics["train"]["well_formed"] == [0.5]
 
 
 def test_groups_must_fill_steps():

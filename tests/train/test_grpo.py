@@ -68,9 +68,10 @@ def ask(tmp_path, half_taught):
         }
         loop = {"batch": 16, "threads": 1, "checkpoint_every": 0, "log_every": 1, "report_to": ()}
         loop |= more.pop("loop", {})
+        rate = more.pop("lr", 1e-3)
         return GRPO(
             str(tmp_path / name), Model(str(half_taught)),
-            **{**given, **more}, optimizer=Optimizer(lr=1e-3, schedule="constant", warmup=0.0), loop=Loop(**loop),
+            **{**given, **more}, optimizer=Optimizer(lr=rate, schedule="constant", warmup=0.0), loop=Loop(**loop),
             held_out=HeldOut(test, toy_task.FORMAT, every=100, max_tokens=20),
         )  # fmt: skip
 
@@ -103,7 +104,7 @@ def test_rewards_rise(ask):
 
 
 def test_a_resumed_run_is_an_unbroken_one(ask, monkeypatch):
-    unbroken = grpo.train(ask("unbroken", steps=4, loop={"checkpoint_every": 2}))
+    unbroken = grpo.train(ask("unbroken", steps=4, lr=1e-5, loop={"checkpoint_every": 2}))
     step = Watch.on_step_end
 
     def break_off(self, args, state, control, **more):
@@ -113,12 +114,31 @@ def test_a_resumed_run_is_an_unbroken_one(ask, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Watch, "on_step_end", break_off)
-        grpo.train(ask("broken", steps=4, loop={"checkpoint_every": 2}))
-    resumed = grpo.train(ask("broken", steps=4, loop={"checkpoint_every": 2}))
+        grpo.train(ask("broken", steps=4, lr=1e-5, loop={"checkpoint_every": 2}))
+    resumed = grpo.train(ask("broken", steps=4, lr=1e-5, loop={"checkpoint_every": 2}))
     seen = [[{name: value for name, value in line.items() if name != "step_time"} for line in metrics(done.folder)]
             for done in (unbroken, resumed)]  # fmt: skip
     assert seen[0] == seen[1]
+    assert [line["step"] for line in seen[0] if "rank_by_place" in line] == [1, 2, 3, 4]
+    assert resumed.report["dropped_groups"] == unbroken.report["dropped_groups"]
     assert same(resumed.model, unbroken.model)
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_run_broken_off_at_its_end_takes_no_further_step(ask, monkeypatch, iterations):
+    config = ask("ended", steps=4, iterations=iterations, lr=1e-5, loop={"checkpoint_every": 2})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(grpo, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        grpo.train(config)
+    folder = Path(config.output)
+    seen = metrics(folder)
+    tally = json.loads((folder / "checkpoints" / "checkpoint-4" / "tally.json").read_text())
+    done = grpo.train(config)
+    assert metrics(folder) == seen and [line["step"] for line in seen if "loss" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in seen if "rank_by_place" in line] == list(range(1, 5, iterations))
+    assert done.report["groups"] == 4 // iterations * 2 and done.report["seconds"] >= tally["seconds"]
+    assert done.report["dropped_groups"] == tally.get("dropped_groups", 0)
+    assert same(done.model, folder / "checkpoints" / "checkpoint-4")
 
 
 def test_groups_without_spread_teach_nothing(ask, half_taught):

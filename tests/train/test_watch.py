@@ -7,8 +7,8 @@ from whyrank.progress import progress
 from whyrank.train.watch import Watch, draw, last_held_out, metrics
 
 
-def state(step: int):
-    return SimpleNamespace(global_step=step, is_world_process_zero=True)
+def state(step: int, first: bool = True):
+    return SimpleNamespace(global_step=step, is_world_process_zero=first)
 
 
 def watch(folder, measure=None, every=2):
@@ -36,6 +36,27 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):
     assert metrics(tmp_path) == lines
     watch(tmp_path).on_train_begin(None, state(3), None)
     assert metrics(tmp_path) == lines[:3]
+
+
+def test_what_was_measured_at_the_checkpoint_is_not_measured_again(tmp_path):
+    for step, measured in ((4, [0.5]), (3, [0.5, 0.9])):
+        (tmp_path / "metrics.jsonl").write_text(
+            '{"step": 3, "loss": 1}\n' * 2 + f'{{"step": {step}, "held_out/R": 0.5}}'
+        )
+        seen = watch(tmp_path, lambda: {"R": 0.9}, every=0)
+        seen.on_train_begin(None, state(4), None)
+        seen.on_train_end(None, state(4), None)
+        assert [line["held_out/R"] for line in metrics(tmp_path) if "held_out/R" in line] == measured
+
+
+def test_only_the_first_process_writes(tmp_path):
+    lines = [{"step": step, "loss": 1.0} for step in range(1, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    seen = watch(tmp_path, lambda: {"R": 0.9})
+    seen.on_train_begin(None, state(3, first=False), None)
+    seen.on_log(None, state(4, first=False), None, {"loss": 2.0})
+    seen.on_train_end(None, state(4, first=False), None)
+    assert metrics(tmp_path) == lines
 
 
 def test_the_picture_shows_what_varies(tmp_path):

@@ -282,7 +282,7 @@ class GRPO:
         epsilon, epsilon_high: how far one step may move a token's probability, down and up; None is `epsilon`.
         loss: "dapo", "grpo", "dr_grpo", "bnpo" and others that TRL has.
         scale: divide advantages by the spread of the "group", of the "batch", or by nothing: "none".
-        iterations: how many times completions are learnt from.
+        iterations: how many times completions are learnt from, a step each; steps and checkpoints are whole rounds.
         mask_cut: leave completions that were cut off out of the loss.
         vllm: let vLLM write the completions.
         optimizer, loop, held_out: how; `held_out.format` is that of training unless given.
@@ -319,7 +319,7 @@ class GRPO:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is trained for nothing, or for two things at once, and groups that do not fill a step."""
+        """Refuse what is trained for nothing, or for two things at once, and what is left of a group or a round."""
         if not (self.tasks and self.rewards and self.steps > 0):
             raise BadInput("give 'tasks', 'rewards' and 'steps' above 0")
         if bool(self.format) == bool(self.search):
@@ -329,6 +329,12 @@ class GRPO:
                 f"batch × accumulation ({self.loop.batch} × {self.loop.accumulation}) must be whole groups of "
                 f"'generations' ({self.generations}, at least 2)"
             )
+        for name, steps in {"steps": self.steps, "checkpoint_every": self.loop.checkpoint_every}.items():
+            if self.iterations < 1 or steps % self.iterations:
+                raise BadInput(
+                    f"{name!r} ({steps}) must be a multiple of 'iterations' ({self.iterations}, at least 1): a run "
+                    "that goes on has lost the completions of a round"
+                )
 
 
 def read_config(path: str | Path, kind: type[T]) -> T:

@@ -59,6 +59,7 @@ def train(config: GRPO) -> base.Trained:
             else Searches(config.held_out, ask.search)
         )
     groups = config.loop.batch * config.loop.accumulation * base.devices() // config.generations
+    rounds = config.steps // config.iterations
     folder.begin()
     kind: Any = type("GRPO", (Groups, base.Additions, trl.GRPOTrainer), {"moves": config.optimizer})
     kind.look, kind.drops = Look(ask, chat), not config.keep_even
@@ -70,7 +71,7 @@ def train(config: GRPO) -> base.Trained:
                 **base.arguments(folder.path, config.loop, config.optimizer, config.steps, config.seed),
                 **_arguments(config),
             ),
-            train_dataset=_dataset(draws, config.steps * groups // config.iterations + groups),
+            train_dataset=_dataset(draws, rounds * groups),
             processing_class=chat.tokenizer,
             peft_config=adapter(config.model),
         )
@@ -83,14 +84,13 @@ def train(config: GRPO) -> base.Trained:
         every = config.held_out.every if config.held_out else 0
         watch = Watch(folder.path, every, measure if config.held_out else None, advance)
         base.attach(trainer, watch, folder.path, config.loop)
-        kind.look.tell = lambda figures: watch.on_log(None, trainer.state, None, figures)
+        if base.first():
+            kind.look.tell = lambda figures: watch.note(trainer.state.global_step + 1, figures)  # the step to come
         seconds = base.run(trainer, folder)
-    lines = metrics(folder.path)
-    dropped = [line["dropped_groups"] for line in lines if "dropped_groups" in line]
     report = {
-        "steps": config.steps, "seconds": seconds, "sources": draws.counts, "groups": config.steps * groups,
-        "dropped_groups": round(sum(dropped) / max(len(dropped), 1) * config.steps * groups),
-        "held_out": last_held_out(lines),
+        "steps": config.steps, "seconds": seconds, "sources": draws.counts, "groups": rounds * groups,
+        "dropped_groups": trainer.counted["dropped_groups"],
+        "held_out": last_held_out(metrics(folder.path)),
     }  # fmt: skip
     save_model(trainer, chat, folder, card("GRPO", config.model, task, report))
     return folder.finish(report)
@@ -142,7 +142,10 @@ class Groups:
         mine: Any = self
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
         self._rewards = rewards
-        read = [_read(one, opened) for one, opened in zip(completions, _opened(inputs), strict=True)]
+        read = [
+            _read(one, bool(row["opened"]), len(ids) >= mine.max_completion_length)
+            for one, row, ids in zip(completions, inputs, completion_ids_list, strict=True)
+        ]
         for name, value in self.look(read, [task_of(one["task"]) for one in inputs]).items():
             mine._metrics["train" if mine.model.training else "eval"][name].append(value)
         return rewards
@@ -167,6 +170,7 @@ class Groups:
             .view(-1, trainer.num_generations)
         )
         spread = worth.max(1).values - worth.min(1).values > 1e-6
+        trainer.counted["dropped_groups"] += int((~spread).sum())
         trainer._metrics["train"]["dropped_groups"].append(1 - spread.float().mean().item())
         if self.drops:
             kept = spread.repeat_interleave(trainer.num_generations)
@@ -201,17 +205,18 @@ class Paid:
             raise TrainingStopped(f"the reward {self.__name__} failed at step {step}: {what}") from error
 
 
-def _read(given: Any, opened: bool) -> Ok:
-    """A completion as parsers read it; where the template has opened the thought, its tag is put back."""
+def _read(given: Any, opened: bool, cut: bool = False) -> Ok:
+    """A completion as parsers read it; where the template has opened the thought, its tag is put back.
+
+    `cut` says that it was cut off at its bound.
+    """
     completion = completion_of(given)
+    if cut:
+        completion = dataclasses.replace(completion, finish="length")
     if not opened or completion.reasoning or completion.text.lstrip().startswith("<think>"):
         return completion
     thought, answer = split_reasoning(f"<think>{completion.text}")
     return dataclasses.replace(completion, text=answer, reasoning=thought)
-
-
-def _opened(inputs: Sequence[Mapping[str, Any]]) -> list[bool]:
-    return [bool(one["opened"]) for one in inputs]
 
 
 def _arguments(config: GRPO) -> dict[str, Any]:

@@ -42,8 +42,11 @@ class Watch:
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget what was written after the checkpoint that training goes on from; measure the start."""
-        kept = [one for one in metrics(self._folder) if one["step"] <= state.global_step] if state.global_step else []
-        write_lines(self._file, kept)
+        if state.is_world_process_zero:
+            lines = metrics(self._folder) if state.global_step else []
+            kept = [line for line in lines if line["step"] <= state.global_step]
+            write_lines(self._file, kept)
+            self._measured = max((line["step"] for line in kept if last_held_out([line])), default=-1)
         if state.global_step == 0:
             self._held_out(state)
 
@@ -64,8 +67,12 @@ class Watch:
         """Write a line."""
         told = {name: value for name, value in logs.items() if name not in LEFT_OUT and not name.startswith("train_")}
         if told and state.is_world_process_zero:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **told}) + "\n")
+            self.note(state.global_step, told)
+
+    def note(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Write a line about a step; for the process that writes for all."""
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
 
     def tell(self, state: Any, figures: Mapping[str, Any]) -> None:
         """Write down figures that did not come from the trainer; replaced by `attach` so that all callbacks hear."""
