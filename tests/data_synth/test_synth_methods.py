@@ -117,7 +117,7 @@ def test_group_labels_of_an_oracle_order_as_the_truth_does():
             assert max(item.grades, key=item.grades.get) == item.order[0]
             gains = [task.grades[id] for id in sorted(item.grades, key=item.grades.get, reverse=True)]
             assert gains == sorted(gains, reverse=True)
-            assert item.source["synth"][0]["ndcg"] == pytest.approx(1.0)
+            assert item.source["synth"][0]["ndcg"] == pytest.approx(1.0) and item.source["scale"] == 1
             assert len(one.calls) == 1 + (1 if points else len(task.documents))
 
 
@@ -137,6 +137,7 @@ def test_the_judgement_that_is_kept_is_that_closest_to_the_mean_and_closer_to_th
             (document,) = item.documents
             entry, goal = item.source["synth"][0], 25 * task.grades[document.id]
             far = [abs(score - entry["mean"]) for score in entry["scores"]]
+            assert item.source["scale"] == 100
             assert abs(item.gains[0] - entry["mean"]) == min(far) and entry["judged"] == task.grades[document.id]
             if goal:  # scores are cut at 0, so that those of what does not help are no longer spread evenly
                 errors.append(abs(item.gains[0] - goal))

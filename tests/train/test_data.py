@@ -88,6 +88,19 @@ def test_orders_follow_the_teacher_and_grades_the_labels():
     assert utilities(taught, ReasonedScores(), 4) == utilities(taught, Rubric(), 4) == [0.5, 0.25, 0.0]
 
 
+def test_grades_on_a_scale_are_told_on_that_scale(tmp_path, chat):
+    tasks = [
+        RankTask(Query("q", "rust"), (Document(f"{grade}", "oil"),), {f"{grade}": grade}, (), "so", {"scale": 100.0})
+        for grade in (35, 60)
+    ]
+    write_tasks(tasks, tmp_path / "graded.jsonl")
+    read = Material.read([Source(str(tmp_path / "graded.jsonl"), "rubric()")], chat, 10_000)
+    assert [Rubric().parse(Ok(chat.decode(one.ids[one.asked :])), 1).score for one in read.lessons] == [35, 60]
+    assert utilities(replace(tasks[0], source={}), Rubric(), 60) == [35 / 60]
+    with pytest.raises(BadInput, match=r"task 'q': the 'scale' of its source is the highest grade, not 'wide'"):
+        utilities(replace(tasks[0], source={"scale": "wide"}), Rubric(), 60)
+
+
 def test_epochs_see_each_lesson_as_often():
     made, sources = material(30, 10)
     order = plan(made, [Stage(tuple(sources), epochs=2)], batch=8, seed=0)
