@@ -20,7 +20,7 @@ class Trajectories(LLMSynth):
     """Several drawn judgements of each pair; the one closest to their mean is what a model should learn.
 
     Each query and document gives one task, a list of one, with the thought and the score of the judgement that was kept
-    as grade, on the format's `scale`, which is in its source, as are the `mean` and all `scores`. Judgements with too long a thought count
+    as grade; its source has the format's `scale`, the `mean` and all `scores`. Judgements with too long a thought count
     in the mean but are not kept. Sources: Retro* (2509.24869, 2025: 8 samples, at most 512 tokens) and ERank
     (2509.00520, 2025: 3 samples, at most 2048 tokens).
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.base import Prompt
-from whyrank.llm.local import Chat
+from whyrank.llm.local import Chat, opens
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.base import Retriever
@@ -167,7 +167,7 @@ class Draws:
         task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
         shown = self._ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
         prompt = self._ask.prompt(shown)
-        return Row(prompt, shown, self._chat.render(prompt.chat).rstrip().endswith("<think>"))
+        return Row(prompt, shown, opens(self._chat.render(prompt.chat)))
 
 
 def search_tasks(data: Dataset) -> Iterable[RankTask]:
