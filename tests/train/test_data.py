@@ -54,6 +54,8 @@ def test_what_is_left_out_is_counted(tmp_path, chat):
     assert list(read.counts.values()) == [{"used": 2, "too_long": 1, "nothing_relevant": 1}]
     kept = Material.read([replace(source, keep_irrelevant=True)], chat, 100)
     assert next(iter(kept.counts.values()))["used"] == 3
+    twice = Material.read([source, replace(source, limit=3)], chat, 100)
+    assert list(twice.counts.values()) == [{"used": 3, "too_long": 2, "nothing_relevant": 2}]
     with pytest.raises(BadInput, match=r"nothing in it can be learnt from: .*too_long"):
         Material.read([source], chat, 5)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ class Material:
     Attributes:
         lessons: all examples, source after source.
         sources: where each source's examples lie in `lessons`.
-        counts: by source, the outcomes: "used", "too_long", "nothing_relevant".
+        counts: by file and format, the outcomes: "used", "too_long", "nothing_relevant".
     """
 
     lessons: list[Lesson] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Material:
             material.lessons += _lessons(source, chat, max_length, counts)
             material.sources[source] = range(begin, len(material.lessons))
             named = f"{source.path} {source.format}".strip()
-            material.counts[named] = dict(counts)
+            material.counts[named] = added(material.counts.get(named, {}), counts)
             if not counts["used"]:
                 raise BadInput(f"{named}: nothing in it can be learnt from: {dict(counts) or 'it is empty'}")
         return material
@@ -69,6 +69,16 @@ class Material:
     def lengths(self) -> npt.NDArray[np.int64]:
         """(lessons,) tokens of each."""
         return np.array([len(lesson.ids) for lesson in self.lessons])
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Two counts of outcomes as one.
+
+    Example:
+        >>> added({"used": 2}, {"used": 3, "too_long": 1})
+        {'used': 5, 'too_long': 1}
+    """
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def plan(material: Material, stages: Sequence[Stage], batch: int, seed: int, window: int = 16) -> list[int]:
