@@ -1,5 +1,6 @@
 """The published recipes load, and all that they name is there."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -59,6 +60,18 @@ def test_what_the_page_shows_loads(block):
     given = tomllib.loads(block)
     kind: type = SFT if "stages" in given else GRPO if "rewards" in given else Encoder
     assert build(kind, given, "docs/training.md")
+
+
+@pytest.mark.parametrize("name", list(published()))
+def test_weights_that_all_move_are_kept_in_float32(name):
+    given = tomllib.loads(text(name))
+    recipe = build(SFT if "stages" in given else GRPO, given, name)
+    assert recipe.model.lora or (recipe.model.dtype == "float32" and recipe.loop.deepspeed == "zero2.json")
+
+
+def test_the_page_has_the_file_that_recipes_name():
+    (block,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert json.loads(block)["zero_optimization"] == {"stage": 2}
 
 
 def test_an_unknown_recipe_names_the_nearest():
