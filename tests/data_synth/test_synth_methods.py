@@ -188,6 +188,7 @@ def test_a_teacher_takes_out_the_negatives_that_nobody_judged():
             wrong = [id for id in item.grades if task.grades[id] > 0 and id not in given.grades]
             assert not wrong and given.documents[0] in item.documents
             assert second.counts.get("teacher_relevant", 0) == task.relevant - 1
+            assert item.source["synth"][-1]["calls"] == [call["key"] for call in second.calls]
             taken += second.counts["negatives"]
     assert fooled > 5 and taken > 30
 
@@ -353,6 +354,26 @@ def test_planted_duplicates_and_leaks_are_found_and_told():
     assert made[5].details == {"like": f"toy {query.id}", "likeness": 1.0}
     assert made[6].details["like"] == f"toy {relevant}"
     assert len(Deduplicated(against=("toy",), documents="none").apply(leaks)[1].items) == 1
+
+
+def test_a_test_query_of_few_words_is_found_alone_but_not_in_longer_ones(monkeypatch):
+    test = Dataset("test", Corpus([]), (Query("t", "bee dances"),))
+    monkeypatch.setattr("whyrank.data_synth.deduplicated.load", lambda name: test)
+    tasks = [RankTask(Query(text, text), (Document("a", "x"),)) for text in ("Bee dances?", "why bee dances tell much")]
+    same, longer = Deduplicated(against=("test",)).apply(tasks)
+    assert same.dropped == {"test_query": 1} and longer.items
+
+
+@pytest.mark.parametrize(("long", "thought"), [(Reasoned(), "<think></think>\n"), (Reasoned(native=True), "")])
+def test_short_completions_have_an_empty_thought_or_none(long, thought):
+    def answers(prompt):
+        asked = "<answer>" in prompt.chat[-1]["content"]
+        return Ok("<answer>[1] > [2]</answer>", "it seems so") if asked else "[2] > [1]"
+
+    task = RankTask(Query("q", "?"), (Document("a", "one"), Document("b", "two")), {"b": 1})
+    (made,) = TracePairs(Fake(answers), long=long).apply([task])
+    (said,) = made.items[0].record()["chosen"]
+    assert said["content"] == f"{thought}<answer>[2] > [1]</answer>"
 
 
 def test_of_twins_in_a_list_the_relevant_one_stays():
