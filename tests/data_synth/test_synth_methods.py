@@ -243,7 +243,12 @@ def test_queries_from_documents(said, reason):
         return
     (item,) = made.items
     assert item.query.text == STORY and item.grades == {"d": 1.0}
-    assert item.source["answer"] == "Ballast." and item.source["document"] == "d" and len(made.calls) == 2
+    assert (
+        item.source["scale"] == 1
+        and item.source["answer"] == "Ballast."
+        and item.source["document"] == "d"
+        and len(made.calls) == 2
+    )
     no = Fake(lambda prompt: said if "write questions" in prompt.messages[0].content else "20")
     assert HardQueries(no).apply([RankTask(Query("d", ""), (document,))])[0].dropped == {"not_answered": 1}
     assert len(HardQueries(no, check=None, times=3).apply([RankTask(Query("d", ""), (document,))])[0].items) == 3

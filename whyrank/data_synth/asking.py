@@ -107,22 +107,19 @@ def top(format: Format[Any] | None) -> float:
     return float(getattr(format, "top", 1))
 
 
-def sourced(
-    task: RankTask, part: Part, said: Sequence[Said[Any]] = (), scale: float | None = None, **found: object
-) -> dict[str, Any]:
+def sourced(task: RankTask, part: Part, said: Sequence[Said[Any]] = (), **found: object) -> dict[str, Any]:
     """The source of what is made of `task`: that of the task, with one more entry in its list `synth`.
 
     An entry has the method's spec `by`; of the calls that went into it the hash of their instructions `prompts` (query
     and passages apart), the numbers of their draws `samples` and their keys in the trace, `calls`; and what was found.
-    A method that writes grades gives the highest that there may be as `scale`.
+    A method that writes grades adds the highest that there may be as `scale`.
     """
     entry: dict[str, Any] = {"by": repr(part)}
     if said:
         entry["prompts"] = sorted({instructions(one.prompt) for one in said})
         entry["samples"] = [one.prompt.sample for one in said]
         entry["calls"] = [one.report.get("key", "") for one in said]
-    scaled = {} if scale is None else {"scale": scale}
-    return {**task.source, **scaled, "synth": [*task.source.get("synth", ()), entry | found]}
+    return {**task.source, "synth": [*task.source.get("synth", ()), entry | found]}
 
 
 def instructions(prompt: Prompt) -> str:

@@ -91,7 +91,8 @@ class HardQueries(LLMSynth):
         return "" if level(verdict, self.check) >= self.accept else "not_answered"
 
     def _made(self, task: RankTask, document: Document, said: "Said[Asked]", verdict: list[Said[Any]]) -> RankTask:
-        source = sourced(task, self, [said, *verdict], 1.0) | {"answer": said.answer.answer, "document": document.id}
+        found = {"answer": said.answer.answer, "document": document.id, "scale": 1.0}
+        source = sourced(task, self, [said, *verdict]) | found
         query = Query(f"{document.id}-{self.kind}-{said.prompt.sample}", said.answer.query)
         return RankTask(query, (document,), {document.id: 1.0}, (), "", source)
 

@@ -68,8 +68,8 @@ class Trajectories(LLMSynth):
         if at is None:
             return "too_long"
         known = {"judged": task.grades[document.id]} if document.id in task.grades else {}
-        found = {"mean": round(fmean(scores), 6), "scores": scores, **known}
-        source = sourced(task, self, [sound[at]], top(self.format), **found)
+        source = sourced(task, self, [sound[at]], mean=round(fmean(scores), 6), scores=scores, **known)
+        source |= {"scale": top(self.format)}
         return RankTask(task.query, (document,), {document.id: scores[at]}, (), sound[at].thought, source)
 
 

@@ -2,10 +2,10 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
@@ -100,7 +100,7 @@ class Rewriting:
 
     def prompt(self, task: RankTask) -> Prompt:
         """What the rewriter asks."""
-        (prompt,) = next(self.rewriter.plan(task.query))
+        (prompt,) = cast("Sequence[Prompt]", next(self.rewriter.plan(task.query)))
         return prompt
 
 
