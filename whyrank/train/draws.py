@@ -2,10 +2,10 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
@@ -99,8 +99,15 @@ class Rewriting:
         return [task]
 
     def prompt(self, task: RankTask) -> Prompt:
-        """What the rewriter asks."""
-        (prompt,) = cast("Sequence[Prompt]", next(self.rewriter.plan(task.query)))
+        """What the rewriter asks first.
+
+        Raises:
+            BadInput: it asks for something else than one completion.
+        """
+        step = next(self.rewriter.plan(task.query))
+        if not isinstance(step, list | tuple) or len(step) != 1:
+            raise BadInput(f"{self.rewriter!r} begins with a search, or several prompts: it cannot be trained")
+        prompt: Prompt = step[0]
         return prompt
 
 
