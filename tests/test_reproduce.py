@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from whyrank import Listwise, Transformers, cli
+from whyrank import Listwise, Transformers, cli, reproduce
 from whyrank.data_synth.world import SPLITS, Question, World
+from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.base import Sampling
 from whyrank.reproduce import LESSONS, read_recipe, rewrites, searched, tiny, write_lessons
@@ -56,6 +57,50 @@ def test_recipes_name_the_lessons(recipe):
     assert {source.path for stage in config.stages for source in stage.sources} <= {
         *(f"{name}.jsonl" for name in LESSONS), "rewrites.jsonl", "windows.jsonl"
     }  # fmt: skip
+
+
+class HalfWritten:
+    """A tokenizer whose writing is broken off."""
+
+    def save_pretrained(self, folder):
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text("{")
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def broken_off(monkeypatch):
+    """A call that is broken off while the tokenizer is written."""
+    monkeypatch.setattr(reproduce, "write_lessons", lambda *_: None)
+    monkeypatch.setattr(reproduce, "_tokenizer", HalfWritten)
+
+    def call(folder, **more):
+        with pytest.raises(KeyboardInterrupt):
+            tiny(folder, **more)
+
+    return call
+
+
+def test_what_was_begun_with_another_seed_or_share_is_refused(tmp_path, broken_off):
+    broken_off(tmp_path / "tiny", seed=1)
+    broken_off(tmp_path / "tiny", seed=1)
+    for more, told in (({"seed": 2}, "seed: 1 there, 2 here"), ({"seed": 1, "share": 0.5}, "share: 1.0 there")):
+        with pytest.raises(BadInput, match=told):
+            tiny(tmp_path / "tiny", **more)
+
+
+def test_half_a_tokenizer_is_never_used(tmp_path, broken_off):
+    broken_off(tmp_path / "tiny")
+    assert {path.name for path in (tmp_path / "tiny").iterdir()} == {"manifest.json"}
+
+
+def test_a_training_from_before_the_manifest_goes_on(tmp_path, broken_off):
+    (tmp_path / "tiny" / "sft").mkdir(parents=True)
+    broken_off(tmp_path / "tiny", seed=3)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "drills.jsonl").touch()
+    with pytest.raises(BadInput, match="is not empty and holds no run"):
+        tiny(tmp_path / "other")
 
 
 @pytest.mark.engines

@@ -67,6 +67,12 @@ def test_errors_say_file_line_and_what(tmp_path: Path, change: dict[str, object]
         next(read)
 
 
+def test_an_order_as_places() -> None:
+    documents = tuple(map(Document, "abc", "abc"))
+    assert RankTask(Query("q", "?"), documents, order=("c", "a", "b")).places == (2, 0, 1)
+    assert RankTask(Query("q", "?"), documents).places == ()
+
+
 def test_a_line_that_is_cut_off_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD)[:30] + "\n")

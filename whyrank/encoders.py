@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import EngineError, MissingExtra, need
+from whyrank.errors import BadInput, EngineError, MissingExtra, need
 from whyrank.progress import Advance
 
 Side = Literal["query", "document"]
@@ -48,6 +48,12 @@ _OF_KIND: dict[Several, _Known] = {
 
 COSINE = "whyrank.cosine_head.CosineHead"
 """The class of the cosine head, as modules.json names it."""
+
+_DROPOUTS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "embedding_dropout", "mlp_dropout",
+    "dropout", "dropout_rate", "hidden_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop",
+)  # fmt: skip
+"""What configurations of transformers call the dropout of layers."""
 
 _BATCHES = 16
 """Batches handed to the engine at once, between two steps of progress."""
@@ -164,19 +170,26 @@ def new_cross_encoder(
         model: "minilm", a folder, or a name on the Hugging Face hub.
         head: "linear" is that of sequence classification, random unless the model brings one; "cosine" needs no
             weights, see `whyrank.cosine_head`.
-        dropout: of all layers while training.
+        dropout: of all layers while training, as far as the architecture has any.
         max_length: pairs are cut at so many tokens, the longer text first.
         device: such as "cpu"; None takes the GPU where there is one.
         asked_by: who wants it, for errors.
 
     Raises:
+        BadInput: a dropout is asked of an architecture that knows none.
         MissingExtra: sentence-transformers, or the package with the weights, is not installed.
         EngineError: the model cannot be loaded, has another number of outputs than one, or does not tell queries from
             documents, as the cosine head must.
     """
     module = need("sentence_transformers", extra="dense", asked_by=asked_by)
     location = _locate(model, asked_by)
-    kept = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    with _loading(model, asked_by):
+        config = need("transformers", extra="dense", asked_by=asked_by).AutoConfig.from_pretrained(location)
+    kept = {name: dropout for name in _DROPOUTS if hasattr(config, name)}
+    if dropout and not kept:
+        raise BadInput(
+            f"{asked_by}: {model!r} ({config.model_type}) has no dropout that is known here: take dropout = 0"
+        )
     with _loading(model, asked_by):
         if head == "cosine":
             engine = with_cosine_head(location, device=device, max_length=max_length, **kept)

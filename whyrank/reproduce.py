@@ -6,6 +6,7 @@ them. The folder that comes of it holds, besides the run of `train`, the lessons
 """
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from whyrank.datasets import load
 from whyrank.errors import need
 from whyrank.eval import evaluate
 from whyrank.io import write_tasks
-from whyrank.io.folders import write_lines
+from whyrank.io.folders import begin, read_manifest, write_lines, write_manifest
 from whyrank.llm.base import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
@@ -32,6 +33,7 @@ from whyrank.retrieval.rewrite import prompts
 from whyrank.train.config import SFT, read_config
 from whyrank.train.sft import train
 from whyrank.train.tokenizer import fixed_phrases, tokenizer
+from whyrank.train.trainer import PACKAGES, whole
 from whyrank.types import Query, RankTask, Run
 
 LESSONS: Mapping[str, tuple[Level, int]] = {
@@ -86,20 +88,22 @@ def tiny(out: str | Path, seed: int = 0, recipe: str = "tiny.toml", share: float
         share: of the lessons and steps, below 1 for a trial.
 
     Raises:
-        BadInput: the folder holds another run.
+        BadInput: the folder holds another run, with another seed, recipe or share.
         MissingExtra: the extra `train` is not installed.
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_lessons(folder, seed, share)
-    if not (folder / "tokenizer").exists():
-        _tokenizer().save_pretrained(folder / "tokenizer")
+    task = {"reproduce": "tiny", "recipe": recipe, "seed": seed, "share": share}
     config = _placed(read_recipe(recipe), folder, seed, share)
+    if read_manifest(folder) or not Path(config.output).exists():  # a training without one knows what it was asked
+        begin(folder, task, PACKAGES)
+    write_lessons(folder, seed, share)
+    write_tokenizer(folder / "tokenizer")
     trained = train(config)
     if not (folder / "model" / "README.md").exists():
         model = ship(trained.model, folder / "model")
         measured = measure(model, max(1, round(300 * share)))
         (model / "README.md").write_text(card(recipe, seed, trained.report, measured), encoding="utf-8")
+    write_manifest(folder, task, PACKAGES, finished=True)
     return folder / "model"
 
 
@@ -116,6 +120,16 @@ def write_lessons(folder: Path, seed: int = 0, share: float = 1.0) -> None:
     for split in HELD_OUT:
         if not (path := folder / f"{split}.jsonl").exists():
             write_tasks(Lists(world, LEVELS["base"]).draw(split, 300), path)
+
+
+def write_tokenizer(target: Path) -> None:
+    """Write the tokenizer of the world, whole or not at all, unless it is there."""
+    if target.exists():
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    with whole(partial, f"the tokenizer {target}"):
+        _tokenizer().save_pretrained(partial)
+        os.replace(partial, target)
 
 
 def rewrites(world: World, n: int, seed: int) -> Iterator[dict[str, str]]:

@@ -117,7 +117,7 @@ def test_group_labels_of_an_oracle_order_as_the_truth_does():
             assert max(item.grades, key=item.grades.get) == item.order[0]
             gains = [task.grades[id] for id in sorted(item.grades, key=item.grades.get, reverse=True)]
             assert gains == sorted(gains, reverse=True)
-            assert item.source["synth"][0]["ndcg"] == pytest.approx(1.0)
+            assert item.source["synth"][0]["ndcg"] == pytest.approx(1.0) and item.source["scale"] == 1
             assert len(one.calls) == 1 + (1 if points else len(task.documents))
 
 
@@ -137,6 +137,7 @@ def test_the_judgement_that_is_kept_is_that_closest_to_the_mean_and_closer_to_th
             (document,) = item.documents
             entry, goal = item.source["synth"][0], 25 * task.grades[document.id]
             far = [abs(score - entry["mean"]) for score in entry["scores"]]
+            assert item.source["scale"] == 100
             assert abs(item.gains[0] - entry["mean"]) == min(far) and entry["judged"] == task.grades[document.id]
             if goal:  # scores are cut at 0, so that those of what does not help are no longer spread evenly
                 errors.append(abs(item.gains[0] - goal))
@@ -187,6 +188,7 @@ def test_a_teacher_takes_out_the_negatives_that_nobody_judged():
             wrong = [id for id in item.grades if task.grades[id] > 0 and id not in given.grades]
             assert not wrong and given.documents[0] in item.documents
             assert second.counts.get("teacher_relevant", 0) == task.relevant - 1
+            assert item.source["synth"][-1]["calls"] == [call["key"] for call in second.calls]
             taken += second.counts["negatives"]
     assert fooled > 5 and taken > 30
 
@@ -241,7 +243,12 @@ def test_queries_from_documents(said, reason):
         return
     (item,) = made.items
     assert item.query.text == STORY and item.grades == {"d": 1.0}
-    assert item.source["answer"] == "Ballast." and item.source["document"] == "d" and len(made.calls) == 2
+    assert (
+        item.source["scale"] == 1
+        and item.source["answer"] == "Ballast."
+        and item.source["document"] == "d"
+        and len(made.calls) == 2
+    )
     no = Fake(lambda prompt: said if "write questions" in prompt.messages[0].content else "20")
     assert HardQueries(no).apply([RankTask(Query("d", ""), (document,))])[0].dropped == {"not_answered": 1}
     assert len(HardQueries(no, check=None, times=3).apply([RankTask(Query("d", ""), (document,))])[0].items) == 3
@@ -352,6 +359,26 @@ def test_planted_duplicates_and_leaks_are_found_and_told():
     assert made[5].details == {"like": f"toy {query.id}", "likeness": 1.0}
     assert made[6].details["like"] == f"toy {relevant}"
     assert len(Deduplicated(against=("toy",), documents="none").apply(leaks)[1].items) == 1
+
+
+def test_a_test_query_of_few_words_is_found_alone_but_not_in_longer_ones(monkeypatch):
+    test = Dataset("test", Corpus([]), (Query("t", "bee dances"),))
+    monkeypatch.setattr("whyrank.data_synth.deduplicated.load", lambda name: test)
+    tasks = [RankTask(Query(text, text), (Document("a", "x"),)) for text in ("Bee dances?", "why bee dances tell much")]
+    same, longer = Deduplicated(against=("test",)).apply(tasks)
+    assert same.dropped == {"test_query": 1} and longer.items
+
+
+@pytest.mark.parametrize(("long", "thought"), [(Reasoned(), "<think></think>\n"), (Reasoned(native=True), "")])
+def test_short_completions_have_an_empty_thought_or_none(long, thought):
+    def answers(prompt):
+        asked = "<answer>" in prompt.chat[-1]["content"]
+        return Ok("<answer>[1] > [2]</answer>", "it seems so") if asked else "[2] > [1]"
+
+    task = RankTask(Query("q", "?"), (Document("a", "one"), Document("b", "two")), {"b": 1})
+    (made,) = TracePairs(Fake(answers), long=long).apply([task])
+    (said,) = made.items[0].record()["chosen"]
+    assert said["content"] == f"{thought}<answer>[2] > [1]</answer>"
 
 
 def test_of_twins_in_a_list_the_relevant_one_stays():

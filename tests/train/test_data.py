@@ -54,6 +54,8 @@ def test_what_is_left_out_is_counted(tmp_path, chat):
     assert list(read.counts.values()) == [{"used": 2, "too_long": 1, "nothing_relevant": 1}]
     kept = Material.read([replace(source, keep_irrelevant=True)], chat, 100)
     assert next(iter(kept.counts.values()))["used"] == 3
+    twice = Material.read([source, replace(source, limit=3)], chat, 100)
+    assert list(twice.counts.values()) == [{"used": 3, "too_long": 2, "nothing_relevant": 2}]
     with pytest.raises(BadInput, match=r"nothing in it can be learnt from: .*too_long"):
         Material.read([source], chat, 5)
 
@@ -86,6 +88,19 @@ def test_orders_follow_the_teacher_and_grades_the_labels():
     taught = replace(task, order=("c", "b", "a"))
     assert utilities(taught, Direct(), 2) == [0.0, 0.5, 1.0]
     assert utilities(taught, ReasonedScores(), 4) == utilities(taught, Rubric(), 4) == [0.5, 0.25, 0.0]
+
+
+def test_grades_on_a_scale_are_told_on_that_scale(tmp_path, chat):
+    tasks = [
+        RankTask(Query("q", "rust"), (Document(f"{grade}", "oil"),), {f"{grade}": grade}, (), "so", {"scale": 100.0})
+        for grade in (35, 60)
+    ]
+    write_tasks(tasks, tmp_path / "graded.jsonl")
+    read = Material.read([Source(str(tmp_path / "graded.jsonl"), "rubric()")], chat, 10_000)
+    assert [Rubric().parse(Ok(chat.decode(one.ids[one.asked :])), 1).score for one in read.lessons] == [35, 60]
+    assert utilities(replace(tasks[0], source={}), Rubric(), 60) == [35 / 60]
+    with pytest.raises(BadInput, match=r"task 'q': the 'scale' of its source is the highest grade, not 'wide'"):
+        utilities(replace(tasks[0], source={"scale": "wide"}), Rubric(), 60)
 
 
 def test_epochs_see_each_lesson_as_often():

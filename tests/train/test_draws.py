@@ -127,8 +127,19 @@ def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
     for wrong in ("bm25()", "rewritten(bm25(), from_file('some.json'))"):
         with pytest.raises(BadInput, match=r"a rewriter that asks a model is wanted"):
             Rewriting(replace(config, search=wrong))
-    with pytest.raises(BadInput, match=r"begins with a search"):
-        Rewriting(replace(config, search="rewritten(bm25(), lamer(fake()))")).prompts(task)
+
+
+@pytest.mark.parametrize("rewriter", ["reasoned_query", "hyde", "query2doc", "stepback"])
+def test_rewriters_whose_text_is_the_answer_can_be_trained(rewriter):
+    search = f"rewritten(bm25(), {rewriter}(fake()))"
+    assert Rewriting(asked("tasks.jsonl", format="", search=search)).rewriter.llm
+
+
+@pytest.mark.parametrize("rewriter", ["subqueries", "keywords", "lamer", "thinkqe"])
+def test_rewriters_that_rewards_would_read_otherwise_are_refused(rewriter):
+    search = f"rewritten(bm25(), {rewriter}(fake()))"
+    with pytest.raises(BadInput, match=rf"{rewriter}\(fake\(\)\) does not search .* reasoned_query, hyde"):
+        Rewriting(asked("tasks.jsonl", format="", search=search))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,6 +129,40 @@ def test_frozen_layers_stay(config: Any, small: str) -> None:
         encoders.train(config("deep", frozen=3))
 
 
+def test_layers_of_decoders_are_frozen_too() -> None:
+    from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
+    shape = Qwen3Config(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=1,
+        num_key_value_heads=1, head_dim=8, num_labels=1,
+    )  # fmt: skip
+    network = Qwen3ForSequenceClassification(shape)
+    encoders._freeze(SimpleNamespace(transformers_model=network), 1)
+    stays = {name for name, one in network.named_parameters() if not one.requires_grad}
+    assert stays and all(name.startswith(("model.embed_tokens", "model.layers.0.")) for name in stays)
+
+
+@engines
+@pytest.mark.parametrize(
+    ("kind", "known"), [("bert", "hidden_dropout_prob"), ("modernbert", "mlp_dropout"), ("qwen3", "attention_dropout")]
+)
+def test_dropout_is_what_the_architecture_calls_it(tmp_path: Path, small: str, kind: str, known: str) -> None:
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    shape = AutoConfig.for_model(
+        kind, vocab_size=len(WORDS), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=16, pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2,
+        sep_token_id=3,
+    )  # fmt: skip
+    AutoModel.from_config(shape).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(small).save_pretrained(tmp_path)
+    made = partial(encoders.new_cross_encoder, str(tmp_path), "linear", max_length=16, device="cpu", asked_by="test")
+    assert getattr(made(dropout=0.3).transformers_model.config, known) == 0.3
+    AutoConfig.for_model("mamba").save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match=r"\(mamba\) has no dropout that is known here: take dropout = 0"):
+        made(dropout=0.3)
+
+
 @engines
 def test_a_cosine_head_makes_a_ranker_of_a_bi_encoder() -> None:
     engine = encoders.new_cross_encoder("minilm", "cosine", dropout=0, max_length=64, device="cpu", asked_by="test")
@@ -212,6 +248,13 @@ def test_a_teachers_order_stands_in_for_grades() -> None:
     documents = tuple(map(Document, "abc", "abc"))
     assert gains_of(RankTask(Query("q", "a"), documents, order=("c", "a", "b"))) == (0.5, 0.0, 1.0)
     assert gains_of(RankTask(Query("q", "a"), documents, {"b": 2}, ("c", "a", "b"))) == (0.0, 2.0, 0.0)
+
+
+def test_sources_that_differ_only_in_their_limit_are_all_learnt_from(tmp_path: Path) -> None:
+    train, _ = toy_task.write(tmp_path, 8, 1)
+    config = encoders.Encoder("run", (Lists(tasks=train, limit=3), Lists(tasks=train, limit=5)), hold_out=2)
+    rows, counts, held = encoders._material(config)
+    assert len(rows) == 6 and len(held) == 2 and counts == {train: {"used": 6, "nothing_to_learn": 0}}
 
 
 def test_lists_from_a_first_stage(tmp_path: Path) -> None:

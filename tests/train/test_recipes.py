@@ -1,10 +1,13 @@
 """The published recipes load, and all that they name is there."""
 
+import json
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
+from toy_task import SHAPE
 from typer.testing import CliRunner
 
 from whyrank.cli import app
@@ -13,8 +16,9 @@ from whyrank.io import read_tasks
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.rewrite.rewritten import Rewritten
-from whyrank.train.config import GRPO, SFT, build
+from whyrank.train.config import GRPO, SFT, Lora, Model, build
 from whyrank.train.encoders import Encoder
+from whyrank.train.models import load_model
 from whyrank.train.recipes import published, text
 from whyrank.train.rewards import Reward
 
@@ -59,6 +63,27 @@ def test_what_the_page_shows_loads(block):
     given = tomllib.loads(block)
     kind: type = SFT if "stages" in given else GRPO if "rewards" in given else Encoder
     assert build(kind, given, "docs/training.md")
+
+
+@pytest.mark.parametrize("name", list(published()))
+def test_weights_that_all_move_are_kept_in_float32(name):
+    given = tomllib.loads(text(name))
+    recipe = build(SFT if "stages" in given else GRPO, given, name)
+    assert recipe.model.lora or (recipe.model.dtype == "float32" and recipe.loop.deepspeed == "zero2.json")
+
+
+def test_training_all_weights_in_half_precision_is_warned_of(words):
+    with pytest.warns(UserWarning, match="all weights are trained in bfloat16, in which most updates round away"):
+        load_model(Model(tokenizer=words, config=SHAPE, dtype="bfloat16"), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model(Model(tokenizer=words, config=SHAPE), 0)
+        load_model(Model(tokenizer=words, config=SHAPE, dtype="bfloat16", lora=Lora()), 0)
+
+
+def test_the_page_has_the_file_that_recipes_name():
+    (block,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert json.loads(block)["zero_optimization"] == {"stage": 2}
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -102,11 +102,17 @@ def commonest(reasons: Iterable[str]) -> dict[str, int]:
     return {reason: 1 for reason, _ in Counter(reasons).most_common(1)}
 
 
+def top(format: Format[Any] | None) -> float:
+    """The highest score that a format of one passage knows: 1 unless it says another."""
+    return float(getattr(format, "top", 1))
+
+
 def sourced(task: RankTask, part: Part, said: Sequence[Said[Any]] = (), **found: object) -> dict[str, Any]:
     """The source of what is made of `task`: that of the task, with one more entry in its list `synth`.
 
     An entry has the method's spec `by`; of the calls that went into it the hash of their instructions `prompts` (query
     and passages apart), the numbers of their draws `samples` and their keys in the trace, `calls`; and what was found.
+    A method that writes grades adds the highest that there may be as `scale`.
     """
     entry: dict[str, Any] = {"by": repr(part)}
     if said:

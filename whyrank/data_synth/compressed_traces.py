@@ -79,7 +79,7 @@ class CompressedTraces(LLMSynth):
 
     def holds(self, task: RankTask, said: Said[Parsed]) -> bool:
         """The rule of acceptance: well-formed, and nDCG(new) >= nDCG(old) - tolerance."""
-        old = agreement(task.gains, _places(task), self.k)
+        old = agreement(task.gains, task.places, self.k)
         return said.status == "exact" and agreement(task.gains, said.answer.permutation, self.k) >= old - self.tolerance
 
     def _dropping(self, task: RankTask, calls: list[Said[Any]]) -> "Tries":
@@ -120,7 +120,7 @@ class CompressedTraces(LLMSynth):
 
     def _made(self, task: RankTask, words: str, said: Said[Parsed], size: int) -> Item:
         order = tuple(task.documents[at].id for at in said.answer.permutation)
-        values = [round(agreement(task.gains, at, self.k), 6) for at in (said.answer.permutation, _places(task))]
+        values = [round(agreement(task.gains, at, self.k), 6) for at in (said.answer.permutation, task.places)]
         found = {"tokens": [count(words, self.llm.tokenizer()), size], "ndcg": values}
         source = sourced(task, self, [said], way=self.way, query=task.query.id, **found)
         made = replace(task, order=order, thought=words, source=source)
@@ -162,11 +162,6 @@ def _why(tried: Sequence[Trial], good: Sequence[Trial]) -> str:
 def _without(parts: Sequence[str], left_out: Iterable[int]) -> str:
     gone = set(left_out)
     return "".join(part for at, part in enumerate(parts) if at not in gone).strip()
-
-
-def _places(task: RankTask) -> list[int]:
-    at = {document.id: place for place, document in enumerate(task.documents)}
-    return [at[id] for id in task.order]
 
 
 def _closed(thought: str) -> str:

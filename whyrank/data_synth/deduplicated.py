@@ -23,7 +23,8 @@ class Deduplicated(Synth):
     that are nearly the same the one with the highest grade stays: its twin would be a wrong negative.
 
     Texts are compared by their runs of `n` words: with each other by Jaccard, with tests by the share of the *test's*
-    runs that they hold, so that a test query inside a longer text is found. Exact, no sketches. The report of each drop
+    runs that they hold, so that a test query inside a longer text is found; one of fewer than `n` words is too common
+    to be looked for there, and only a text of the same words is like it. Exact, no sketches. The report of each drop
     names what was alike, and how much.
 
     Attributes:

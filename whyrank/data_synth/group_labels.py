@@ -65,7 +65,7 @@ class GroupLabels(LLMSynth):
             return Made(dropped={"inconsistent": 1}, calls=calls)
         grades = {one.id: max(0.0, 1 + label / math.log(n)) for one, label in zip(task.documents, labels, strict=True)}
         found = {"labels": labels, **({} if known is None else {"ndcg": round(known, 6), "judged": dict(task.grades)})}
-        source = sourced(task, self, flat, **found)
+        source = sourced(task, self, flat, **found) | {"scale": 1.0}
         ids = tuple(task.documents[at].id for at in order)
         return Made((replace(task, grades=grades, order=ids, thought=flat[-1].thought, source=source),), calls=calls)
 

@@ -134,7 +134,7 @@ class HardNegatives(Synth):
         documents = [one for one in task.documents if task.grades.get(one.id, 0) > 0] + taken
         random.Random(f"{self.seed} {task.query.id} order").shuffle(documents)
         grades = {one.id: task.grades.get(one.id, 0.0) for one in documents}
-        source = sourced(task, self, said[:1], negatives=[one.id for one in taken])
+        source = sourced(task, self, said, negatives=[one.id for one in taken])
         made = replace(task, documents=tuple(documents), grades=grades, order=(), thought="", source=source)
         return Made((made,), calls=calls, counts=counts | {"negatives": len(taken)})
 

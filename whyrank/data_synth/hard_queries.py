@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from whyrank.data_synth.asking import Question, Said, about, ask, sourced
+from whyrank.data_synth.asking import Question, Said, about, ask, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made, from_1
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Piece, Prompt
@@ -91,7 +91,8 @@ class HardQueries(LLMSynth):
         return "" if level(verdict, self.check) >= self.accept else "not_answered"
 
     def _made(self, task: RankTask, document: Document, said: "Said[Asked]", verdict: list[Said[Any]]) -> RankTask:
-        source = {**sourced(task, self, [said, *verdict]), "answer": said.answer.answer, "document": document.id}
+        found = {"answer": said.answer.answer, "document": document.id, "scale": 1.0}
+        source = sourced(task, self, [said, *verdict]) | found
         query = Query(f"{document.id}-{self.kind}-{said.prompt.sample}", said.answer.query)
         return RankTask(query, (document,), {document.id: 1.0}, (), "", source)
 
@@ -133,7 +134,7 @@ def share(query: str, text: str) -> float:
 
 def level(said: Said[Any], format: PointFormat | None) -> float:
     """A judgement as a share of its format's scale, from 0 to 1."""
-    return float(said.answer.score) / getattr(format, "top", 1)
+    return float(said.answer.score) / top(format)
 
 
 _ASKED = re.compile(r"<question>(.+?)</question>\s*<answer>(.+?)</answer>", re.DOTALL | re.IGNORECASE)

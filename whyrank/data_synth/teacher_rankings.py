@@ -81,7 +81,7 @@ class TeacherRankings(LLMSynth):
         found: dict[str, object] = {"ndcg": round(-value, 6)}
         if labelled:
             found["labels"] = list(labelled[0].answer.scores)
-        source = sourced(task, self, [*labelled, best], **found)
+        source = sourced(task, self, [*labelled, best], **found) | ({"scale": 1.0} if labelled else {})
         return Made((replace(task, order=order, thought=best.thought, source=source),))
 
 

@@ -22,7 +22,7 @@ class TracePairs(LLMSynth):
     Each list is ranked several times with a thought and several times without. One pair prefers a style: the long one
     if its mean nDCG is higher by more than `margin`, else the short one. The other prefers, within that style, the
     shortest of the best to the longest. Both completions stand in the form of `long` behind its prompt; those of
-    `short` have an empty thought.
+    `short` have an empty thought between its tags, or none where `long` is for models that think by themselves.
 
     Attributes:
         llm: the model that is to be trained, or a teacher.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from whyrank.data_synth.asking import Said, about, ask, fault, sourced
+from whyrank.data_synth.asking import Said, about, ask, fault, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made, from_1
 from whyrank.errors import BadInput
 from whyrank.llm.budget import count
@@ -20,7 +20,7 @@ class Trajectories(LLMSynth):
     """Several drawn judgements of each pair; the one closest to their mean is what a model should learn.
 
     Each query and document gives one task, a list of one, with the thought and the score of the judgement that was kept
-    as grade, on the format's scale; `mean` and all `scores` are in its source. Judgements with too long a thought count
+    as grade; its source has the format's `scale`, the `mean` and all `scores`. Judgements with too long a thought count
     in the mean but are not kept. Sources: Retro* (2509.24869, 2025: 8 samples, at most 512 tokens) and ERank
     (2509.00520, 2025: 3 samples, at most 2048 tokens).
 
@@ -69,6 +69,7 @@ class Trajectories(LLMSynth):
             return "too_long"
         known = {"judged": task.grades[document.id]} if document.id in task.grades else {}
         source = sourced(task, self, [sound[at]], mean=round(fmean(scores), 6), scores=scores, **known)
+        source |= {"scale": top(self.format)}
         return RankTask(task.query, (document,), {document.id: scores[at]}, (), sound[at].thought, source)
 
 

@@ -51,7 +51,7 @@ class Lists:
         return tasks
 
     def task(self, question: Question, draw: random.Random, id: str = "q") -> RankTask:
-        """A list for one question; `source` has hops, the share of traps among what does not help, and the steps."""
+        """A list for one question; `source` has hops, the share of traps among what does not help, and the question."""
         level = self.level
         size, share = draw.randint(level.shortest, level.longest), draw.choice(level.traps)
         taken = self._mixed(question, size, draw) if level.balanced else self._few(question, size, share, draw)

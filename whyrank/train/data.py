@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from whyrank.errors import BadInput
 from whyrank.io import lines, read_tasks
 from whyrank.llm.base import Ok, Prompt
 from whyrank.llm.budget import clip
-from whyrank.llm.local import Chat
+from whyrank.llm.local import Chat, opens
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Format, Parsed, PointFormat, clean
 from whyrank.train.config import Source, Stage
+from whyrank.train.lists import by_order
 from whyrank.types import RankTask
 
 Tokens = npt.NDArray[np.int32]
@@ -37,7 +38,7 @@ class Material:
     Attributes:
         lessons: all examples, source after source.
         sources: where each source's examples lie in `lessons`.
-        counts: by source, the outcomes: "used", "too_long", "nothing_relevant".
+        counts: by file and format, the outcomes: "used", "too_long", "nothing_relevant".
     """
 
     lessons: list[Lesson] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Material:
             material.lessons += _lessons(source, chat, max_length, counts)
             material.sources[source] = range(begin, len(material.lessons))
             named = f"{source.path} {source.format}".strip()
-            material.counts[named] = dict(counts)
+            material.counts[named] = added(material.counts.get(named, {}), counts)
             if not counts["used"]:
                 raise BadInput(f"{named}: nothing in it can be learnt from: {dict(counts) or 'it is empty'}")
         return material
@@ -68,6 +69,16 @@ class Material:
     def lengths(self) -> npt.NDArray[np.int64]:
         """(lessons,) tokens of each."""
         return np.array([len(lesson.ids) for lesson in self.lessons])
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Two counts of outcomes as one.
+
+    Example:
+        >>> added({"used": 2}, {"used": 3, "too_long": 1})
+        {'used': 5, 'too_long': 1}
+    """
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def plan(material: Material, stages: Sequence[Stage], batch: int, seed: int, window: int = 16) -> list[int]:
@@ -137,7 +148,7 @@ def _lessons(source: Source, chat: Chat, max_length: int, counts: Counter[str]) 
         raise BadInput("the tokenizer has no eos_token: a model could not learn where a completion ends")
     while some := list(islice(pairs, 512)):
         asked = [chat.render(prompt) for prompt, _ in some]
-        told = [written(ok, text.rstrip().endswith("<think>")) for (_, ok), text in zip(some, asked, strict=True)]
+        told = [written(ok, opens(text)) for (_, ok), text in zip(some, asked, strict=True)]
         ids = chat.tokenizer([_clean(text) for text in asked + told], add_special_tokens=False)["input_ids"]
         for before, after in zip(ids[: len(some)], ids[len(some) :], strict=True):
             if len(before) + len(after) + 1 > max_length:
@@ -158,7 +169,7 @@ def _ranked(source: Source, chat: Chat, counts: Counter[str]) -> Iterator[Pair]:
     """Chats and right answers of RankTasks."""
     format: Format[Any] = make(source.format, Format)  # type: ignore[type-abstract]
     tasks = list(islice(read_tasks(source.path), source.limit or None))
-    top = max((grade for task in tasks for grade in task.grades.values()), default=1.0)
+    top = max((grade for task in tasks if "scale" not in task.source for grade in task.grades.values()), default=1.0)
     for task in tasks:
         if not (task.relevant or task.order or source.keep_irrelevant):
             counts["nothing_relevant"] += 1
@@ -177,13 +188,18 @@ def utilities(task: RankTask, format: Format[Any], top: float) -> list[float]:
     Args:
         task: the list.
         format: formats that order or choose take the order of a teacher where there is one.
-        top: the highest grade of all lists.
+        top: the highest grade of all lists; a list whose source has a `scale` is graded up to that instead.
+
+    Raises:
+        BadInput: the scale is no number above 0.
     """
     relative = isinstance(format.parse(Ok(""), len(task.documents)), Parsed | Choice)
     if task.order and (relative or not task.grades):
-        n = len(task.order)
-        return [1 - task.order.index(document.id) / max(n - 1, 1) for document in task.documents]
-    return [gain / max(top, 1e-9) for gain in task.gains]
+        return list(by_order(task))
+    scale = task.source.get("scale", max(top, 1e-9))
+    if not isinstance(scale, int | float) or scale <= 0:
+        raise BadInput(f"task {task.query.id!r}: the 'scale' of its source is the highest grade, not {scale!r}")
+    return [gain / scale for gain in task.gains]
 
 
 def _told(source: Source) -> Iterator[Pair]:

@@ -9,17 +9,17 @@ from typing import NamedTuple, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
-from whyrank.llm.base import Prompt
-from whyrank.llm.local import Chat
+from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.local import Chat, opens
 from whyrank.registry import make
 from whyrank.rerank.formats import PointFormat
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.rewrite.base import LLMRewriter
+from whyrank.retrieval.rewrite.base import LLMRewriter, Look
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import GRPO
 from whyrank.train.data import prompts
 from whyrank.train.held_out import ranking_format
-from whyrank.types import Dataset, Document, RankTask
+from whyrank.types import Dataset, Document, Query, RankTask
 
 
 class Ask(Protocol):
@@ -89,12 +89,18 @@ class Rewriting:
         """Take the rewriter of `config.search`.
 
         Raises:
-            BadInput: it is no `rewritten(…)` with a rewriter that asks a model.
+            BadInput: it is no `rewritten(…)` with a rewriter that asks a model once and takes the answer as it is, as
+                rewards read it.
         """
         search = make(config.search, Retriever)  # type: ignore[type-abstract]
         if not (isinstance(search, Rewritten) and isinstance(search.rewriter, LLMRewriter)):
             raise BadInput(f"search: rewritten(…) with a rewriter that asks a model is wanted, not {config.search!r}")
         self.search, self.rewriter = search, search.rewriter
+        if not _taken_whole(self.rewriter):
+            raise BadInput(
+                f"{self.rewriter!r} does not search for its model's one answer as it is, which is what rewards read: "
+                "reasoned_query, hyde, query2doc and stepback do"
+            )
 
     def usable(self, task: RankTask) -> str:
         """Something must be there to be found."""
@@ -114,6 +120,19 @@ class Rewriting:
         if not isinstance(step, list | tuple) or len(step) != 1:
             raise BadInput(f"{self.rewriter!r} begins with a search, or several prompts: it cannot be trained")
         return list(step)
+
+
+def _taken_whole(rewriter: LLMRewriter) -> bool:
+    """Whether the plan is one prompt, and its text the answer to it, tried on an answer of several lines and items."""
+    walk, answer = rewriter.plan(Query("tried", "why?")), "Bees, wasps.\n- Ants."
+    asked = next(walk, ())
+    if isinstance(asked, Look) or len(asked) != 1:
+        return False
+    try:
+        walk.send([Ok(answer)])
+    except StopIteration as end:
+        return bool(end.value.texts == (answer,))
+    return False
 
 
 class Row(NamedTuple):
@@ -178,7 +197,7 @@ class Draws:
         task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
         shown = self._ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
         (prompt,) = self._ask.prompts(shown)
-        return Row(prompt, shown, self._chat.render(prompt.chat).rstrip().endswith("<think>"))
+        return Row(prompt, shown, opens(self._chat.render(prompt.chat)))
 
 
 def search_tasks(data: Dataset) -> Iterable[RankTask]:

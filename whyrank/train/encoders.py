@@ -17,6 +17,7 @@ from whyrank.train import losses
 from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import Loop, Model, Optimizer, plain
+from whyrank.train.data import added
 from whyrank.train.held_out import grades
 from whyrank.train.lists import Drawn, Lists, drawn, read, teaches
 from whyrank.train.watch import Watch, last_held_out, metrics
@@ -47,7 +48,7 @@ class Encoder:
         max_length: pairs are cut at so many tokens.
         frozen: so many of the lowest layers stay as they are, and with them the embeddings: cheaper, and less to
             overfit; 0 trains all.
-        dropout: while training.
+        dropout: while training; an architecture that has none wants 0.
         held_out: lists that are never trained on; or
         hold_out: so many of the training lists, drawn by the seed, are held out.
         every: steps between measurements of nDCG@10 on them.
@@ -92,7 +93,8 @@ def train(config: Encoder) -> base.Trained:
     in view, and the loss is of the scores of a list together.
 
     Raises:
-        BadInput: lists cannot be read, nothing can be learnt from them or measured by, or the folder holds another run.
+        BadInput: lists cannot be read, nothing can be learnt from them or measured by, the model has fewer layers than
+            are to be frozen, or no dropout, or the folder holds another run.
         EngineError: the model cannot be loaded, or does not suit the head.
         NotFound: no such file.
         TrainingStopped: the disk is full; checkpoints so far are whole.
@@ -171,22 +173,24 @@ class InOrder:
 
 def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], list[RankTask]]:
     """The short lists of all steps, what became of each source, and the lists to measure by."""
-    read_in = {one.name: read(one) for one in config.lists}
+    read_in = [read(one) for one in config.lists]
     held = read(config.held_out) if config.held_out else []
     if config.hold_out:
-        places = [(name, at) for name, tasks in read_in.items() for at in range(len(tasks))]
+        places = [(source, at) for source, tasks in enumerate(read_in) for at in range(len(tasks))]
         if config.hold_out >= len(places):
             raise BadInput(f"'hold_out' is {config.hold_out} of {len(places)} lists: nothing is left to learn from")
         out = {places[at] for at in np.random.default_rng(config.seed).permutation(len(places))[: config.hold_out]}
-        held = [read_in[name][at] for name, at in sorted(out)]
-        read_in = {
-            name: [one for at, one in enumerate(tasks) if (name, at) not in out] for name, tasks in read_in.items()
-        }
+        held = [read_in[source][at] for source, at in sorted(out)]
+        read_in = [
+            [one for at, one in enumerate(tasks) if (source, at) not in out] for source, tasks in enumerate(read_in)
+        ]
     measurable = [task for task in held if task.relevant]
     if held and not measurable:
         raise BadInput(f"none of the {len(held)} held-out lists has a relevant document to measure by")
-    counts = {name: _counts(tasks) for name, tasks in read_in.items()}
-    rows = drawn([task for tasks in read_in.values() for task in tasks], config.size, config.epochs, config.seed)
+    counts: dict[str, dict[str, int]] = {}
+    for lists, tasks in zip(config.lists, read_in, strict=True):
+        counts[lists.name] = added(counts.get(lists.name, {}), _counts(tasks))
+    rows = drawn([task for tasks in read_in for task in tasks], config.size, config.epochs, config.seed)
     if not rows:
         raise BadInput(f"nothing can be learnt from these lists: {counts}")
     return rows, counts, measurable
@@ -232,7 +236,7 @@ def _freeze(engine: Any, layers: int) -> None:
     if stack is None or layers > len(stack):
         found = "their place is not known" if stack is None else f"it has {len(stack)}"
         raise BadInput(f"'frozen' is {layers} layers of the model: {found}")
-    for part in (network.embeddings, *stack[:layers]):
+    for part in (getattr(network, "embeddings", None) or network.get_input_embeddings(), *stack[:layers]):
         part.requires_grad_(False)
 
 

@@ -122,11 +122,14 @@ def teaches(task: RankTask) -> bool:
 
 def gains_of(task: RankTask) -> tuple[float, ...]:
     """(n,) the grades; where there are none, by a teacher's order from 1 for the first to 0 for the last."""
-    if task.grades or not task.order:
-        return task.gains
-    place = {id: at for at, id in enumerate(task.order)}
-    last = max(len(place) - 1, 1)
-    return tuple(1 - place[document.id] / last for document in task.documents)
+    return task.gains if task.grades or not task.order else by_order(task)
+
+
+def by_order(task: RankTask) -> tuple[float, ...]:
+    """(n,) gains by the teacher's order, evenly from 1 for the first to 0 for the last."""
+    rank = {id: at for at, id in enumerate(task.order)}
+    last = max(len(rank) - 1, 1)
+    return tuple(1 - rank[document.id] / last for document in task.documents)
 
 
 def _drawn(task: RankTask, size: int, lot: np.random.Generator) -> Drawn:

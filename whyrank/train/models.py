@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from whyrank.train.trainer import Folder, first, whole
 
 
 def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
-    """The model to train, and its chat.
+    """The model to train, and its chat; warns where all weights are to be trained in half precision.
 
     Raises:
         EngineError: it, or its tokenizer, cannot be loaded, or the tokenizer has no chat template, or is another's.
@@ -38,6 +39,12 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
     if len(chat.tokenizer) > rows:
         raise EngineError(
             f"the tokenizer of {where} has {len(chat.tokenizer)} tokens, the model {rows}: it is another model's"
+        )
+    if config.lora is None and model.dtype != torch.float32:
+        warnings.warn(
+            f"all weights are trained in {str(model.dtype).removeprefix('torch.')}, in which most updates round away, "
+            "unless DeepSpeed keeps float32 beside it: leave dtype at 'float32', or train an adapter (lora)",
+            stacklevel=2,
         )
     return model, chat
 

@@ -56,6 +56,12 @@ class RankTask:
         return tuple(float(self.grades.get(document.id, 0.0)) for document in self.documents)
 
     @property
+    def places(self) -> tuple[int, ...]:
+        """(n,) the teacher's order as places in `documents`, best first; empty where there is none."""
+        at = {document.id: place for place, document in enumerate(self.documents)}
+        return tuple(at[id] for id in self.order)
+
+    @property
     def relevant(self) -> int:
         """How many documents have a grade above 0."""
         return sum(gain > 0 for gain in self.gains)

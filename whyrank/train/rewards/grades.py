@@ -96,7 +96,7 @@ class GradeReward(Reward):
                 )
             asked = {key: at for at, key in enumerate(dict.fromkeys(same_prompt(tasks[at]) for at in members))}
             prompts = np.array([asked[same_prompt(tasks[at])] for at in members])
-            values[members] = self._judge(scores[members], positive, prompts, [tasks[at] for at in members])
+            values[members] = self._judge(scores[members], positive, prompts)
         return [float(value) for value in values]
 
     def _grade(self, completion: Ok) -> float:
@@ -109,7 +109,6 @@ class GradeReward(Reward):
         scores: NDArray[np.float64],
         positive: NDArray[np.bool_],
         prompts: NDArray[np.intp],
-        tasks: Sequence[RankTask],
     ) -> NDArray[np.float64]:
         """(m,) the rewards of all completions of one query.
 
@@ -117,7 +116,6 @@ class GradeReward(Reward):
             scores: (m,) the grades, NaN where none stands as it was asked for.
             positive: (m,) whether the passage is relevant.
             prompts: (m,) equal for completions of the same prompt.
-            tasks: (m,) the tasks.
         """
 
 
@@ -150,7 +148,6 @@ class RetroStar(GradeReward):
         scores: NDArray[np.float64],
         positive: NDArray[np.bool_],
         prompts: NDArray[np.intp],
-        tasks: Sequence[RankTask],
     ) -> NDArray[np.float64]:
         near = np.zeros(len(scores))
         for prompt in np.unique(prompts):
@@ -194,8 +191,8 @@ def inter(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[n
 class ERank(GradeReward):
     """ERank's reciprocal rank: a relevant passage earns 1 / its rank among all grades of the query (2509.00520, 2025).
 
-    One that is not relevant but graded above a relevant one earns `penalty`; else −((s − t) / top)², where t is the
-    grade that the teacher gave (`source["grade"]` of the task, 0 without). The paper's constants for the penalty, the
+    One that is not relevant but graded above a relevant one earns `penalty`; else −(s / top)². The paper measures that
+    from the grade that the fine-tuned model gave at the start, here it is from 0. Its constants for the penalty, the
     slope and a missing grade are not known to us: those here are ours.
 
     Attributes:
@@ -222,14 +219,12 @@ class ERank(GradeReward):
         scores: NDArray[np.float64],
         positive: NDArray[np.bool_],
         prompts: NDArray[np.intp],
-        tasks: Sequence[RankTask],
     ) -> NDArray[np.float64]:
         read = np.where(np.isnan(scores), -np.inf, scores)
         above = (read[None, :] > read[:, None]).sum(axis=1)
         level = (read[None, :] == read[:, None]).sum(axis=1)
         rank = above + (level if self.ties == "max" else 1)
         lowest = np.min(scores[positive & ~np.isnan(scores)], initial=np.inf)
-        teacher = np.array([float(task.source.get("grade", 0.0)) for task in tasks])
-        low = np.maximum(-(((scores - teacher) / self.format.top) ** 2), self.penalty)
+        low = np.maximum(-((scores / self.format.top) ** 2), self.penalty)
         other = np.where(scores > lowest, self.penalty, low)
         return np.where(np.isnan(scores), self.missing, np.where(positive, 1 / rank, other))

@@ -106,7 +106,7 @@ class MultiView(OrderReward):
         return self._leaky(completion, task) if self.compat and task.relevant else super()._value(completion, task)
 
     def _worth(self, order: Sequence[int], task: RankTask) -> float:
-        return self._views(order, task) + (self.rbo * rbo(order, _teacher(task), self.p) if self.rbo else 0.0)
+        return self._views(order, task) + (self.rbo * rbo(order, task.places, self.p) if self.rbo else 0.0)
 
     def _views(self, order: Sequence[int], task: RankTask) -> float:
         gains = [float(gain > 0) for gain in task.gains] if self.binary else task.gains
@@ -123,7 +123,7 @@ class MultiView(OrderReward):
             return self.wrong
         held = [number % n for number in named if number < n]
         order = list(dict.fromkeys([*held, *range(n)]))
-        return self._views(order, task) + self.rbo * rbo(named, _teacher(task), 1.0)
+        return self._views(order, task) + self.rbo * rbo(named, task.places, 1.0)
 
 
 _STRICT = re.compile(r"<think>.*?</think>\s*<answer>(.*?)</answer>", re.DOTALL)
@@ -312,9 +312,3 @@ def _ranked(gains: Sequence[float], order: Sequence[int]) -> list[float]:
 
 def _first_rank(order: Sequence[int], task: RankTask) -> int:
     return next(rank for rank, place in enumerate(order, start=1) if task.gains[place] > 0)
-
-
-def _teacher(task: RankTask) -> list[int]:
-    """The teacher's order as places in the list."""
-    at = {document.id: place for place, document in enumerate(task.documents)}
-    return [at[id] for id in task.order]
