@@ -13,7 +13,17 @@ from whyrank.errors import BadInput
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok
 from whyrank.registry import make
-from whyrank.train.rewards import ForTRL, ForVerl, Reward, completion_of, text_of
+from whyrank.train.rewards import (
+    ForTRL,
+    ForVerl,
+    Mix,
+    NewDocuments,
+    RetroStar,
+    Reward,
+    completion_of,
+    formats_of,
+    text_of,
+)
 from whyrank.types import Document, Query, RankTask
 
 EACH = [
@@ -153,3 +163,32 @@ def test_wrong_data_stop_the_training(call: Callable[[ForTRL], object], message:
 def test_completions_as_text() -> None:
     assert completion_of([{"role": "assistant", "content": None, "reasoning_content": "x"}]) == Ok("", "x")
     assert text_of(Ok("a", "b")) == "<think>b</think>a" and text_of("a") == "a"
+
+
+@pytest.mark.parametrize(
+    ("spec", "works"),
+    [
+        (
+            "rank_r1(format=reasoned())",
+            "rank_r1: format=reasoned() will not do: .* such as reasoned_choice() or direct",
+        ),
+        ("grouprank(format=reasoned())", "such as reasoned_scores() or direct_scores()"),
+        ("multiview(format=direct_choice())", "such as reasoned() or direct()"),
+        ("ndcg(format=rubric())", "such as reasoned() or direct()"),
+        ("prefix_ladder(format=pair())", "such as reasoned() or direct()"),
+        ("retro_star(format=direct())", "grades one passage, such as rubric()"),
+    ],
+)
+def test_a_format_of_another_kind_is_refused(spec: str, works: str) -> None:
+    with pytest.raises(BadInput, match=works.replace("(", r"\(").replace(")", r"\)")):
+        make(spec)
+
+
+def test_the_formats_of_a_reward() -> None:
+    def one(text: str, task: RankTask) -> float:
+        return 1.0
+
+    mixed = make("mix(sol_length(ndcg(format=direct())), cost(), well_formed(), mix(rank_r1()))", Mix)
+    assert list(map(repr, formats_of(mixed))) == ["direct()", "reasoned()", "reasoned_choice()"]
+    assert list(map(repr, formats_of(make("retro_star()", RetroStar)))) == ["rubric()"]
+    assert not [*formats_of(make("new_documents(bm25())", NewDocuments)), *formats_of(one)]

@@ -7,13 +7,14 @@ relevant, it gives None. What goes wrong *inside* a reward is an exception and s
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Ok, split_reasoning
 from whyrank.registry import Part, name_of
-from whyrank.rerank.formats import Format
+from whyrank.rerank.formats import Choice, Format, Graded, Parsed, Scores
 from whyrank.rerank.formats.base import answer_region
 from whyrank.types import RankTask
 
@@ -140,6 +141,44 @@ def length(completion: Ok, unit: Unit) -> int:
             "(ForTRL takes completion_ids, ForVerl a function that counts)"
         )
     return completion.usage.output
+
+
+_TAKE: dict[type, str] = {
+    Parsed: "orders the passages, such as reasoned() or direct()",
+    Choice: "chooses a passage, such as reasoned_choice() or direct_choice()",
+    Scores: "scores the passages, such as reasoned_scores() or direct_scores()",
+    Graded: "grades one passage, such as rubric()",
+}
+"""What a format does whose answers are of this kind, and which ones do."""
+
+
+def check_format(reward: Reward, format: Format[Any], kind: type) -> None:
+    """Refuse a format whose answers are not of the kind that the reward pays for.
+
+    Raises:
+        BadInput: they are of another kind; formats that work are named.
+    """
+    if not isinstance(format.parse(Ok(""), 1), kind):
+        raise BadInput(f"{name_of(type(reward))}: format={format!r} will not do: take one that {_TAKE[kind]}")
+
+
+def formats_of(reward: AnyReward) -> Iterator[Format[Any]]:
+    """The formats that a reward reads completions with, and those of the rewards that it is made of.
+
+    A trainer can check with it that they are the format of the prompts. Functions and rewards for rewriters have none.
+
+    Example:
+        >>> from whyrank import make
+        >>> list(formats_of(make("mix(ndcg(format=direct()), cost())")))
+        [direct()]
+    """
+    for field in fields(reward) if isinstance(reward, Reward) else ():  # type: ignore[arg-type]
+        value = getattr(reward, field.name)
+        for inner in value if isinstance(value, tuple) else (value,):
+            if isinstance(inner, Format):
+                yield inner
+            elif isinstance(inner, Reward):
+                yield from formats_of(inner)
 
 
 def kept(format: Format[Any], completion: Ok) -> bool:

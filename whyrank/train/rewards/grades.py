@@ -17,7 +17,7 @@ from whyrank.eval.orders import dcg, jensen_shannon, shared
 from whyrank.llm.base import Ok
 from whyrank.registry import name_of
 from whyrank.rerank.formats import Format, Graded, ReasonedScores, Rubric, Scores
-from whyrank.train.rewards.base import Each, Reward, Value, groups, kept, same_prompt
+from whyrank.train.rewards.base import Each, Reward, Value, check_format, groups, kept, same_prompt
 from whyrank.types import RankTask
 
 
@@ -44,6 +44,10 @@ class GroupRank(Each):
     k: int = 10
     _: KW_ONLY
     format: Format[Scores] = field(default_factory=ReasonedScores)
+
+    def __post_init__(self) -> None:
+        """Refuse a format that does not score."""
+        check_format(self, self.format, Scores)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
@@ -78,6 +82,10 @@ class GradeReward(Reward):
 
     _: KW_ONLY
     format: Format[Graded]
+
+    def __post_init__(self) -> None:
+        """Refuse a format that does not grade."""
+        check_format(self, self.format, Graded)
 
     def _values(self, completions: Sequence[Ok], tasks: Sequence[RankTask]) -> Iterable[Value]:
         name = name_of(type(self))
@@ -140,6 +148,7 @@ class RetroStar(GradeReward):
 
     def __post_init__(self) -> None:
         """Refuse what is no share."""
+        super().__post_init__()
         if not 0 <= self.alpha <= 1:
             raise BadInput(f"retro_star: alpha must be between 0 and 1, not {self.alpha}")
 
@@ -211,6 +220,7 @@ class ERank(GradeReward):
 
     def __post_init__(self) -> None:
         """Refuse constants by which a worse answer would earn more."""
+        super().__post_init__()
         if not self.missing <= self.penalty <= 0:
             raise BadInput(f"erank: missing <= penalty <= 0 must hold, not {self.missing}, {self.penalty}")
 

@@ -15,7 +15,7 @@ from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg, rbo, recall
 from whyrank.llm.base import Ok
 from whyrank.rerank.formats import Choice, Format, Parsed, Reasoned, ReasonedChoice
-from whyrank.train.rewards.base import Each, Value, kept, text_of, thought_of
+from whyrank.train.rewards.base import Each, Value, check_format, kept, text_of, thought_of
 from whyrank.types import RankTask
 
 Outcome = Literal["malformed", "wrong", "exact"]
@@ -42,6 +42,10 @@ class OrderReward(Each):
 
     _: KW_ONLY
     format: Format[Parsed] = field(default_factory=Reasoned)
+
+    def __post_init__(self) -> None:
+        """Refuse a format that does not order."""
+        check_format(self, self.format, Parsed)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
@@ -95,6 +99,7 @@ class MultiView(OrderReward):
 
     def __post_init__(self) -> None:
         """Refuse another persistence than that of the code which is to be matched."""
+        super().__post_init__()
         if not 0 < self.p <= 1:
             raise BadInput(f"multiview: p must be above 0 and at most 1, not {self.p}")
         if self.compat and self.p != 1:
@@ -243,6 +248,7 @@ class PrefixLadder(OrderReward):
 
     def __post_init__(self) -> None:
         """Refuse steps by which a near miss would be worth as much as the document itself."""
+        super().__post_init__()
         if not self.steps or list(self.steps) != sorted(self.steps) or not 0 <= self.steps[0] <= self.steps[-1] < 1:
             raise BadInput(f"prefix_ladder: steps must rise from at least 0 to below 1, not {self.steps}")
 
@@ -269,6 +275,10 @@ class RankR1(Each):
 
     _: KW_ONLY
     format: Format[Choice] = field(default_factory=ReasonedChoice)
+
+    def __post_init__(self) -> None:
+        """Refuse a format that does not choose."""
+        check_format(self, self.format, Choice)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
