@@ -55,6 +55,11 @@ def test_what_is_wrong_is_named(tmp_path, old, new, told):
         read(tmp_path, GOOD.replace(old, new, 1))
 
 
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(BadInput, match="is a folder, a TOML file is wanted"):
+        read_config(tmp_path, SFT)
+
+
 def test_no_such_file(tmp_path):
     with pytest.raises(NotFound):
         read_config(tmp_path / "none.toml", SFT)

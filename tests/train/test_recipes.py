@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from toy_task import SHAPE
 from typer.testing import CliRunner
 
 from whyrank.cli import app
-from whyrank.errors import NotFound
+from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_tasks
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.rewrite.rewritten import Rewritten
-from whyrank.train.config import GRPO, SFT, Lora, Model, build
+from whyrank.train.config import GRPO, SFT, Lora, Model, Rewarded, build
 from whyrank.train.encoders import Encoder
+from whyrank.train.grpo import _rewards
 from whyrank.train.models import load_model
 from whyrank.train.recipes import published, text
 from whyrank.train.rewards import Reward
@@ -40,6 +42,24 @@ def test_a_recipe_loads_and_names_what_there_is(name):
         assert isinstance(make(recipe.search), Rewritten)
     assert "Hardware:" in text(name) and "Published:" in text(name)
     assert recipe.output == f"runs/{name}"
+
+
+@pytest.mark.parametrize("name", [name for name in published() if "rewards" in tomllib.loads(text(name))])
+def test_rewards_of_recipes_read_what_their_prompts_ask_for(name):
+    assert _rewards(build(GRPO, tomllib.loads(text(name)), name))
+
+
+def test_rewards_that_read_another_form_are_refused():
+    asked = GRPO("out", Model("tiny"), ("lists.jsonl",), (Rewarded("mix(cost(), ndcg())"),), 1, "direct()")
+    with pytest.raises(BadInput, match=r"reads reasoned\(\), but prompts are direct\(\): write format=direct\(\)"):
+        _rewards(asked)
+    assert _rewards(replace(asked, rewards=(Rewarded("ndcg(format=direct())"),)))
+
+
+@pytest.mark.engines
+def test_a_model_that_comes_along_can_be_trained():
+    model, chat = load_model(Model("tiny"), 0)
+    assert len(chat.tokenizer) == model.get_input_embeddings().num_embeddings
 
 
 def test_their_constants_are_the_published_ones():

@@ -342,12 +342,14 @@ def read_config(path: str | Path, kind: type[T]) -> T:
 
     Raises:
         NotFound: no such file.
-        BadInput: no TOML; a key that is unknown (the nearest is named), missing, or of the wrong type.
+        BadInput: a folder; no TOML; a key that is unknown (the nearest is named), missing, or of the wrong type.
     """
     try:
         given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFound(f"no such file: {path}") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path} is a folder, a TOML file is wanted") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not TOML: {error}") from None
     return build(kind, given, str(path))

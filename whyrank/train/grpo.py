@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from whyrank.errors import TrainingStopped, WhyrankError, need
+from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok, split_reasoning
 from whyrank.llm.local import Chat
 from whyrank.progress import progress
 from whyrank.registry import make
+from whyrank.rerank.formats import Format
 from whyrank.retrieval.rewrite.base import read as read_rewritten
 from whyrank.train import trainer as base
 from whyrank.train.card import card
@@ -22,7 +23,7 @@ from whyrank.train.held_out import Lists, Searches, ranked, speaking
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
 from whyrank.train.rewards import ForTRL, Reward
 from whyrank.train.rewards.adapters import task_of
-from whyrank.train.rewards.base import completion_of, label, thought_of
+from whyrank.train.rewards.base import completion_of, formats_of, label, thought_of
 from whyrank.train.watch import Watch, last_held_out, metrics
 from whyrank.types import RankTask
 
@@ -46,7 +47,7 @@ def train(config: GRPO) -> base.Trained:
     if folder.finished:
         return folder.done()
     refuse_spread(config.loop, config.model, config.held_out)
-    rewards = [make(one.spec, Reward) for one in config.rewards]  # type: ignore[type-abstract]
+    rewards = _rewards(config)
     trl = need("trl", extra="train")
     model, chat = load_model(config.model, config.seed)
     ask = Ranking(config, chat) if config.format else Rewriting(config)
@@ -203,6 +204,19 @@ class Paid:
             step = columns["trainer_state"].global_step + 1 if "trainer_state" in columns else "?"
             what = str(error) if isinstance(error, WhyrankError) else f"{type(error).__name__}: {error}"
             raise TrainingStopped(f"the reward {self.__name__} failed at step {step}: {what}") from error
+
+
+def _rewards(config: GRPO) -> list[Reward]:
+    """The rewards, each of which must read the format that prompts ask for."""
+    rewards = [make(one.spec, Reward) for one in config.rewards]  # type: ignore[type-abstract]
+    asked = make(config.format, Format) if config.format else None  # type: ignore[type-abstract]
+    for reward in rewards:
+        for read in formats_of(reward):
+            if asked is not None and read != asked:
+                raise BadInput(
+                    f"the reward {reward!r} reads {read!r}, but prompts are {asked!r}: write format={asked!r}"
+                )
+    return rewards
 
 
 def _read(given: Any, opened: bool, cut: bool = False) -> Ok:

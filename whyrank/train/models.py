@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, EngineError, NotFound, need
-from whyrank.llm.local import Chat
+from whyrank.llm.local import Chat, located
 from whyrank.train.config import HeldOut, Loop, Model
 from whyrank.train.trainer import Folder, first, whole
 
@@ -21,7 +21,7 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
         EngineError: it, or its tokenizer, cannot be loaded, or the tokenizer has no chat template, or is another's.
     """
     transformers, torch = need("transformers", extra="train"), need("torch", extra="train")
-    where = config.tokenizer or config.path
+    path, where = located(config.path), located(config.tokenizer or config.path)
     try:
         chat = Chat(transformers.AutoTokenizer.from_pretrained(where), config.chat_template_kwargs)
         if not chat.tokenizer.chat_template:
@@ -30,7 +30,7 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
             chat.tokenizer.pad_token = chat.tokenizer.eos_token
         if config.path:
             dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-            model = transformers.AutoModelForCausalLM.from_pretrained(config.path, dtype=dtype)
+            model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         else:
             model = _new(transformers, torch, config, chat.tokenizer, seed)
     except (OSError, ValueError, KeyError, AttributeError) as error:
