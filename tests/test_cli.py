@@ -7,7 +7,9 @@ from importlib.metadata import version
 import pytest
 
 from whyrank import Failed, Fusion, Qrels, load, read_run, write_qrels, write_run
+from whyrank.data_synth.folder import from_queries
 from whyrank.experiment import open_run
+from whyrank.io import write_tasks
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
 
@@ -407,3 +409,78 @@ def test_simulate_takes_real_judgements(run, searched):
 def test_simulate_says_what_is_wrong(run, arguments, message):
     code, _, err = run("simulate", *arguments)
     assert code == 1 and message in err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (("search", "bm25(path='file/x')", "--data", "toy"), ("search", "bm25()", "--data", "toy")),
+        (
+            ("rerank", "runs/bm25", "listwise(openai('x'))", "--data", "toy"),
+            ("rerank", "runs/bm25", f"listwise(fake({ANSWER!r}))", "--data", "toy", "--depth", 10),
+        ),
+        (("fuse", "runs/bm25", "runs/bm25", "--weights", "1,1,1"), ("fuse", "runs/bm25", "runs/bm25")),
+        (
+            ("synth", "hard_negatives(bm25())", "--from", "tasks.jsonl"),
+            ("synth", "hard_negatives(bm25())", "--from", "tasks.jsonl", "--data", "toy"),
+        ),
+    ],
+)
+def test_a_command_that_failed_at_once_leaves_its_folder_to_the_next(
+    run, searched, tmp_path, monkeypatch, wrong, right
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "file").write_text("")
+    write_tasks(from_queries(load("toy"), 2), tmp_path / "tasks.jsonl")
+    code, _, err = run(*wrong, "-o", "runs/v1")
+    assert code == 1 and "error: " in err
+    code, _, err = run(*right, "-o", "runs/v1")
+    assert code == 0, err
+
+
+def test_a_folder_with_an_answered_call_is_not_left_to_another_run(run, searched):
+    command = ("rerank", searched, f"listwise(fake({ANSWER!r}))", "--data", "toy", "-o", "runs/lw", "--depth")
+    assert run(*command, 10, "--max-tokens", 1)[0] == 3
+    assert "holds another run (depth: 10 there, 20 here)" in run(*command, 20)[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "bm25()", "--data", "toy", "-o"),
+        ("index", "bm25()", "--data", "toy", "-o"),
+        ("export", "runs/bm25", "--data", "toy", "-o"),
+        ("train", "queries", "--data", "toy", "-o"),
+        ("simulate", "listwise(fake())", "--queries", 2, "--plot"),
+    ],
+)
+@pytest.mark.parametrize("place", ["prices.toml/x.svg", "/proc/x.svg"])
+def test_a_place_that_cannot_be_written_is_told(run, searched, tmp_path, command, place):
+    (tmp_path / "prices.toml").write_text("")
+    place = place.replace("svg", "jsonl") if command[0] == "export" else place
+    code, _, err = run(*command, place)
+    assert code == 1 and err.count("\n") == 1
+    assert err.startswith(f"error: cannot read or write {'prices.toml' if 'toml' in place else '/proc/'}")
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "command", "told"),
+    [
+        ("manifest.json", '{"task":', ("explain", "runs/lw", "-q", "q01"), "manifest.json:1"),
+        ("manifest.json", '{\n"task: 3\n}', ("eval", "runs/lw", "--data", "toy"), "manifest.json:2"),
+        (
+            "manifest.json",
+            "[]",
+            ("rerank", "runs/bm25", "hybrid()", "--data", "toy", "-o", "runs/lw"),
+            "manifest.json:1",
+        ),
+        ("notes.jsonl", '{"query": "q01"}\n{"que', ("explain", "runs/lw", "-q", "q01"), "notes.jsonl:2"),
+        ("notes.jsonl", '{"first": {}}', ("explain", "runs/lw", "-q", "q01"), "a note names no query"),
+    ],
+)
+def test_a_damaged_file_of_a_run_folder_is_named(run, reranked, tmp_path, file, damage, command, told):
+    command = [f"listwise(fake({THOUGHT!r}))" if one == "hybrid()" else one for one in command]
+    (tmp_path / reranked / file).write_text(damage)
+    code, _, err = run(*command)
+    assert code == 1 and told in err and "damaged" in err and "delete the folder and run again" in err
+    assert err.count("\n") == 1

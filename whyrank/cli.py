@@ -50,7 +50,7 @@ PriceTable = Annotated[Path | None, typer.Option("--prices", help="Prices by mod
 
 
 def main() -> None:
-    """Run the command line; errors that whyrank raises on purpose become one line on stderr."""
+    """Run the command line; errors that whyrank raises on purpose, and those of files, become one line on stderr."""
     try:
         app()
     except BudgetSpent as error:
@@ -58,6 +58,11 @@ def main() -> None:
         sys.exit(3)
     except WhyrankError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"error: cannot read or write {error.filename}: {error.strerror}", err=True)
         sys.exit(1)
 
 

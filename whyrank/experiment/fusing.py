@@ -88,6 +88,7 @@ def fuse(
     """
     if len(sources) < 2:
         raise BadInput(f"a fusion is one of two runs or more, not of {len(sources)}")
+    fusion.check(len(sources))
     excluding = (*(data.queries if data else ()), *(tuning.data.queries if tuning else ()))
     runs = [run.without(excluding) for run in open_runs(sources)]
     found: dict[str, Any] = {}

@@ -1,14 +1,13 @@
 """Reading runs back: from a run folder, a TREC file or a JSON file, with what the manifest says was asked."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import NotFound
-from whyrank.io import lines, read_run
-from whyrank.io.folders import read_manifest
+from whyrank.errors import BadInput, NotFound
+from whyrank.io import read_run
+from whyrank.io.folders import read_lines, read_manifest
 from whyrank.types import Run
 
 
@@ -42,12 +41,18 @@ def open_run(source: str | Path, notes: bool = False) -> Run:
     Args:
         source: the folder or file.
         notes: also read what travels beside the order, which only run folders have.
+
+    Raises:
+        NotFound: there is no finished run.
+        BadInput: a line is damaged: file and line.
     """
     run = read_run(run_file(source)).named(run_name(source))
     beside = Path(source) / "notes.jsonl"
     if notes and beside.is_file():
-        found = (json.loads(line) for _, line in lines(beside))
-        run.notes = {note.pop("query"): note for note in found}
+        try:
+            run.notes = {note.pop("query"): note for note in read_lines(beside)}
+        except KeyError:
+            raise BadInput(f"{beside}: damaged, a note names no query: delete the folder and run again") from None
     return run
 
 
