@@ -37,7 +37,8 @@ def test_eval_prints_one_json_object(run, searched):
     means = json.loads(out)
     assert code == 0
     assert set(means) == {"bm25", "run"}
-    assert set(means["bm25"]) == {"nDCG@10", "R@10"}
+    assert set(means["bm25"]) == {"nDCG@10", "R@10", "coverage"}
+    assert means["bm25"]["coverage"]["queries"] == 15 and means["bm25"]["coverage"]["missing"] == []
     assert means["bm25"] == means["run"]
 
 
@@ -190,7 +191,7 @@ def test_fuse_writes_a_run_folder_and_resumes(run, split, tmp_path):
     assert run(*command)[0] == 0 and (tmp_path / "runs/both/run.trec").read_bytes() == before
     code, _, err = run(*command[:-4], "-k", 10, "-o", "runs/both")
     assert code == 1 and "holds another run (k: 20 there, 10 here)" in err
-    (tmp_path / "runs/bm25/run.trec").write_text("q0 Q0 d1 1 1.0 changed\n")
+    (tmp_path / "runs/bm25/run.trec").write_text("q01 Q0 d1 1 1.0 changed\n")
     code, _, err = run(*command)
     assert code == 1 and "holds another run (inputs" in err
 
@@ -484,3 +485,54 @@ def test_a_damaged_file_of_a_run_folder_is_named(run, reranked, tmp_path, file, 
     code, _, err = run(*command)
     assert code == 1 and told in err and "damaged" in err and "delete the folder and run again" in err
     assert err.count("\n") == 1
+
+
+def test_a_comparison_is_in_the_json_too(run, searched, tmp_path):
+    write_run(load("toy").candidates or open_run(searched).top(1), tmp_path / "first.trec")
+    code, out, _ = run("eval", searched, "first.trec", "--data", "toy", "-m", "nDCG@10", "--compare", "--json")
+    (contrast,) = json.loads(out)["comparison"]
+    assert code == 0 and (contrast["run"], contrast["against"], contrast["measure"]) == ("first", "bm25", "nDCG@10")
+    assert contrast["wins"] + contrast["ties"] + contrast["losses"] == 15
+    assert contrast["low"] <= contrast["difference"] <= contrast["high"] and 0 < contrast["p"] <= contrast["p_holm"]
+    code, out, err = run("eval", searched, "--data", "toy", "--compare")
+    assert code == 1 and not out and "needs at least two, not 1" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("simulate", "listwise(fake())", "--data", "world/lists", "--queries", 5), "--queries has no effect here"),
+        (("simulate", "listwise(fake())", "--data", "world/lists", "--first-stage", 0.5), "--first-stage has no"),
+        (("simulate", "listwise(fake())", "--depth", 5), "--depth has no effect here: it is of --data"),
+        (("fuse", "a", "b", "-m", "R@10", "-o", "x"), "-m has no effect here: it is what --tune maximises"),
+        (("fuse", "a", "b", "--norm", "zscore", "-o", "x"), "--norm has no effect here: it is of scores"),
+        (("fuse", "a", "b", "--method", "combsum", "--rrf-k", 3, "-o", "x"), "--rrf-k has no effect here"),
+        (("fuse", "a", "b", "--split", "dev", "-o", "x"), "--split has no effect here: it is of --data"),
+        (("rerank", "a.jsonl", "listwise(fake())", "--split", "dev", "-o", "x"), "--split has no effect here"),
+        (("explain", "a", "--split", "dev"), "--split has no effect here"),
+        (("eval", "a", "--qrels", "b", "--split", "dev"), "--split has no effect here"),
+    ],
+)
+def test_options_without_effect_are_refused(run, command, told):
+    code, out, err = run(*command)
+    assert code == 1 and told in err and err.count("\n") == 1 and out == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("fuse", "runs/lw", "other.trec", "-o", "x"), "runs/lw, a run of 'toy': none of its 15 queries is in another"),
+        (("fuse", "runs/lw", "runs/bm25", "--data", "world", "-o", "x"), "none of its 15 queries is in 'world'"),
+        (("explain", "runs/lw", "-q", "q01", "--data", "world"), "runs/lw, a run of 'toy': "),
+        (("explain", "runs/lw", "-q", "q99"), "runs/lw has no query 'q99'; its 15 queries begin with q01"),
+        (
+            ("eval", "runs/lw", "--data", "world"),
+            "runs/lw, a run of 'toy': none of its 15 queries is judged in 'world'",
+        ),
+        (("eval", "runs/lw", "--data", "world"), "check --data and --split"),
+    ],
+)
+def test_runs_of_other_data_are_refused(run, reranked, tmp_path, command, told):
+    (tmp_path / "other.trec").write_text("x1 Q0 d1 1 1.0 other\n")
+    code, out, err = run(*command)
+    assert code == 1 and told in err and err.count("\n") == 1 and out == ""

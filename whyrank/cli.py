@@ -119,6 +119,7 @@ def search(
 
 @app.command()
 def rerank(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="A run folder, a TREC run, JSON scores, or candidates with text.")],
     spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
     out: Out,
@@ -142,12 +143,15 @@ def rerank(
     show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
     limits = experiment.Limits(_prices(prices), max_cost, max_tokens)
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
     texts = None if data is None else load(data, split=split)
     _tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)
 
 
 @app.command()
 def explain(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="The folder of a reranked run.")],
     query: Annotated[str | None, typer.Option("--query", "-q", help="The query's id.")] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many documents to show.")] = 10,
@@ -155,6 +159,7 @@ def explain(
     data: Annotated[
         str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
     ] = None,
+    split: Split = None,
     json: AsJson = False,
 ) -> None:
     """Say why a reranked run ranks the documents of a query as it does, and what that took."""
@@ -164,7 +169,9 @@ def explain(
     from whyrank.datasets import load
     from whyrank.rerank.explain import explanation
 
-    ranked = experiment.explain(run, query, None if data is None else load(data))
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
+    ranked = experiment.explain(run, query, None if data is None else load(data, split=split))
     if json:
         typer.echo(_json(ranked.to_dict(top)))
     elif sys.stdout.isatty():
@@ -192,6 +199,7 @@ def export(
 
 @app.command()
 def fuse(
+    ctx: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
     out: Out,
     method: Annotated[str, typer.Option("--method", help="rrf, combsum or combmnz.")] = "rrf",
@@ -218,6 +226,13 @@ def fuse(
 
     if tune is not None and (data is None or weights or like):
         raise BadInput("--tune finds the weights itself: it needs --data, and neither --weights nor --like")
+    if tune is None:
+        _without_effect(ctx, "is what --tune maximises", "measure")
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
+    if like is None:
+        idle = ("is of scores, and rrf adds up ranks", "norm") if method == "rrf" else ("is of --method rrf", "rrf_k")
+        _without_effect(ctx, *idle)
     given = Fusion(method=method, norm=norm, k=rrf_k, weights=_numbers(weights))  # type: ignore[arg-type]
     if like is not None and given != Fusion():
         raise BadInput("--like brings method, norm and weights with it: leave out those options")
@@ -228,6 +243,7 @@ def fuse(
 
 @app.command(name="eval")
 def evaluate_runs(
+    ctx: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
     data: Annotated[str | None, typer.Option("--data", help="A data set with judgements.")] = None,
     qrels: Annotated[Path | None, typer.Option("--qrels", help="A file of judgements, instead of --data.")] = None,
@@ -245,28 +261,35 @@ def evaluate_runs(
     from whyrank import eval as evaluation
     from whyrank.datasets import load
     from whyrank.errors import BadInput
-    from whyrank.experiment import open_runs, tuned_on
+    from whyrank.experiment import open_runs, refuse_foreign, tuned_on
     from whyrank.io import read_qrels
     from whyrank.types import Dataset
 
     if (data is None) == (qrels is None):
         raise BadInput("give the judgements either by --data or by --qrels")
+    if qrels is not None:
+        _without_effect(ctx, "is of --data: --qrels names the very file", "split")
+    if compare and len(runs) < 2:
+        raise BadInput(f"--compare tests runs against the first: it needs at least two, not {len(runs)}")
     found = Dataset("qrels", qrels=read_qrels(qrels)) if qrels is not None else load(str(data), split=split)
     if by is not None and by not in found.slices:
         raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
     opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
+    refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
     reports = [evaluation.evaluate(run, found.qrels, measures) for run in opened]
     if by is not None:
         reports += chain(*(evaluation.by_slice(run, found.qrels, measures, found.slices[by]) for run in opened))
     for run in runs:
         if tuned_on(run, data, split):
             typer.echo(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
+    compared = evaluation.compare(reports[: len(opened)]) if compare else None
     if json:
-        typer.echo(_json({report.name: report.means for report in reports}))
+        told: dict[str, object] = {report.name: {**report.means, "coverage": report.coverage} for report in reports}
+        typer.echo(_json(told if compared is None else {**told, "comparison": compared.to_list()}))
         return
     typer.echo(evaluation.table(reports))
-    if compare:
-        typer.echo(evaluation.compare(reports[: len(opened)]))
+    if compared is not None:
+        typer.echo(compared)
 
 
 @app.command()
@@ -285,6 +308,7 @@ def demo(
 
 @app.command()
 def synth(
+    ctx: typer.Context,
     spec: Annotated[str, typer.Argument(help="A method, such as teacher_rankings(openai('gpt-5')).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The synth folder to write; calling again goes on there.")],
     source: Annotated[
@@ -308,6 +332,8 @@ def synth(
 
     show()
     method = make(spec, Synth)  # type: ignore[type-abstract]
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
     collection = None if data is None else load(data, split=split)
     tasks = tasks_of(source, collection, method, depth, limit)
     made = synthesise(method, tasks, out, collection, prices=_prices(prices), max_cost=max_cost, max_tokens=max_tokens)
@@ -390,6 +416,7 @@ def queries(
 
 @app.command()
 def simulate(
+    ctx: typer.Context,
     specs: Annotated[list[str], typer.Argument(help="Rerankers, such as listwise(fake()); the model may be any.")],
     noise: Annotated[
         list[str] | None, typer.Option("--noise", help="How the model errs, such as noisy(sigma=0.3, shared=0.1).")
@@ -423,8 +450,11 @@ def simulate(
     if data is None:
         if run is not None:
             raise BadInput("--run is a first stage of real queries: say by --data who judged them")
+        _without_effect(ctx, "is of --data: without it queries are drawn", "depth", "split")
         cases = simulation.Profile(candidates, relevant, first_stage).cases(queries, seed)
     else:
+        drawn = ("candidates", "relevant", "first_stage", "queries")
+        _without_effect(ctx, "is of queries that are drawn: those of --data are as they are", *drawn)
         judged = load(data, split=split)
         first = open_run(run) if run is not None else judged.candidates
         if first is None:
@@ -502,6 +532,16 @@ def _tell(result: "Result", as_json: bool) -> None:
 def _tell_outcome(outcome: "Outcome") -> None:
     if sys.stderr.isatty():
         typer.echo(f"{outcome.spec} under {outcome.noise}: {outcome.mean:.3f}", err=True)
+
+
+def _without_effect(ctx: typer.Context, why: str, *options: str) -> None:
+    """Refuse those of these options that were given."""
+    from whyrank.errors import BadInput
+
+    for option in options:
+        if (source := ctx.get_parameter_source(option)) is not None and source.name == "COMMANDLINE":
+            name = "-m" if option == "measure" else f"--{option.replace('_', '-')}"
+            raise BadInput(f"{name} has no effect here: it {why}")
 
 
 def _prices(file: Path | None) -> "Prices | None":
