@@ -350,8 +350,12 @@ def test_version(run):
 
 
 def test_numbers_out_of_range_are_usage_errors(run):
-    code, _, err = run("search", "bm25()", "--data", "toy", "-k", "0", "-o", "x")
-    assert code == 2 and "-k" in err
+    for option, value in {"-k": 0, "--max-tokens": -1, "--max-cost": -0.1}.items():
+        code, _, err = run("search", "bm25()", "--data", "toy", option, value, "-o", "x")
+        assert code == 2 and option in err
+    for option in ("--seed", "--passage-tokens", "--query-tokens", "--thought-tokens", "--short-thought-tokens"):
+        code, _, err = run("simulate", "listwise(fake())", option, -1)
+        assert code == 2 and option in err
 
 
 def test_doctor_tells_what_is_missing(run, monkeypatch):
@@ -485,6 +489,13 @@ def test_a_damaged_file_of_a_run_folder_is_named(run, reranked, tmp_path, file, 
     code, _, err = run(*command)
     assert code == 1 and told in err and "damaged" in err and "delete the folder and run again" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("search", "bm25()", "--data", "toy"), ("synth", "hard_negatives(bm25())")])
+def test_a_file_is_no_folder_to_write(run, searched, tmp_path, command):
+    write_tasks(from_queries(load("toy"), 2), tmp_path / "tasks.jsonl")
+    more = ("--from", "tasks.jsonl", "--data", "toy") if command[0] == "synth" else ()
+    assert "error: tasks.jsonl is a file, and a folder is wanted" in run(*command, *more, "-o", "tasks.jsonl")[2]
 
 
 def test_a_comparison_is_in_the_json_too(run, searched, tmp_path):

@@ -40,12 +40,21 @@ def options(
     """Retrieval and reranking that reason, and say why."""
 
 
+RUN = "a run folder, a TREC run, JSON scores, or candidates with text (.jsonl)"
+
 Data = Annotated[str, typer.Option("--data", help="A data set: a name such as beir/scifact, or a folder.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The run folder to write; calling again goes on there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Split = Annotated[str | None, typer.Option("--split", help="Which judgements: test, dev or train.")]
-MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Stop once model calls cost this much.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Stop once model calls took so many tokens.")]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="Which judgements: test, dev or train; else test, or the only ones there are."),
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", min=0, help="Stop once model calls cost this much; wants --prices.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=0, help="Stop once model calls took so many tokens.")
+]
 PriceTable = Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")]
 
 
@@ -92,7 +101,10 @@ def search(
     out: Out,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
     rewrites: Annotated[
-        Path | None, typer.Option("--rewrites", help="Search for the rewritten queries of a JSON file instead.")
+        Path | None,
+        typer.Option(
+            "--rewrites", help="Search for rewritten queries instead: JSON, {text or id of a query: its new text}."
+        ),
     ] = None,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
@@ -120,7 +132,7 @@ def search(
 @app.command()
 def rerank(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run, JSON scores, or candidates with text.")],
+    run: Annotated[Path, typer.Argument(help=f"The first stage: {RUN}.")],
     spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
     out: Out,
     data: Annotated[
@@ -153,7 +165,9 @@ def rerank(
 def explain(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="The folder of a reranked run.")],
-    query: Annotated[str | None, typer.Option("--query", "-q", help="The query's id.")] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", help="The query's id; needed where the run has more than one.")
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many documents to show.")] = 10,
     thoughts: Annotated[bool, typer.Option("--thoughts", help="Show whole thoughts, too.")] = False,
     data: Annotated[
@@ -182,7 +196,7 @@ def explain(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run file, or a JSON file of scores.")],
+    run: Annotated[Path, typer.Argument(help=f"The run: {RUN}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .jsonl or .json; also .gz.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
@@ -200,17 +214,19 @@ def export(
 @app.command()
 def fuse(
     ctx: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
+    runs: Annotated[list[Path], typer.Argument(help=f"Each of them {RUN}.")],
     out: Out,
     method: Annotated[str, typer.Option("--method", help="rrf, combsum or combmnz.")] = "rrf",
     norm: Annotated[
         str, typer.Option("--norm", help="Of scores, before they are summed: minmax, zscore, none.")
     ] = "minmax",
-    rrf_k: Annotated[int, typer.Option("--rrf-k", min=0, help="Of rrf: how little the first ranks differ.")] = 60,
+    rrf_k: Annotated[
+        int, typer.Option("--rrf-k", min=0, help="Of rrf, 1 / (k + rank): the higher, the less first ranks count.")
+    ] = 60,
     weights: Annotated[str, typer.Option("--weights", help="One for each run, such as 0.3,0.7.")] = "",
     like: Annotated[Path | None, typer.Option("--like", help="Fuse as this fused run was: method, weights.")] = None,
     tune: Annotated[str | None, typer.Option("--tune", help="Tune the weights on this split: dev or train.")] = None,
-    measure: Annotated[str, typer.Option("-m", "--measure", help="What tuning maximises.")] = "nDCG@10",
+    measure: Annotated[str, typer.Option("-m", "--measure", help="What --tune maximises.")] = "nDCG@10",
     data: Annotated[
         str | None, typer.Option("--data", help="The data set: for --tune, and for what queries exclude.")
     ] = None,
@@ -244,10 +260,12 @@ def fuse(
 @app.command(name="eval")
 def evaluate_runs(
     ctx: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
+    runs: Annotated[list[Path], typer.Argument(help=f"Each of them {RUN}.")],
     data: Annotated[str | None, typer.Option("--data", help="A data set with judgements.")] = None,
     qrels: Annotated[Path | None, typer.Option("--qrels", help="A file of judgements, instead of --data.")] = None,
-    measure: Annotated[list[str] | None, typer.Option("-m", "--measure", help="Such as nDCG@10, R@100.")] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option("-m", "--measure", help="Several may be given; else nDCG@10 and R@100.")
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Test each run against the first.")] = False,
     by: Annotated[
         str | None, typer.Option("--by", help="Also for each class of queries, such as hops in world.")
@@ -295,7 +313,9 @@ def evaluate_runs(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo"),
-    questions: Annotated[int, typer.Option("--questions", min=1, help="How many.")] = 48,
+    questions: Annotated[
+        int, typer.Option("--questions", min=1, help="How many questions are searched and reranked.")
+    ] = 48,
 ) -> None:
     """Search, rewrite, rerank with thought and explain, offline, with the small model that comes with whyrank."""
     from whyrank.demo import demo
@@ -419,22 +439,25 @@ def simulate(
     ctx: typer.Context,
     specs: Annotated[list[str], typer.Argument(help="Rerankers, such as listwise(fake()); the model may be any.")],
     noise: Annotated[
-        list[str] | None, typer.Option("--noise", help="How the model errs, such as noisy(sigma=0.3, shared=0.1).")
+        list[str] | None,
+        typer.Option(
+            "--noise", help="How the model errs; else noisy(), that is noisy(sigma=0.15). Several may be given."
+        ),
     ] = None,
-    candidates: Annotated[int, typer.Option("--candidates", help="Of each query.")] = 100,
+    candidates: Annotated[int, typer.Option("--candidates", help="How many each query has.")] = 100,
     relevant: Annotated[float, typer.Option("--relevant", help="The share of relevant candidates.")] = 0.05,
     first_stage: Annotated[float, typer.Option("--first-stage", help="nDCG@10 of the first stage.")] = 0.476,
     queries: Annotated[int, typer.Option("--queries", help="How many queries are drawn.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn.")] = 0,
     data: Annotated[str | None, typer.Option("--data", help="Real judgements instead, of this data set.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="A first stage of --data; else its candidates.")] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of --run to rerank.")] = 100,
     measure: Annotated[str, typer.Option("-m", "--measure", help="Of quality.")] = "nDCG@10",
-    passage_tokens: Annotated[int, typer.Option("--passage-tokens", help="Tokens of a passage.")] = 285,
-    query_tokens: Annotated[int, typer.Option("--query-tokens", help="Tokens of a query.")] = 100,
-    thought_tokens: Annotated[int, typer.Option("--thought-tokens", help="Of a thought about a list.")] = 750,
+    passage_tokens: Annotated[int, typer.Option("--passage-tokens", min=0, help="Tokens of a passage.")] = 285,
+    query_tokens: Annotated[int, typer.Option("--query-tokens", min=0, help="Tokens of a query.")] = 100,
+    thought_tokens: Annotated[int, typer.Option("--thought-tokens", min=0, help="Of a thought about a list.")] = 750,
     short_thought_tokens: Annotated[
-        int, typer.Option("--short-thought-tokens", help="Of a thought about one passage or two.")
+        int, typer.Option("--short-thought-tokens", min=0, help="Of a thought about one passage or two.")
     ] = 400,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the frontier: an .svg, .png or .pdf file.")] = None,
     split: Split = None,
@@ -475,7 +498,9 @@ def reproduce(
     what: Annotated[str, typer.Argument(help="tiny: the small model that comes with whyrank.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write; calling again goes on there.")],
     seed: Annotated[int, typer.Option("--seed", help="Of lessons, weights and order.")] = 0,
-    recipe: Annotated[str, typer.Option("--recipe", help="Of whyrank/train/tiny.")] = "tiny.toml",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="How it is trained: a file in whyrank/train/tiny.")
+    ] = "tiny.toml",
 ) -> None:
     """Make again, from a seed, what comes with whyrank."""
     from whyrank.errors import BadInput
