@@ -134,7 +134,7 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
 def kind_of(path: Path) -> str:
     """What reads the index in a folder, such as "bm25"; empty where none is there that this module wrote."""
     try:
-        return str(json.loads((path / _ABOUT).read_text(encoding="utf-8"))["kind"])
+        return str(json.loads((path / _ABOUT).read_text(encoding="utf-8"))["kind"]).removeprefix("whyrank-")
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
