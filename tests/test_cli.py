@@ -7,7 +7,9 @@ from importlib.metadata import version
 import pytest
 
 from whyrank import Failed, Fusion, Qrels, load, read_run, write_qrels, write_run
+from whyrank.data_synth.folder import from_queries
 from whyrank.experiment import open_run
+from whyrank.io import write_tasks
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
 
@@ -35,7 +37,8 @@ def test_eval_prints_one_json_object(run, searched):
     means = json.loads(out)
     assert code == 0
     assert set(means) == {"bm25", "run"}
-    assert set(means["bm25"]) == {"nDCG@10", "R@10"}
+    assert set(means["bm25"]) == {"nDCG@10", "R@10", "coverage"}
+    assert means["bm25"]["coverage"]["queries"] == 15 and means["bm25"]["coverage"]["missing"] == []
     assert means["bm25"] == means["run"]
 
 
@@ -188,7 +191,7 @@ def test_fuse_writes_a_run_folder_and_resumes(run, split, tmp_path):
     assert run(*command)[0] == 0 and (tmp_path / "runs/both/run.trec").read_bytes() == before
     code, _, err = run(*command[:-4], "-k", 10, "-o", "runs/both")
     assert code == 1 and "holds another run (k: 20 there, 10 here)" in err
-    (tmp_path / "runs/bm25/run.trec").write_text("q0 Q0 d1 1 1.0 changed\n")
+    (tmp_path / "runs/bm25/run.trec").write_text("q01 Q0 d1 1 1.0 changed\n")
     code, _, err = run(*command)
     assert code == 1 and "holds another run (inputs" in err
 
@@ -347,8 +350,12 @@ def test_version(run):
 
 
 def test_numbers_out_of_range_are_usage_errors(run):
-    code, _, err = run("search", "bm25()", "--data", "toy", "-k", "0", "-o", "x")
-    assert code == 2 and "-k" in err
+    for option, value in {"-k": 0, "--max-tokens": -1, "--max-cost": -0.1}.items():
+        code, _, err = run("search", "bm25()", "--data", "toy", option, value, "-o", "x")
+        assert code == 2 and option in err
+    for option in ("--seed", "--passage-tokens", "--query-tokens", "--thought-tokens", "--short-thought-tokens"):
+        code, _, err = run("simulate", "listwise(fake())", option, -1)
+        assert code == 2 and option in err
 
 
 def test_doctor_tells_what_is_missing(run, monkeypatch):
@@ -407,3 +414,136 @@ def test_simulate_takes_real_judgements(run, searched):
 def test_simulate_says_what_is_wrong(run, arguments, message):
     code, _, err = run("simulate", *arguments)
     assert code == 1 and message in err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (("search", "bm25(path='file/x')", "--data", "toy"), ("search", "bm25()", "--data", "toy")),
+        (
+            ("rerank", "runs/bm25", "listwise(openai('x'))", "--data", "toy"),
+            ("rerank", "runs/bm25", f"listwise(fake({ANSWER!r}))", "--data", "toy", "--depth", 10),
+        ),
+        (("fuse", "runs/bm25", "runs/bm25", "--weights", "1,1,1"), ("fuse", "runs/bm25", "runs/bm25")),
+        (
+            ("synth", "hard_negatives(bm25())", "--from", "tasks.jsonl"),
+            ("synth", "hard_negatives(bm25())", "--from", "tasks.jsonl", "--data", "toy"),
+        ),
+    ],
+)
+def test_a_command_that_failed_at_once_leaves_its_folder_to_the_next(
+    run, searched, tmp_path, monkeypatch, wrong, right
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "file").write_text("")
+    write_tasks(from_queries(load("toy"), 2), tmp_path / "tasks.jsonl")
+    code, _, err = run(*wrong, "-o", "runs/v1")
+    assert code == 1 and "error: " in err
+    code, _, err = run(*right, "-o", "runs/v1")
+    assert code == 0, err
+
+
+def test_a_folder_with_an_answered_call_is_not_left_to_another_run(run, searched):
+    command = ("rerank", searched, f"listwise(fake({ANSWER!r}))", "--data", "toy", "-o", "runs/lw", "--depth")
+    assert run(*command, 10, "--max-tokens", 1)[0] == 3
+    assert "holds another run (depth: 10 there, 20 here)" in run(*command, 20)[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "bm25()", "--data", "toy", "-o"),
+        ("index", "bm25()", "--data", "toy", "-o"),
+        ("export", "runs/bm25", "--data", "toy", "-o"),
+        ("train", "queries", "--data", "toy", "-o"),
+        ("simulate", "listwise(fake())", "--queries", 2, "--plot"),
+    ],
+)
+@pytest.mark.parametrize("place", ["prices.toml/x.svg", "/proc/x.svg"])
+def test_a_place_that_cannot_be_written_is_told(run, searched, tmp_path, command, place):
+    (tmp_path / "prices.toml").write_text("")
+    place = place.replace("svg", "jsonl") if command[0] == "export" else place
+    code, _, err = run(*command, place)
+    assert code == 1 and err.count("\n") == 1
+    assert err.startswith(f"error: cannot read or write {'prices.toml' if 'toml' in place else '/proc/'}")
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "command", "told"),
+    [
+        ("manifest.json", '{"task":', ("explain", "runs/lw", "-q", "q01"), "manifest.json:1"),
+        ("manifest.json", '{\n"task: 3\n}', ("eval", "runs/lw", "--data", "toy"), "manifest.json:2"),
+        (
+            "manifest.json",
+            "[]",
+            ("rerank", "runs/bm25", "hybrid()", "--data", "toy", "-o", "runs/lw"),
+            "manifest.json:1",
+        ),
+        ("notes.jsonl", '{"query": "q01"}\n{"que', ("explain", "runs/lw", "-q", "q01"), "notes.jsonl:2"),
+        ("notes.jsonl", '{"first": {}}', ("explain", "runs/lw", "-q", "q01"), "a note names no query"),
+    ],
+)
+def test_a_damaged_file_of_a_run_folder_is_named(run, reranked, tmp_path, file, damage, command, told):
+    command = [f"listwise(fake({THOUGHT!r}))" if one == "hybrid()" else one for one in command]
+    (tmp_path / reranked / file).write_text(damage)
+    code, _, err = run(*command)
+    assert code == 1 and told in err and "damaged" in err and "delete the folder and run again" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("search", "bm25()", "--data", "toy"), ("synth", "hard_negatives(bm25())")])
+def test_a_file_is_no_folder_to_write(run, searched, tmp_path, command):
+    write_tasks(from_queries(load("toy"), 2), tmp_path / "tasks.jsonl")
+    more = ("--from", "tasks.jsonl", "--data", "toy") if command[0] == "synth" else ()
+    assert "error: tasks.jsonl is a file, and a folder is wanted" in run(*command, *more, "-o", "tasks.jsonl")[2]
+
+
+def test_a_comparison_is_in_the_json_too(run, searched, tmp_path):
+    write_run(load("toy").candidates or open_run(searched).top(1), tmp_path / "first.trec")
+    code, out, _ = run("eval", searched, "first.trec", "--data", "toy", "-m", "nDCG@10", "--compare", "--json")
+    (contrast,) = json.loads(out)["comparison"]
+    assert code == 0 and (contrast["run"], contrast["against"], contrast["measure"]) == ("first", "bm25", "nDCG@10")
+    assert contrast["wins"] + contrast["ties"] + contrast["losses"] == 15
+    assert contrast["low"] <= contrast["difference"] <= contrast["high"] and 0 < contrast["p"] <= contrast["p_holm"]
+    code, out, err = run("eval", searched, "--data", "toy", "--compare")
+    assert code == 1 and not out and "needs at least two, not 1" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("simulate", "listwise(fake())", "--data", "world/lists", "--queries", 5), "--queries has no effect here"),
+        (("simulate", "listwise(fake())", "--data", "world/lists", "--first-stage", 0.5), "--first-stage has no"),
+        (("simulate", "listwise(fake())", "--depth", 5), "--depth has no effect here: it is of --data"),
+        (("fuse", "a", "b", "-m", "R@10", "-o", "x"), "-m has no effect here: it is what --tune maximises"),
+        (("fuse", "a", "b", "--norm", "zscore", "-o", "x"), "--norm has no effect here: it is of scores"),
+        (("fuse", "a", "b", "--method", "combsum", "--rrf-k", 3, "-o", "x"), "--rrf-k has no effect here"),
+        (("fuse", "a", "b", "--split", "dev", "-o", "x"), "--split has no effect here: it is of --data"),
+        (("rerank", "a.jsonl", "listwise(fake())", "--split", "dev", "-o", "x"), "--split has no effect here"),
+        (("explain", "a", "--split", "dev"), "--split has no effect here"),
+        (("eval", "a", "--qrels", "b", "--split", "dev"), "--split has no effect here"),
+    ],
+)
+def test_options_without_effect_are_refused(run, command, told):
+    code, out, err = run(*command)
+    assert code == 1 and told in err and err.count("\n") == 1 and out == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("fuse", "runs/lw", "other.trec", "-o", "x"), "runs/lw, a run of 'toy': none of its 15 queries is in another"),
+        (("fuse", "runs/lw", "runs/bm25", "--data", "world", "-o", "x"), "none of its 15 queries is in 'world'"),
+        (("explain", "runs/lw", "-q", "q01", "--data", "world"), "runs/lw, a run of 'toy': "),
+        (("explain", "runs/lw", "-q", "q99"), "runs/lw has no query 'q99'; its 15 queries begin with q01"),
+        (
+            ("eval", "runs/lw", "--data", "world"),
+            "runs/lw, a run of 'toy': none of its 15 queries is judged in 'world'",
+        ),
+        (("eval", "runs/lw", "--data", "world"), "check --data and --split"),
+    ],
+)
+def test_runs_of_other_data_are_refused(run, reranked, tmp_path, command, told):
+    (tmp_path / "other.trec").write_text("x1 Q0 d1 1 1.0 other\n")
+    code, out, err = run(*command)
+    assert code == 1 and told in err and err.count("\n") == 1 and out == ""

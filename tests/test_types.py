@@ -163,3 +163,9 @@ def test_grades_are_whole_numbers(grade):
 def test_the_head_of_a_data_set():
     data = Dataset("toy", queries=(Query("1", "a"), Query("2", "b")))
     assert [query.id for query in data.head(1).queries] == ["1"] and data.candidates is None
+
+
+def test_the_head_has_judgements_and_candidates_of_its_queries_only():
+    queries, ranked = tuple(Query(id, id) for id in "abc"), Run.of({id: ["d"] for id in "cab"})
+    head = Dataset("toy", queries=queries, qrels=Qrels({"b": {"d": 1}, "c": {"d": 1}}), candidates=ranked).head(2)
+    assert list(head.qrels) == ["b"] and head.candidates is not None and list(head.candidates) == ["a", "b"]

@@ -40,17 +40,26 @@ def options(
     """Retrieval and reranking that reason, and say why."""
 
 
+RUN = "a run folder, a TREC run, JSON scores, or candidates with text (.jsonl)"
+
 Data = Annotated[str, typer.Option("--data", help="A data set: a name such as beir/scifact, or a folder.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The run folder to write; calling again goes on there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Split = Annotated[str | None, typer.Option("--split", help="Which judgements: test, dev or train.")]
-MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Stop once model calls cost this much.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Stop once model calls took so many tokens.")]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="Which judgements: test, dev or train; else test, or the only ones there are."),
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", min=0, help="Stop once model calls cost this much; wants --prices.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=0, help="Stop once model calls took so many tokens.")
+]
 PriceTable = Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")]
 
 
 def main() -> None:
-    """Run the command line; errors that whyrank raises on purpose become one line on stderr."""
+    """Run the command line; errors that whyrank raises on purpose, and those of files, become one line on stderr."""
     try:
         app()
     except BudgetSpent as error:
@@ -58,6 +67,11 @@ def main() -> None:
         sys.exit(3)
     except WhyrankError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"error: cannot read or write {error.filename}: {error.strerror}", err=True)
         sys.exit(1)
 
 
@@ -87,7 +101,10 @@ def search(
     out: Out,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
     rewrites: Annotated[
-        Path | None, typer.Option("--rewrites", help="Search for the rewritten queries of a JSON file instead.")
+        Path | None,
+        typer.Option(
+            "--rewrites", help="Search for rewritten queries instead: JSON, {text or id of a query: its new text}."
+        ),
     ] = None,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
@@ -114,7 +131,8 @@ def search(
 
 @app.command()
 def rerank(
-    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run, JSON scores, or candidates with text.")],
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(help=f"The first stage: {RUN}.")],
     spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
     out: Out,
     data: Annotated[
@@ -137,19 +155,25 @@ def rerank(
     show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
     limits = experiment.Limits(_prices(prices), max_cost, max_tokens)
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
     texts = None if data is None else load(data, split=split)
     _tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)
 
 
 @app.command()
 def explain(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="The folder of a reranked run.")],
-    query: Annotated[str | None, typer.Option("--query", "-q", help="The query's id.")] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", help="The query's id; needed where the run has more than one.")
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many documents to show.")] = 10,
     thoughts: Annotated[bool, typer.Option("--thoughts", help="Show whole thoughts, too.")] = False,
     data: Annotated[
         str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
     ] = None,
+    split: Split = None,
     json: AsJson = False,
 ) -> None:
     """Say why a reranked run ranks the documents of a query as it does, and what that took."""
@@ -159,7 +183,9 @@ def explain(
     from whyrank.datasets import load
     from whyrank.rerank.explain import explanation
 
-    ranked = experiment.explain(run, query, None if data is None else load(data))
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
+    ranked = experiment.explain(run, query, None if data is None else load(data, split=split))
     if json:
         typer.echo(_json(ranked.to_dict(top)))
     elif sys.stdout.isatty():
@@ -170,7 +196,7 @@ def explain(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder, a TREC run file, or a JSON file of scores.")],
+    run: Annotated[Path, typer.Argument(help=f"The run: {RUN}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .jsonl or .json; also .gz.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
@@ -187,17 +213,20 @@ def export(
 
 @app.command()
 def fuse(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
+    ctx: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(help=f"Each of them {RUN}.")],
     out: Out,
     method: Annotated[str, typer.Option("--method", help="rrf, combsum or combmnz.")] = "rrf",
     norm: Annotated[
         str, typer.Option("--norm", help="Of scores, before they are summed: minmax, zscore, none.")
     ] = "minmax",
-    rrf_k: Annotated[int, typer.Option("--rrf-k", min=0, help="Of rrf: how little the first ranks differ.")] = 60,
+    rrf_k: Annotated[
+        int, typer.Option("--rrf-k", min=0, help="Of rrf, 1 / (k + rank): the higher, the less first ranks count.")
+    ] = 60,
     weights: Annotated[str, typer.Option("--weights", help="One for each run, such as 0.3,0.7.")] = "",
     like: Annotated[Path | None, typer.Option("--like", help="Fuse as this fused run was: method, weights.")] = None,
     tune: Annotated[str | None, typer.Option("--tune", help="Tune the weights on this split: dev or train.")] = None,
-    measure: Annotated[str, typer.Option("-m", "--measure", help="What tuning maximises.")] = "nDCG@10",
+    measure: Annotated[str, typer.Option("-m", "--measure", help="What --tune maximises.")] = "nDCG@10",
     data: Annotated[
         str | None, typer.Option("--data", help="The data set: for --tune, and for what queries exclude.")
     ] = None,
@@ -213,6 +242,13 @@ def fuse(
 
     if tune is not None and (data is None or weights or like):
         raise BadInput("--tune finds the weights itself: it needs --data, and neither --weights nor --like")
+    if tune is None:
+        _without_effect(ctx, "is what --tune maximises", "measure")
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
+    if like is None:
+        idle = ("is of scores, and rrf adds up ranks", "norm") if method == "rrf" else ("is of --method rrf", "rrf_k")
+        _without_effect(ctx, *idle)
     given = Fusion(method=method, norm=norm, k=rrf_k, weights=_numbers(weights))  # type: ignore[arg-type]
     if like is not None and given != Fusion():
         raise BadInput("--like brings method, norm and weights with it: leave out those options")
@@ -223,10 +259,13 @@ def fuse(
 
 @app.command(name="eval")
 def evaluate_runs(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, TREC run files, or JSON files of scores.")],
+    ctx: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(help=f"Each of them {RUN}.")],
     data: Annotated[str | None, typer.Option("--data", help="A data set with judgements.")] = None,
     qrels: Annotated[Path | None, typer.Option("--qrels", help="A file of judgements, instead of --data.")] = None,
-    measure: Annotated[list[str] | None, typer.Option("-m", "--measure", help="Such as nDCG@10, R@100.")] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option("-m", "--measure", help="Several may be given; else nDCG@10 and R@100.")
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Test each run against the first.")] = False,
     by: Annotated[
         str | None, typer.Option("--by", help="Also for each class of queries, such as hops in world.")
@@ -240,34 +279,43 @@ def evaluate_runs(
     from whyrank import eval as evaluation
     from whyrank.datasets import load
     from whyrank.errors import BadInput
-    from whyrank.experiment import open_runs, tuned_on
+    from whyrank.experiment import open_runs, refuse_foreign, tuned_on
     from whyrank.io import read_qrels
     from whyrank.types import Dataset
 
     if (data is None) == (qrels is None):
         raise BadInput("give the judgements either by --data or by --qrels")
+    if qrels is not None:
+        _without_effect(ctx, "is of --data: --qrels names the very file", "split")
+    if compare and len(runs) < 2:
+        raise BadInput(f"--compare tests runs against the first: it needs at least two, not {len(runs)}")
     found = Dataset("qrels", qrels=read_qrels(qrels)) if qrels is not None else load(str(data), split=split)
     if by is not None and by not in found.slices:
         raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
     opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
+    refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
     reports = [evaluation.evaluate(run, found.qrels, measures) for run in opened]
     if by is not None:
         reports += chain(*(evaluation.by_slice(run, found.qrels, measures, found.slices[by]) for run in opened))
     for run in runs:
         if tuned_on(run, data, split):
             typer.echo(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
+    compared = evaluation.compare(reports[: len(opened)]) if compare else None
     if json:
-        typer.echo(_json({report.name: report.means for report in reports}))
+        told: dict[str, object] = {report.name: {**report.means, "coverage": report.coverage} for report in reports}
+        typer.echo(_json(told if compared is None else {**told, "comparison": compared.to_list()}))
         return
     typer.echo(evaluation.table(reports))
-    if compare:
-        typer.echo(evaluation.compare(reports[: len(opened)]))
+    if compared is not None:
+        typer.echo(compared)
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo"),
-    questions: Annotated[int, typer.Option("--questions", min=1, help="How many.")] = 48,
+    questions: Annotated[
+        int, typer.Option("--questions", min=1, help="How many questions are searched and reranked.")
+    ] = 48,
 ) -> None:
     """Search, rewrite, rerank with thought and explain, offline, with the small model that comes with whyrank."""
     from whyrank.demo import demo
@@ -280,6 +328,7 @@ def demo(
 
 @app.command()
 def synth(
+    ctx: typer.Context,
     spec: Annotated[str, typer.Argument(help="A method, such as teacher_rankings(openai('gpt-5')).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The synth folder to write; calling again goes on there.")],
     source: Annotated[
@@ -303,6 +352,8 @@ def synth(
 
     show()
     method = make(spec, Synth)  # type: ignore[type-abstract]
+    if data is None:
+        _without_effect(ctx, "is of --data", "split")
     collection = None if data is None else load(data, split=split)
     tasks = tasks_of(source, collection, method, depth, limit)
     made = synthesise(method, tasks, out, collection, prices=_prices(prices), max_cost=max_cost, max_tokens=max_tokens)
@@ -385,24 +436,28 @@ def queries(
 
 @app.command()
 def simulate(
+    ctx: typer.Context,
     specs: Annotated[list[str], typer.Argument(help="Rerankers, such as listwise(fake()); the model may be any.")],
     noise: Annotated[
-        list[str] | None, typer.Option("--noise", help="How the model errs, such as noisy(sigma=0.3, shared=0.1).")
+        list[str] | None,
+        typer.Option(
+            "--noise", help="How the model errs; else noisy(), that is noisy(sigma=0.15). Several may be given."
+        ),
     ] = None,
-    candidates: Annotated[int, typer.Option("--candidates", help="Of each query.")] = 100,
+    candidates: Annotated[int, typer.Option("--candidates", help="How many each query has.")] = 100,
     relevant: Annotated[float, typer.Option("--relevant", help="The share of relevant candidates.")] = 0.05,
     first_stage: Annotated[float, typer.Option("--first-stage", help="nDCG@10 of the first stage.")] = 0.476,
     queries: Annotated[int, typer.Option("--queries", help="How many queries are drawn.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn.")] = 0,
     data: Annotated[str | None, typer.Option("--data", help="Real judgements instead, of this data set.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="A first stage of --data; else its candidates.")] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of --run to rerank.")] = 100,
     measure: Annotated[str, typer.Option("-m", "--measure", help="Of quality.")] = "nDCG@10",
-    passage_tokens: Annotated[int, typer.Option("--passage-tokens", help="Tokens of a passage.")] = 285,
-    query_tokens: Annotated[int, typer.Option("--query-tokens", help="Tokens of a query.")] = 100,
-    thought_tokens: Annotated[int, typer.Option("--thought-tokens", help="Of a thought about a list.")] = 750,
+    passage_tokens: Annotated[int, typer.Option("--passage-tokens", min=0, help="Tokens of a passage.")] = 285,
+    query_tokens: Annotated[int, typer.Option("--query-tokens", min=0, help="Tokens of a query.")] = 100,
+    thought_tokens: Annotated[int, typer.Option("--thought-tokens", min=0, help="Of a thought about a list.")] = 750,
     short_thought_tokens: Annotated[
-        int, typer.Option("--short-thought-tokens", help="Of a thought about one passage or two.")
+        int, typer.Option("--short-thought-tokens", min=0, help="Of a thought about one passage or two.")
     ] = 400,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the frontier: an .svg, .png or .pdf file.")] = None,
     split: Split = None,
@@ -418,8 +473,11 @@ def simulate(
     if data is None:
         if run is not None:
             raise BadInput("--run is a first stage of real queries: say by --data who judged them")
+        _without_effect(ctx, "is of --data: without it queries are drawn", "depth", "split")
         cases = simulation.Profile(candidates, relevant, first_stage).cases(queries, seed)
     else:
+        drawn = ("candidates", "relevant", "first_stage", "queries")
+        _without_effect(ctx, "is of queries that are drawn: those of --data are as they are", *drawn)
         judged = load(data, split=split)
         first = open_run(run) if run is not None else judged.candidates
         if first is None:
@@ -440,7 +498,9 @@ def reproduce(
     what: Annotated[str, typer.Argument(help="tiny: the small model that comes with whyrank.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write; calling again goes on there.")],
     seed: Annotated[int, typer.Option("--seed", help="Of lessons, weights and order.")] = 0,
-    recipe: Annotated[str, typer.Option("--recipe", help="Of whyrank/train/tiny.")] = "tiny.toml",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="How it is trained: a file in whyrank/train/tiny.")
+    ] = "tiny.toml",
 ) -> None:
     """Make again, from a seed, what comes with whyrank."""
     from whyrank.errors import BadInput
@@ -497,6 +557,16 @@ def _tell(result: "Result", as_json: bool) -> None:
 def _tell_outcome(outcome: "Outcome") -> None:
     if sys.stderr.isatty():
         typer.echo(f"{outcome.spec} under {outcome.noise}: {outcome.mean:.3f}", err=True)
+
+
+def _without_effect(ctx: typer.Context, why: str, *options: str) -> None:
+    """Refuse those of these options that were given."""
+    from whyrank.errors import BadInput
+
+    for option in options:
+        if (source := ctx.get_parameter_source(option)) is not None and source.name == "COMMANDLINE":
+            name = "-m" if option == "measure" else f"--{option.replace('_', '-')}"
+            raise BadInput(f"{name} has no effect here: it {why}")
 
 
 def _prices(file: Path | None) -> "Prices | None":

@@ -46,8 +46,9 @@ def demo(out: Path, questions: int = 48, depth: int = 30) -> Iterator[str]:
         found.folder, Listwise(llm, format=Direct(), sampling=brief), data, out / "direct", depth
     )
     reasoned = experiment.rerank(found.folder, Listwise(llm, sampling=brief), data, out / "reasoned", depth)
-    judged = {query.id: data.qrels[query.id] for query in data.queries}
-    reports = [evaluate(experiment.open_run(one.folder), judged, MEASURES) for one in (bm25, found, direct, reasoned)]
+    reports = [
+        evaluate(experiment.open_run(one.folder), data.qrels, MEASURES) for one in (bm25, found, direct, reasoned)
+    ]
     yield f"{table(reports)}\n\n{compare(reports)}\n"
     yield experiment.explain(reasoned.folder, data.queries[0].id, data).explain(top=8)
     yield f"\nThe runs, with every model call, lie in {out}."

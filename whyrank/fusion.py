@@ -76,7 +76,17 @@ class Fusion(Part):
         Raises:
             BadInput: there are no runs, or not as many as weights.
         """
-        return _Pool(runs, self).fused(self._weights(runs), name)
+        self.check(len(runs))
+        return _Pool(runs, self).fused(np.array(self.weights or (1.0,) * len(runs)), name)
+
+    def check(self, runs: int) -> None:
+        """Refuse to fuse so many runs.
+
+        Raises:
+            BadInput: there are not as many as weights.
+        """
+        if self.weights and len(self.weights) != runs:
+            raise BadInput(f"{len(self.weights)} weights are given for {runs} runs: one is wanted for each")
 
     def tuned(self, runs: Sequence[Run], value: Callable[[Run], float]) -> Self:
         """The same fusion with the weights that give the highest `value`, for example nDCG@10 on *dev* queries.
@@ -100,11 +110,6 @@ class Fusion(Part):
                     if (found := value(pool.fused(tried))) > best + 1e-12:
                         best, weights, gained = found, tried, True
         return replace(self, weights=tuple(round(weight, 6) for weight in weights.tolist()))
-
-    def _weights(self, runs: Sequence[Run]) -> Floats:
-        if self.weights and len(self.weights) != len(runs):
-            raise BadInput(f"{len(self.weights)} weights are given for {len(runs)} runs: one is wanted for each")
-        return np.array(self.weights or (1.0,) * len(runs))
 
 
 def reciprocal_ranks(

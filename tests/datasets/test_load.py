@@ -63,6 +63,12 @@ def test_a_folder(folder):
     assert load(folder).queries == data.queries
 
 
+def test_a_folder_whose_judgements_are_of_other_queries(folder):
+    (folder / "queries.jsonl").write_text('{"_id": "PLAIN-1", "text": "why"}\n')
+    with pytest.raises(BadInput, match=r"none of its 1 queries is judged: queries.jsonl has 'PLAIN-1', .* have 'q1'"):
+        load("./mine")
+
+
 def test_gzip_and_a_run(folder):
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         path = folder / name
@@ -159,6 +165,8 @@ def test_the_first_root_wins(tmp_path, monkeypatch):
             "./elsewhere",
             r"names begin with toy, beir, trec_dl, bright, birco, noveleval, world; a folder needs corpus.jsonl",
         ),
+        ("bright", r"no data set 'bright': write bright/aops, bright/biology, "),
+        ("beir/", r"no data set 'beir': write beir/arguana, "),
         ("toy/more", r"no data set 'toy/more'; known are toy"),
     ],
 )

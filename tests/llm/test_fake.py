@@ -6,7 +6,7 @@ import pytest
 from whyrank.errors import BadSpec
 from whyrank.llm.base import RETRIED, Failed, Message, Ok, Piece, Prompt, Usage
 from whyrank.llm.fake import Fake
-from whyrank.registry import make
+from whyrank.registry import Part, make
 
 
 def prompt(text: str) -> Prompt:
@@ -53,3 +53,22 @@ def test_it_answers_inside_a_running_loop() -> None:
         return Fake("yes").generate([prompt("a")])
 
     assert asyncio.run(inside()) == [Ok("yes", usage=Usage(input=0))]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("sampling(temperature=-1)", "temperature must be 0 or more, not -1"),
+        ("sampling(max_tokens=0)", "max_tokens must be 1 or more, not 0"),
+        ("sampling(top_p=0)", "top_p must be above 0 and at most 1, not 0"),
+        ("sampling(top_p=1.5)", "top_p must be above 0 and at most 1, not 1.5"),
+        ("sampling(top_k=-1)", "top_k must be 0 or more, not -1"),
+        ("sampling(logprobs=-1)", "logprobs must be 0 or more, not -1"),
+        ("fake(failures=1.5)", "failures is a share, from 0 to 1, not 1.5"),
+        ("fake(failures=-0.1)", "failures is a share"),
+        ("fake(latency=-1)", "latency must be 0 or more"),
+    ],
+)
+def test_senseless_numbers_are_refused(spec, told):
+    with pytest.raises(BadSpec, match=told):
+        make(spec, Part)  # type: ignore[type-abstract]

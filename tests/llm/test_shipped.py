@@ -46,33 +46,31 @@ def test_its_name_is_its_spec_and_a_path_is_a_path():
 @pytest.mark.parametrize("member", ["world/lists", "world/lists/unseen", "world/lists/composed"])
 def test_it_ranks_what_it_never_saw_and_thinking_is_why(member):
     data = load(member).head(60)
-    judged = {query.id: data.qrels[query.id] for query in data.queries}
 
     def ranked(format):
-        run = Listwise(TINY, format=format, sampling=BRIEF).rerank(data.candidates.only(set(judged)), data)
-        return evaluate(run, judged, "nDCG@10")["nDCG@10"], run
+        run = Listwise(TINY, format=format, sampling=BRIEF).rerank(data.candidates, data)
+        return evaluate(run, data.qrels, "nDCG@10")["nDCG@10"], run
 
     thinking, run = ranked(Reasoned())
     assert thinking > 0.95
     assert thinking > ranked(Direct())[0] + 0.1
     assert statuses(run)["exact"] >= 0.95 * len(run)
-    assert min(report["nDCG@10"] for report in by_slice(run, judged, "nDCG@10", data.slices["hops"])) > 0.9
+    assert min(report["nDCG@10"] for report in by_slice(run, data.qrels, "nDCG@10", data.slices["hops"])) > 0.9
 
 
 @pytest.mark.engines
 def test_it_rewrites_and_reranks_a_search_that_words_mislead():
     data = load("world").head(30)
-    judged = {query.id: data.qrels[query.id] for query in data.queries}
     found = Rewritten(BM25(), HyDE(TINY, BRIEF)).index(data.corpus).search(data.queries, 30)
     final = Listwise(TINY, sampling=BRIEF).rerank(found, data, depth=30)
-    rewritten, reranked = (evaluate(run, judged, "nDCG@10")["nDCG@10"] for run in (found, final))
+    rewritten, reranked = (evaluate(run, data.qrels, "nDCG@10")["nDCG@10"] for run in (found, final))
     assert rewritten > 0.5 and reranked > 0.88
 
 
 @pytest.mark.engines
 def test_the_defaults_just_work():
     data = load("world/lists").head(2)
-    run = Listwise(Transformers("tiny")).rerank(data.candidates.only({query.id for query in data.queries}), data)
+    run = Listwise(Transformers("tiny")).rerank(data.candidates, data)
     assert statuses(run)["exact"] == 2
 
 

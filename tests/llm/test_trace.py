@@ -159,7 +159,7 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
 
 
 def test_limits_need_prices_and_count_what_earlier_runs_spent(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="max_cost needs a price table"):
+    with pytest.raises(BadInput, match=r"max_cost needs a price table.*--prices FILE"):
         Trace(max_cost=1.0)
     prices, path = Prices({"fake": Price(input=1e6, output=2e6, cached=0.0)}), tmp_path / "trace.jsonl"
     with Trace(path, prices) as trace:

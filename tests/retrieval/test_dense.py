@@ -14,6 +14,7 @@ from whyrank.encoders import BiEncoder
 from whyrank.errors import BadIndex, BadInput, EngineError, MissingExtra
 from whyrank.registry import make
 from whyrank.retrieval import dense
+from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.vectors import Folder, read_manifest
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
@@ -281,3 +282,9 @@ def spoil(monkeypatch, value):
         return vectors
 
     monkeypatch.setattr(BiEncoder, "encode", encode)
+
+
+def test_the_folder_of_another_kind_of_index_is_told(tmp_path):
+    BM25().index(DOCUMENTS).save(tmp_path / "idx")
+    with pytest.raises(BadIndex, match=r"idx holds a bm25 index: choose another folder \(-o\)"):
+        Folder.at(tmp_path / "idx", "float16", 4, {})

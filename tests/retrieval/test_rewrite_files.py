@@ -85,6 +85,12 @@ def test_the_command_line_takes_a_file_of_rewrites(run, tmp_path):
     assert code == 1 and "holds another run (rewrites" in err
 
 
+def test_a_file_of_rewrites_of_other_queries_is_refused(run, tmp_path):
+    file = written(tmp_path, {"why do bees dance": "waggle"})
+    code, _, err = run("search", "bm25()", "--data", "toy", "-o", "runs/new", "--rewrites", file)
+    assert code == 1 and "none of its 1 keys is the text or the id of a query: it has 'why do bees dance'" in err
+
+
 def test_the_command_line_rewrites_with_a_model_and_goes_on(run, tmp_path):
     spec = "rewritten(bm25(), thinkqe(fake('<think>zebra</think>low pressure'), rounds=2, samples=1))"
     command = ("search", spec, "--data", "toy", "-o", "runs/new")

@@ -72,7 +72,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_others():
         ({"relevant": 0.0}, "above 0 and below 1, not 0.0"),
         ({"relevant": 1.0}, "above 0 and below 1, not 1.0"),
         ({"ndcg": 1.2}, "at most 1, not 1.2"),
-        ({"ndcg": 0.01}, "a random order of such candidates has an nDCG@10 of more than 0.01"),
+        ({"ndcg": 0.01}, "a random order of such candidates has an nDCG@10 of more than 0.01: raise the first stage's"),
     ],
 )
 def test_a_profile_that_cannot_be_is_refused(given, message):

@@ -102,6 +102,8 @@ class Family(ABC):
 
     def _hint(self, title: str) -> str:
         known = sorted({self.title(member) for member in self.members} | self.available())
+        if title == self.name:
+            return f": write {', '.join(known)}"
         near = difflib.get_close_matches(title, known, n=1)
         return f": did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 

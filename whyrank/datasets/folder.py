@@ -22,16 +22,22 @@ def read_folder(folder: Path, split: str | None = None) -> Dataset:
 
     Raises:
         NotFound: the corpus or the queries are not there.
-        BadInput: there is no such split, or a line is damaged (file and line are told).
+        BadInput: there is no such split, it judges none of the queries, or a line is damaged (file and line are told).
     """
     corpus, questions = (_file(folder, name) for name in ("corpus.jsonl", "queries.jsonl"))
     queries = tuple(read_queries(questions))
     judged = _qrels(folder, split)
+    kept = queries if judged is None else judged_only(queries, judged)
+    if judged and not kept:
+        raise BadInput(
+            f"{folder}: none of its {len(queries)} queries is judged: queries.jsonl has {queries[0].id!r}, "
+            f"the judgements have {next(iter(judged))!r}: give both the same ids, or another --split"
+        )
     candidates = next((read_run(path) for path in _with_gz(folder / "run.trec") if path.is_file()), None)
     return Dataset(
         name=str(folder),
         corpus=LazyCorpus(partial(read_corpus, corpus)),
-        queries=queries if judged is None else judged_only(queries, judged),
+        queries=kept,
         qrels=judged or Qrels({}),
         candidates=candidates,
     )

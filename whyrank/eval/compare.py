@@ -1,7 +1,8 @@
 """`compare`: is one run better than another, and by how much? Paired tests over queries."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,11 @@ class Comparison:
         head = ["measure", "run", "mean", "Δ", f"{self.confidence:.0%} interval", "p", "p (Holm)", "", "win/tie/loss"]
         rows = [_row(one, 1 - self.confidence) for one in self.contrasts]
         return f"against {self.baseline}, paired over queries\n{grid(head, rows)}"
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """The contrasts in plain types, each with what it is against and the level of its interval."""
+        against = {"against": self.baseline, "confidence": self.confidence}
+        return [{**asdict(one), **against} for one in self.contrasts]
 
 
 def compare(

@@ -64,12 +64,10 @@ class Report:
             for measure, values in self.per_query.items()
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """All there is, in plain dictionaries and lists."""
+    @property
+    def coverage(self) -> dict[str, Any]:
+        """How far the judgements cover the run, in plain dictionaries and lists."""
         return {
-            "name": self.name,
-            "means": self.means,
-            "means_ranked": self.means_ranked,
             "queries": len(self.queries),
             "missing": list(self.missing),
             "unjudged": list(self.unjudged),
@@ -77,6 +75,15 @@ class Report:
             "ties": self.ties,
             "entries": self.entries,
             "judged_share": self.judged_share,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All there is, in plain dictionaries and lists."""
+        return {
+            "name": self.name,
+            "means": self.means,
+            "means_ranked": self.means_ranked,
+            **self.coverage,
             "per_query": {measure: dict(values) for measure, values in self.per_query.items()},
         }
 

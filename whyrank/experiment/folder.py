@@ -1,7 +1,6 @@
 """The folder of one experiment: it is done once, goes on where it stopped, and is never overwritten by another."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from whyrank.experiment.runs import open_run, run_file, run_name
 from whyrank.io import write_run
-from whyrank.io.folders import begin, write_json, write_lines, write_manifest
+from whyrank.io.folders import begin, read_json, write_json, write_lines, write_manifest
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
@@ -47,7 +46,7 @@ class Limits:
 def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
     """Do `work` for `task` in the folder `out`, unless it is done already."""
     if begin(out, task, ENGINES) is not None:
-        return Result(open_run(out, notes=True), out, json.loads((out / "report.json").read_text()))
+        return Result(open_run(out, notes=True), out, read_json(out / "report.json"))
     report: dict[str, Any] = {}
     start = time.perf_counter()
     run = _traced(out, part, limits, report, work).named(run_name(out))

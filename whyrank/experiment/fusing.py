@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ from whyrank.datasets import load
 from whyrank.errors import BadInput, NotFound
 from whyrank.eval import evaluate
 from whyrank.experiment.folder import Limits, Result, asked_of, once
-from whyrank.experiment.runs import open_runs, task_of
+from whyrank.experiment.runs import open_runs, refuse_foreign, task_of
 from whyrank.fusion import Fusion
 from whyrank.llm.trace import Trace
 from whyrank.registry import make, parameters
@@ -84,12 +85,20 @@ def fuse(
         tuning: where given, the weights are tuned first; queries that it does not judge have no part in that.
 
     Raises:
-        BadInput: `out` holds another experiment, there are not as many runs as weights, or nothing to tune on.
+        BadInput: `out` holds another experiment, there are not as many runs as weights, nothing to tune on,
+            or runs without a query in common, with each other or with `data`.
     """
     if len(sources) < 2:
         raise BadInput(f"a fusion is one of two runs or more, not of {len(sources)}")
+    fusion.check(len(sources))
     excluding = (*(data.queries if data else ()), *(tuning.data.queries if tuning else ()))
     runs = [run.without(excluding) for run in open_runs(sources)]
+    for at, (source, run) in enumerate(zip(sources, runs, strict=True)):
+        others = dict.fromkeys(chain(*runs[:at], *runs[at + 1 :]))
+        refuse_foreign([source], [run], others, "in another run", "fuse runs of the same queries")
+    if data is not None:
+        asked = dict.fromkeys(query.id for query in excluding)
+        refuse_foreign(sources, runs, asked, f"in {data.name!r}", "check --data and --split")
     found: dict[str, Any] = {}
     if tuning is not None:
         fusion, found["tuned"] = tuning.tune(fusion, runs)

@@ -1,14 +1,13 @@
 """Reading runs back: from a run folder, a TREC file or a JSON file, with what the manifest says was asked."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import NotFound
-from whyrank.io import lines, read_run
-from whyrank.io.folders import read_manifest
+from whyrank.errors import BadInput, NotFound
+from whyrank.io import read_run
+from whyrank.io.folders import read_lines, read_manifest
 from whyrank.types import Run
 
 
@@ -42,12 +41,18 @@ def open_run(source: str | Path, notes: bool = False) -> Run:
     Args:
         source: the folder or file.
         notes: also read what travels beside the order, which only run folders have.
+
+    Raises:
+        NotFound: there is no finished run.
+        BadInput: a line is damaged: file and line.
     """
     run = read_run(run_file(source)).named(run_name(source))
     beside = Path(source) / "notes.jsonl"
     if notes and beside.is_file():
-        found = (json.loads(line) for _, line in lines(beside))
-        run.notes = {note.pop("query"): note for note in found}
+        try:
+            run.notes = {note.pop("query"): note for note in read_lines(beside)}
+        except KeyError:
+            raise BadInput(f"{beside}: damaged, a note names no query: delete the folder and run again") from None
     return run
 
 
@@ -56,6 +61,36 @@ def open_runs(sources: Sequence[str | Path]) -> list[Run]:
     runs = [open_run(source) for source in sources]
     clashes = {name for name, times in Counter(run.name for run in runs).items() if times > 1}
     return [run.named(str(at)) if run.name in clashes else run for run, at in zip(runs, sources, strict=True)]
+
+
+def refuse_foreign(
+    sources: Sequence[str | Path], runs: Sequence[Run], queries: Collection[str], there: str, mend: str
+) -> None:
+    """Refuse runs none of whose queries is among `queries`.
+
+    Args:
+        sources: where the runs are from.
+        runs: the runs.
+        queries: what they should have.
+        there: what errors say of such queries.
+        mend: how to mend it.
+
+    Raises:
+        BadInput: there is such a run.
+    """
+    for source, run in zip(sources, runs, strict=True):
+        if len(run) and queries and set(run).isdisjoint(queries):
+            made = f", a run of {name!r}" if (name := data_of(source)) else ""
+            raise BadInput(
+                f"{source}{made}: none of its {len(run)} queries is {there}: it has {next(iter(run))!r}, "
+                f"there is {next(iter(queries))!r}: {mend}"
+            )
+
+
+def data_of(source: str | Path) -> str | None:
+    """The name of the data set on which the run of a folder was made, as far as its manifest tells."""
+    data = task_of(source).get("data")
+    return data.get("name") if isinstance(data, dict) else data
 
 
 def task_of(folder: str | Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from whyrank.datasets import load
 from whyrank.errors import BadInput, NotFound
-from whyrank.experiment.runs import open_run, run_file, task_of
+from whyrank.experiment.runs import data_of, open_run, run_file, task_of
 from whyrank.io import read_candidates, write_candidates
 from whyrank.llm.trace import records
 from whyrank.rerank.ranked import RankedList
@@ -27,18 +27,31 @@ def explain(folder: str | Path, query_id: str | None = None, data: Dataset | Non
 
     Raises:
         NotFound: there is no finished run.
-        BadInput: the run has no such query, or was not made by a reranker.
+        BadInput: the run has no such query, was not made by a reranker, or is not of `data`.
     """
     run, task = open_run(folder, notes=True), task_of(folder)
     if query_id is None and len(run) != 1:
         some = ", ".join(list(run)[:5])
         raise BadInput(f"{folder} has {len(run)} queries: name one by --query, such as {some}")
     query_id = query_id or next(iter(run))
+    if query_id not in run:
+        raise BadInput(f"{folder} has no query {query_id!r}; its {len(run)} queries begin with {', '.join([*run][:5])}")
+    if data is not None:
+        _refuse_foreign(folder, query_id, run, data)
     seconds = _seconds(Path(folder) / "trace.jsonl", query_id)
     if isinstance(note := run.notes.get(query_id), Mapping):
         calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
         run.notes[query_id] = {**note, "calls": calls}
     return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _data_of(task))
+
+
+def _refuse_foreign(folder: str | Path, query_id: str, run: Run, data: Dataset) -> None:
+    """Refuse texts that are another collection's."""
+    lost = next((id for id in run[query_id].ids if id not in data.corpus), None)
+    if lost is not None or query_id not in {query.id for query in data.queries}:
+        what = f"document {lost!r} of query {query_id!r}" if lost is not None else f"query {query_id!r}"
+        made = f", a run of {name!r}" if (name := data_of(folder)) else ""
+        raise BadInput(f"{folder}{made}: {what} is not in {data.name!r}: check --data and --split")
 
 
 def _seconds(trace: Path, query_id: str) -> dict[str, float]:

@@ -23,15 +23,17 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
     """Search all queries of `data` and write the run folder `out`.
 
     Raises:
-        BadInput: `out` holds another experiment, `data` has no documents or no queries, or the retriever's index is of
-            another collection.
+        BadInput: `out` holds another experiment, `data` has no documents or no queries, or the retriever's index or
+            its file of rewrites is of other data.
         BudgetSpent, EngineError: as for `rerank`.
     """
     if not data.queries:
         raise BadInput(f"{data.name!r} has no queries to search for")
     task = {"verb": "search", "spec": repr(retriever), "part": parameters(retriever), "data": about(data), "k": k}
-    if files := {part.path: part.sha256() for part in walk(retriever) if isinstance(part, FromFile)}:
-        task["rewrites"] = files
+    if files := [part for part in walk(retriever) if isinstance(part, FromFile)]:
+        task["rewrites"] = {file.path: file.sha256() for file in files}
+        for file in files:
+            file.refuse_foreign(data.queries)
 
     def work(report: dict[str, Any], trace: Trace | None) -> Run:
         start = time.perf_counter()

@@ -46,9 +46,11 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             raw.flush()
             os.fsync(raw.fileno())
         os.replace(partial, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename == str(partial):
+            error.filename = str(target)  # what was asked for
         raise
 
 

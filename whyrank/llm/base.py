@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, BadSpec
 from whyrank.llm.loop import run
 from whyrank.registry import Part
 
@@ -58,6 +58,9 @@ class Sampling(Part):
         seed: for engines that take one.
         stop: strings that end the completion.
         logprobs: how many alternatives to report at each place; 0 is none.
+
+    Raises:
+        BadSpec: a number out of range.
     """
 
     temperature: float = 0.0
@@ -67,6 +70,14 @@ class Sampling(Part):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine can draw."""
+        least = {"temperature": 0, "max_tokens": 1, "top_k": 0, "logprobs": 0}
+        if low := next((name for name, least in least.items() if not getattr(self, name) >= least), None):
+            raise BadSpec(f"sampling: {low} must be {least[low]} or more, not {getattr(self, low)!r}")
+        if not 0 < self.top_p <= 1:
+            raise BadSpec(f"sampling: top_p must be above 0 and at most 1, not {self.top_p!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from whyrank.errors import BadSpec
 from whyrank.llm.base import (
     LLM,
     RETRIED,
@@ -52,6 +53,13 @@ class Fake(LLM):
     failures: float = 0.0
     seed: int = 0
     _tries: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be acted."""
+        if not 0 <= self.failures <= 1:
+            raise BadSpec(f"fake: failures is a share, from 0 to 1, not {self.failures!r}")
+        if not self.latency >= 0:
+            raise BadSpec(f"fake: latency must be 0 or more, not {self.latency!r}")
 
     @property
     def identity(self) -> str:

@@ -46,7 +46,7 @@ class Trace:
             BadInput: a line of the file is damaged, another process writes to it, or `max_cost` lacks prices.
         """
         if max_cost is not None and prices is None:
-            raise BadInput("max_cost needs a price table: give prices, per model and million tokens")
+            raise BadInput("max_cost needs a price table, per model and million tokens: give prices (--prices FILE)")
         self.path = Path(path) if path is not None else None
         self.ledger = Ledger(prices)
         self.max_cost, self.max_tokens = max_cost, max_tokens

@@ -131,6 +131,14 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
     return Saved(about, arrays, texts)
 
 
+def kind_of(path: Path) -> str:
+    """What reads the index in a folder, such as "bm25"; empty where none is there that this module wrote."""
+    try:
+        return str(json.loads((path / _ABOUT).read_text(encoding="utf-8"))["kind"]).removeprefix("whyrank-")
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def mapped(file: Path) -> NDArray[Any]:
     """The array of a `.npy` file, mapped into memory, read-only."""
     array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)

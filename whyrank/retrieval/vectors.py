@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, NotFound, need
 from whyrank.progress import Advance
+from whyrank.retrieval.folder import kind_of
 from whyrank.types import Document
 
 FORMAT = "whyrank vectors"
@@ -131,6 +132,8 @@ class Folder:
             folder = cls(path, Manifest(dtype, dimensions, about))
             folder._write_manifest()
             return folder
+        if kind := kind_of(path):
+            raise BadIndex(f"{path} holds a {kind} index: choose another folder (-o)")
         folder = cls(path, read_manifest(path))
         for name, size in folder._sizes().items():
             if (path / name).is_file() and (path / name).stat().st_size > size:

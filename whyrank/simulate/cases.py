@@ -83,7 +83,10 @@ class Profile:
         """(Q, n) scores whose mean nDCG@10 is the one wanted, found by halving the size of the noise."""
         low, high = 0.0, 1e4
         if _ndcg(noise, relevant) > self.ndcg:
-            raise BadInput(f"a random order of such candidates has an nDCG@10 of more than {self.ndcg}")
+            raise BadInput(
+                f"a random order of such candidates has an nDCG@10 of more than {self.ndcg}: raise the first stage's "
+                "(--first-stage), or lower the share of relevant ones (--relevant)"
+            )
         for _ in range(60):
             size = math.sqrt(low * high) if low > 1e-6 else high / 2
             low, high = (size, high) if _ndcg(utilities + size * noise, relevant) > self.ndcg else (low, size)

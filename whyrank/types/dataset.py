@@ -67,5 +67,9 @@ class Dataset:
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def head(self, n: int) -> "Dataset":
-        """The same data with the first `n` queries only: for a quick trial."""
-        return replace(self, queries=self.queries[:n])
+        """The same data with the first `n` queries only, their judgements and candidates: for a quick trial."""
+        queries = self.queries[:n]
+        ids = {query.id: None for query in queries}
+        qrels = Qrels({id: self.qrels[id] for id in ids if id in self.qrels})
+        candidates = None if self.candidates is None else self.candidates.only(ids)
+        return replace(self, queries=queries, qrels=qrels, candidates=candidates)

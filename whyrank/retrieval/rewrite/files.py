@@ -55,6 +55,19 @@ class FromFile(Rewriter):
         """
         return hashlib.sha256(self._bytes()).hexdigest()
 
+    def refuse_foreign(self, queries: Sequence[Query]) -> None:
+        """Refuse a file that is of other queries.
+
+        Raises:
+            BadInput: no key is the text or the id of any of `queries`, or as for `load`.
+        """
+        given = self.load()
+        if queries and not any(query.text in given or query.id in given for query in queries):
+            raise BadInput(
+                f"{self.path}: none of its {len(given)} keys is the text or the id of a query: it has "
+                f"{next(iter(given), 'none')!r:.80}, the queries have {queries[0].id!r}: give the rewrites of this data"
+            )
+
     def _rewrite(self, queries: Sequence[Query], find: Find, trace: Trace | None) -> Mapping[str, Rewriting]:
         given = self.load()
         return {query.id: Rewriting(given.get(query.text, given.get(query.id, ()))) for query in queries}
