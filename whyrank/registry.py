@@ -174,7 +174,8 @@ def make(spec: str, kind: type[P] = Part) -> P:  # type: ignore[assignment]
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         if isinstance(error, WhyrankError):
             raise
-        raise BadSpec(f"cannot read the spec {spec!r}: {error or 'too deeply nested'}") from None
+        why = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
+        raise BadSpec(f"cannot read the spec {spec!r}: {why if spec.strip() else 'it is empty'}") from None
     if not isinstance(part, kind):
         raise BadSpec(f"{spec!r} is a {type(part).__name__}, but a {kind.__name__} is wanted here")
     return part
@@ -331,7 +332,28 @@ def _check_types(part: type[Part], name: str, given: dict[str, object]) -> None:
     for argument, value in given.items():
         if not _fits(value, hint := hints[argument]):
             wanted = hint.__name__ if isinstance(hint, type) else re.sub(r"(\w+\.)+(?=\w)", "", str(hint))
-            raise BadSpec(f"{name}(...) wants {wanted} for {argument!r}, not {value!r}")
+            raise BadSpec(f"{name}(...) wants {wanted} for {argument!r}, not {value!r}{_mend(value, hint)}")
+
+
+def _mend(value: object, hint: Any) -> str:  # noqa: ANN401 (a type hint can be anything)
+    """What to write instead of a text that stands where a part or a tuple belongs; empty where nothing is near."""
+    if not isinstance(value, str):
+        return ""
+    for choice in get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,):
+        kind, inside = get_origin(choice) or choice, get_args(choice)
+        if kind is tuple and inside[1:] == (...,) and _fits(value, inside[0]):
+            return f": write ({value!r},)"
+        if isinstance(kind, type) and issubclass(kind, Part):
+            return _instead(value, kind)
+    return ""
+
+
+def _instead(value: str, kind: type[Part]) -> str:
+    """The part of this kind that a text names, or, where it names a model, one that takes it."""
+    near = difflib.get_close_matches(value.lower().partition("(")[0].strip(), _names(), n=1)
+    if near and issubclass(find(near[0]), kind):
+        return f": did you mean {value if '(' in value else near[0] + '()'}?"
+    return f", such as openai({value!r})" if issubclass(find("openai"), kind) else ""
 
 
 def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 (a type hint can be anything)

@@ -36,6 +36,14 @@ class Bright(Family):
     def _present(self, folder: Path) -> Iterator[str]:
         return (member for member in self.members if _local(folder / "examples", member))
 
+    def judged_only(self) -> set[str]:
+        """Tasks of which the queries are here and the documents are not."""
+        return {self.title(member) for member in self.members if self._part("examples", member)} - {
+            self.title(member)
+            for member in self.members
+            if self._part("long_documents" if member.endswith("/long") else "documents", member)
+        }
+
     def _read(self, folder: Path, member: str, split: str | None) -> Dataset:
         return self._fetch(member, split)
 
@@ -50,8 +58,12 @@ class Bright(Family):
 
     def _file(self, member: str, part: str) -> Path:
         """The file of one part of the hub's repository: from the first root that has it, else from the hub."""
+        return self._part(part, member) or self._download(member, part)
+
+    def _part(self, part: str, member: str) -> Path | None:
+        """The file of one part in the first root that has it."""
         here = (_local(root / self.name / part, member) for root in roots())
-        return next((path for path in here if path), None) or self._download(member, part)
+        return next((path for path in here if path), None)
 
     def _download(self, member: str, part: str) -> Path:
         task = member.partition("/")[0]

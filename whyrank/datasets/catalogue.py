@@ -64,6 +64,11 @@ def available() -> tuple[str, ...]:
     return (*(name for family in _families().values() for name in sorted(family.available())), *sorted(_entry_points()))
 
 
+def judged_only() -> tuple[str, ...]:
+    """Those of `available` of which only queries and judgements are here: their documents are fetched on first use."""
+    return tuple(name for family in _families().values() for name in sorted(family.judged_only()))
+
+
 def _families() -> dict[str, Family]:
     made = ((name, path.partition(":")) for name, path in GENERATED.items())
     return FAMILIES | {name: getattr(importlib.import_module(module), kind)() for name, (module, _, kind) in made}

@@ -18,9 +18,13 @@ def roots() -> tuple[Path, ...]:
     Those that WHYRANK_DATA names (separated as in PATH), then `data` in the working directory, then
     `whyrank/data` in the user's cache.
     """
-    named = [Path(part).expanduser() for part in os.environ.get("WHYRANK_DATA", "").split(os.pathsep) if part]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return (*named, Path("data"), cache / "whyrank" / "data")
+    return (*named_roots(), Path("data"), cache / "whyrank" / "data")
+
+
+def named_roots() -> tuple[Path, ...]:
+    """The folders that WHYRANK_DATA names, whether or not they exist."""
+    return tuple(Path(part).expanduser() for part in os.environ.get("WHYRANK_DATA", "").split(os.pathsep) if part)
 
 
 def offline() -> bool:
@@ -69,6 +73,10 @@ class Family(ABC):
     def available(self) -> set[str]:
         """The names of this family that lie in one of the roots."""
         return {self.title(member) for root in roots() for member in self._present(root / self.name)}
+
+    def judged_only(self) -> set[str]:
+        """Those of `available` whose documents lie in none of the roots, and are fetched on first use."""
+        return set()
 
     def absent(self, member: str, why: str | Exception = "", part: str = "", layout: str = "") -> NotFound:
         """The error for something that is not here: what to put where, in one sentence.
