@@ -8,11 +8,13 @@ with one loss each, with OMP_NUM_THREADS=1, are faster than one with both.
 
 Of the train queries some are held out; how much BM25 counts in a hybrid is chosen on those, and nothing at all on the
 test queries. A hybrid is the weighted sum of min–max scores over the candidates, as `hybrid(…, norm='minmax')` has it.
-Intervals are paired bootstraps over queries, p of the paired randomisation test after Holm's correction.
+Intervals are paired bootstraps over queries, for the mean of several seeds too; p of the paired randomisation test
+after Holm's correction.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -168,9 +170,29 @@ def report(reports: Sequence[Report], out: Path | None) -> None:
                 else ["", ""]
             )
         lines.append(row(cells))
+    lines += means(reports)
     print("\n".join(lines), flush=True)
     if out:
         out.write_text("\n".join(lines) + "\n")
+
+
+def means(reports: Sequence[Report]) -> Iterator[str]:
+    """What was trained with several seeds: the mean, ± the standard deviation over seeds, and the mean's intervals."""
+    named: dict[str, list[Report]] = {}
+    for one in reports:
+        kind, seed, _ = re.sub(r" \d\.\d+,", ",", one.name).partition(", seed ")
+        named.setdefault(kind if seed else "", []).append(one)
+    values = {one.name: np.array([*one.per_query["nDCG@10"].values()]) for one in reports}
+    for kind, found in named.items():
+        if kind and len(found) > 1:
+            of_seeds = np.array([values[one.name] for one in found])
+            cells = [f"{kind}, {len(found)} seeds", f"{of_seeds.mean():.4f} ± {of_seeds.mean(1).std(ddof=1):.4f}"]
+            for base in ("BM25", "MiniLM cosine"):
+                gain = of_seeds.mean(0) - values[base]
+                drawn = gain[np.random.default_rng(0).integers(0, len(gain), (10_000, len(gain)))].mean(1)
+                low, high = np.quantile(drawn, [0.025, 0.975])
+                cells += [f"{gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]", ""]
+            yield row(cells)
 
 
 def row(cells: Sequence[str]) -> str:
