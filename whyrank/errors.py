@@ -14,7 +14,9 @@ Each also inherits the standard error a caller would expect. The failure of a *s
 exception but a value, `whyrank.llm.base.Failed`.
 """
 
+import difflib
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 
@@ -71,3 +73,24 @@ def need(module: str, *, extra: str, asked_by: str = "") -> ModuleType:
         raise MissingExtra(
             f"{asked_by or module} needs the package {package}: pip install 'whyrank[{extra}]'"
         ) from None
+
+
+def no_near_miss(model: str, known: str, asked_by: str) -> None:
+    """Refuse a model's name that is nearly `known`, which comes along, before the hub is asked for it for a minute.
+
+    Raises:
+        EngineError: `known` was probably meant.
+    """
+    near = difflib.get_close_matches(model.lower(), [known], cutoff=0.75)
+    if near and model != known and _bare(model):
+        raise EngineError(f"{asked_by}: there is no model or folder {model!r}: did you mean {known!r}?")
+
+
+def not_loaded(model: str, error: Exception) -> str:
+    """Why a model could not be loaded, in one line, with a hint where its name has no owner and no folder has it."""
+    hint = f"; there is no folder {model!r}, and names on the hub are written owner/model" if _bare(model) else ""
+    return " ".join(str(error).split()) + hint
+
+
+def _bare(model: str) -> bool:
+    return "/" not in model and not Path(model).exists()

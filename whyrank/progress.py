@@ -1,11 +1,13 @@
 """Progress of long work on stderr; silent unless a program (the command line) switches it on."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 _shown = False
+_told: set[str] = set()
 
 
 class Advance(Protocol):
@@ -19,6 +21,15 @@ def show(on: bool = True) -> None:
     """Show the progress of long work on stderr from now on, or stop showing it."""
     global _shown
     _shown = on
+
+
+def warn(text: str) -> None:
+    """Tell of something once: in one line on stderr where progress is shown, else as a Python warning."""
+    if not _shown:
+        warnings.warn(text, stacklevel=3)
+    elif text not in _told:
+        _told.add(text)
+        sys.stderr.write(f"warning: {text}\n")
 
 
 @contextmanager

@@ -7,7 +7,6 @@ the safe side. Text is only ever cut at its end, between characters that belong 
 import math
 import re
 import unicodedata
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from whyrank.errors import BadInput, NotFound, need
 from whyrank.llm.base import Cut, Piece, Prompt, Tokenizer
+from whyrank.progress import warn
 
 ChatTokens = Callable[[list[dict[str, str]]], int | None]
 
@@ -62,7 +62,7 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
         room, step = room - max(size - limit, step), 2 * step
         fitted = _shorten(prompt, tokenizer, documents, queries, room)
     if cuts(prompt, fitted)["query"]:
-        warnings.warn("a query was cut to fit the model's window: the ledger counts how often", stacklevel=2)
+        warn("a query was cut to fit the model's window: the ledger counts how often")
     return fitted
 
 

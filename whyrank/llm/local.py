@@ -1,6 +1,7 @@
 """What engines that run the model on this machine share: chats become token ids, and token ids completions."""
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 from weakref import WeakValueDictionary
 
-from whyrank.errors import EngineError, need
+from whyrank.errors import EngineError, need, no_near_miss, not_loaded
 from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning, thinking
 from whyrank.registry import name_of
 
@@ -173,11 +174,15 @@ class Local(LLM):
 
     def _from_pretrained(self, kind: str, **options: Any) -> Any:  # noqa: ANN401 (an optional package)
         """What transformers' class of name `kind` loads for this model."""
-        transformers = need("transformers", extra=self.extra, asked_by=f"{name_of(type(self))}(...)")
+        asked_by = f"{name_of(type(self))}(...)"
+        for known in SHIPPED:
+            no_near_miss(self.model, known, asked_by)
+        transformers = need("transformers", extra=self.extra, asked_by=asked_by)
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it tells of every retry
         try:
             return getattr(transformers, kind).from_pretrained(located(self.model), **options)
         except (OSError, ValueError) as error:
-            raise EngineError(f"{self!r} cannot be loaded: {error}") from error
+            raise EngineError(f"{self!r} cannot be loaded: {not_loaded(self.model, error)}") from error
 
 
 _engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
