@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from whyrank.registry import make
@@ -19,6 +19,7 @@ FAILURES = {  # the most that a completion without a valid permutation may earn
     "prefix_ladder()": 0.0, "rank_r1_list()": 0.0,
 }  # fmt: skip
 REWARDS = [(make(spec, OrderReward), most) for spec, most in FAILURES.items()]  # type: ignore[type-abstract]
+PAIR = (Document("a", "a"), Document("b", "b"))
 NUMBERS = st.integers(-2, 9) | st.sampled_from([10**9, 10**12])
 PIECES = st.sampled_from(
     ["<answer>", "</answer>", "<think>", "</think>", "<ANSWER>", " > ", ", ", "-", "[", "]", "top ", "\n", "0", "```"]
@@ -87,6 +88,7 @@ def test_the_published_reward_leaks_and_the_search_would_find_it() -> None:
 
 
 @given(task=tasks(), text=TEXTS)
+@example(RankTask(Query("q", "?"), PAIR, {"a": 1}), "<think>a</think><answer>[1] > [-1]</answer>")
 @settings(deadline=None)
 def test_choosing_well_takes_one_number_in_range(task: RankTask, text: str) -> None:
     if RankR1()(text, task):

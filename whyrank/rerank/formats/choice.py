@@ -1,5 +1,6 @@
 """Choosing one passage: a model names the one that helps most."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -106,6 +107,7 @@ def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
     region, tagged, unclosed = answer_region(text)
     unfinished = cut and not tagged
     given = numbers(_first(region) if unfinished else region, tagged)
+    given += [0 for _ in _SIGNED.finditer(region)]
     valid = [one for one in given if 1 <= one <= n]
     extra, out_of_range = max(len(valid) - 1, 0), len(given) - len(valid)
     status: Status = "no_answer" if not valid else "repaired" if extra or out_of_range else "exact"
@@ -122,6 +124,9 @@ def _first(region: str) -> str:
     """The bracket that a text begins with, or nothing."""
     start, bracket, _ = region.lstrip().partition("]")
     return start + bracket if start.startswith("[") else ""
+
+
+_SIGNED = re.compile(r"\[\s*[-−+]\s*\d+\s*\]")  # no passage's number, but an attempt at one
 
 
 def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:
