@@ -59,23 +59,27 @@ def test_recipes_name_the_lessons(recipe):
     }  # fmt: skip
 
 
+class BrokenOff(Exception):
+    """Ends a call."""
+
+
 class HalfWritten:
     """A tokenizer whose writing is broken off."""
 
     def save_pretrained(self, folder):
         folder.mkdir()
         (folder / "tokenizer.json").write_text("{")
-        raise KeyboardInterrupt
+        raise BrokenOff
 
 
 @pytest.fixture
 def broken_off(monkeypatch):
     """A call that is broken off while the tokenizer is written."""
-    monkeypatch.setattr(reproduce, "write_lessons", lambda *_: None)
+    monkeypatch.setattr(reproduce, "write_lessons", lambda folder, *_: (folder / "drills.jsonl").touch())
     monkeypatch.setattr(reproduce, "_tokenizer", HalfWritten)
 
     def call(folder, **more):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(BrokenOff):
             tiny(folder, **more)
 
     return call
@@ -91,7 +95,7 @@ def test_what_was_begun_with_another_seed_or_share_is_refused(tmp_path, broken_o
 
 def test_half_a_tokenizer_is_never_used(tmp_path, broken_off):
     broken_off(tmp_path / "tiny")
-    assert {path.name for path in (tmp_path / "tiny").iterdir()} == {"manifest.json"}
+    assert {path.name for path in (tmp_path / "tiny").iterdir()} == {"manifest.json", "drills.jsonl"}
 
 
 def test_a_training_from_before_the_manifest_goes_on(tmp_path, broken_off):

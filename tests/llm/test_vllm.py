@@ -70,9 +70,9 @@ def test_the_ends_of_answers(in_process: VLLM, reference: Transformers) -> None:
 
 
 def test_calls_that_cannot_be_answered_fail_alone(in_process: VLLM) -> None:
-    long, wrong, fine = in_process.generate([ask("bread " * 5000), ask("bees", top_p=7.0), ask("bees")])
+    long, wrong, fine = in_process.generate([ask("bread " * 5000), ask("bees", logprobs=10_000), ask("bees")])
     assert isinstance(long, Failed) and long.kind == "context" and "4096" in long.detail
-    assert isinstance(wrong, Failed) and wrong.kind == "bad_request" and "top_p" in wrong.detail
+    assert isinstance(wrong, Failed) and wrong.kind == "bad_request" and "logprobs" in wrong.detail
     assert isinstance(fine, Ok)
 
 
