@@ -18,6 +18,7 @@ from whyrank.train.watch import Watch, metrics
 from whyrank.types import Document, Query, RankTask
 
 pytestmark = pytest.mark.engines
+PAID = Rewarded("ndcg(format=toy_format.Short())")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def ask(tmp_path, half_taught):
         given = {
             "tasks": (train,),
             "steps": 3,
-            "rewards": (Rewarded("ndcg()"),),
+            "rewards": (PAID,),
             "format": toy_task.FORMAT,
             "max_completion": 20,
         }
@@ -90,7 +91,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_rewards_rise(ask):
-    done = grpo.train(ask("rise", steps=16, rewards=(Rewarded("ndcg()"), Rewarded("well_formed()", 0.5)),
+    done = grpo.train(ask("rise", steps=16, rewards=(PAID, Rewarded("well_formed(format=toy_format.Short())", 0.5)),
                           loop={"batch": 64, "report_to": ("tensorboard",)}))  # fmt: skip
     lines = [line for line in metrics(done.folder) if "reward" in line]
     rewards = [line["reward"] for line in lines]
