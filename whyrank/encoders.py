@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, EngineError, MissingExtra, need, no_near_miss, not_loaded
-from whyrank.progress import Advance
+from whyrank.progress import Advance, quiet_hub
 
 Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
@@ -342,7 +342,7 @@ def _config(location: str, name: str, asked_by: str) -> Any:  # noqa: ANN401 (wh
         file: Path | None = Path(location, name)
     else:
         hub = need("transformers.utils.hub", extra="dense", asked_by=asked_by)
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # as in `_loading`
+        quiet_hub()
         quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
         try:
             found = hub.cached_file(location, name, **quiet)
@@ -358,7 +358,7 @@ def _loading(model: str, asked_by: str) -> Iterator[None]:
     reports = need("transformers.utils.logging", extra="dense", asked_by=asked_by)
     level, bar = reports.get_verbosity(), reports.is_progress_bar_enabled()
     reports.set_verbosity(logging.CRITICAL)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it tells of every retry
+    quiet_hub()
     reports.disable_progress_bar()
     try:
         yield

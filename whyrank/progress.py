@@ -1,5 +1,6 @@
 """Progress of long work on stderr; silent unless a program (the command line) switches it on."""
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -70,3 +71,8 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
             bar.advance(task, steps)
 
         yield advance
+
+
+def quiet_hub() -> None:
+    """Keep off the terminal what the hub's client tells of every retry without a network."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

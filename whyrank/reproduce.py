@@ -184,14 +184,13 @@ def measure(model: str | Path, lists: int = 300) -> dict[str, dict[str, float]]:
     for split in HELD_OUT:
         name = "world/lists" if split == "test" else f"world/lists/{split}"
         data = load(name).head(lists)
-        judged = {query.id: data.qrels[query.id] for query in data.queries}
-        run = (data.candidates or Run.of({})).only(set(judged))
-        found[name] = {"shuffled": _ndcg(run, judged)}
+        run = data.candidates or Run.of({})
+        found[name] = {"shuffled": _ndcg(run, data.qrels)}
         for told, format in (("without thought", Direct()), ("with thought", Reasoned())):
             reranker = Listwise(Transformers(str(model), batch=32), format=format, sampling=Sampling(max_tokens=400))
             ordered = reranker.rerank(run, data)
             calls = statuses(ordered)
-            found[name][told] = _ndcg(ordered, judged)
+            found[name][told] = _ndcg(ordered, data.qrels)
             found[name][f"well-formed {told}"] = calls["exact"] / sum(calls.values())
     return found
 

@@ -80,17 +80,17 @@ def refuse_foreign(
     """
     for source, run in zip(sources, runs, strict=True):
         if len(run) and queries and set(run).isdisjoint(queries):
-            made = f", a run of {name!r}" if (name := data_of(source)) else ""
             raise BadInput(
-                f"{source}{made}: none of its {len(run)} queries is {there}: it has {next(iter(run))!r}, "
+                f"{source}{made_on(source)}: none of its {len(run)} queries is {there}: it has {next(iter(run))!r}, "
                 f"there is {next(iter(queries))!r}: {mend}"
             )
 
 
-def data_of(source: str | Path) -> str | None:
-    """The name of the data set on which the run of a folder was made, as far as its manifest tells."""
+def made_on(source: str | Path) -> str:
+    """For errors, on which data set the run of a folder was made; empty where no manifest tells."""
     data = task_of(source).get("data")
-    return data.get("name") if isinstance(data, dict) else data
+    name = data.get("name") if isinstance(data, dict) else data
+    return f", a run of {name!r}" if name else ""
 
 
 def task_of(folder: str | Path) -> dict[str, Any]:

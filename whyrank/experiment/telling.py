@@ -7,7 +7,7 @@ from typing import Any
 
 from whyrank.datasets import load
 from whyrank.errors import BadInput, NotFound
-from whyrank.experiment.runs import data_of, open_run, run_file, task_of
+from whyrank.experiment.runs import made_on, open_run, run_file, task_of
 from whyrank.io import read_candidates, write_candidates
 from whyrank.llm.trace import records
 from whyrank.rerank.ranked import RankedList
@@ -50,8 +50,7 @@ def _refuse_foreign(folder: str | Path, query_id: str, run: Run, data: Dataset) 
     lost = next((id for id in run[query_id].ids if id not in data.corpus), None)
     if lost is not None or query_id not in {query.id for query in data.queries}:
         what = f"document {lost!r} of query {query_id!r}" if lost is not None else f"query {query_id!r}"
-        made = f", a run of {name!r}" if (name := data_of(folder)) else ""
-        raise BadInput(f"{folder}{made}: {what} is not in {data.name!r}: check --data and --split")
+        raise BadInput(f"{folder}{made_on(folder)}: {what} is not in {data.name!r}: check --data and --split")
 
 
 def _seconds(trace: Path, query_id: str) -> dict[str, float]:

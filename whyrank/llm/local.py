@@ -1,7 +1,6 @@
 """What engines that run the model on this machine share: chats become token ids, and token ids completions."""
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need, no_near_miss, not_loaded
 from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning, thinking
+from whyrank.progress import quiet_hub
 from whyrank.registry import name_of
 
 T = TypeVar("T")
@@ -178,7 +178,7 @@ class Local(LLM):
         for known in SHIPPED:
             no_near_miss(self.model, known, asked_by)
         transformers = need("transformers", extra=self.extra, asked_by=asked_by)
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it tells of every retry
+        quiet_hub()
         try:
             return getattr(transformers, kind).from_pretrained(located(self.model), **options)
         except (OSError, ValueError) as error:

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, EngineError, NotFound, need
 from whyrank.llm.local import Chat, located
+from whyrank.progress import warn
 from whyrank.train.config import HeldOut, Loop, Model
 from whyrank.train.trainer import Folder, first, whole
 
@@ -41,10 +41,9 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
             f"the tokenizer of {where} has {len(chat.tokenizer)} tokens, the model {rows}: it is another model's"
         )
     if config.lora is None and model.dtype != torch.float32:
-        warnings.warn(
+        warn(
             f"all weights are trained in {str(model.dtype).removeprefix('torch.')}, in which most updates round away, "
-            "unless DeepSpeed keeps float32 beside it: leave dtype at 'float32', or train an adapter (lora)",
-            stacklevel=2,
+            "unless DeepSpeed keeps float32 beside it: leave dtype at 'float32', or train an adapter (lora)"
         )
     return model, chat
 
