@@ -18,6 +18,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no 
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Progress, which the command line switches on for its process, is off again in the next test."""
+    yield
+    show(False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real collections and published runs; tests that need it skip where it is absent."""
@@ -39,8 +46,6 @@ def run(monkeypatch, capsys, tmp_path):
             cli.main()
         except SystemExit as end:
             code = end.code or 0
-        finally:
-            show(False)
         output = capsys.readouterr()
         return code, output.out, output.err
 

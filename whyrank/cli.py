@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyrank.errors import BudgetSpent, WhyrankError
+from whyrank.progress import show
 
 if TYPE_CHECKING:
     from whyrank.experiment import Result
@@ -38,6 +39,7 @@ def options(
     ] = False,
 ) -> None:
     """Retrieval and reranking that reason, and say why."""
+    show()
 
 
 RUN = "a run folder, a TREC run, JSON scores, or candidates with text (.jsonl)"
@@ -83,11 +85,9 @@ def index(
 ) -> None:
     """Index a collection and save the index; search it with, for example, bm25(path='FOLDER')."""
     from whyrank.datasets import load
-    from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
-    show()
     retriever = make(spec, Retriever)  # type: ignore[type-abstract]
     corpus = load(data).corpus
     retriever.at(out).index(corpus)
@@ -115,11 +115,9 @@ def search(
     """Search all queries of a data set."""
     from whyrank import experiment
     from whyrank.datasets import load
-    from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
-    show()
     retriever = make(spec, Retriever)  # type: ignore[type-abstract]
     if rewrites is not None:
         from whyrank.retrieval.rewrite import FromFile, Rewritten
@@ -148,11 +146,9 @@ def rerank(
     """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
     from whyrank import experiment
     from whyrank.datasets import load
-    from whyrank.progress import show
     from whyrank.registry import make
     from whyrank.rerank.base import Reranker
 
-    show()
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
     limits = experiment.Limits(_prices(prices), max_cost, max_tokens)
     if data is None:
@@ -319,9 +315,7 @@ def demo(
 ) -> None:
     """Search, rewrite, rerank with thought and explain, offline, with the small model that comes with whyrank."""
     from whyrank.demo import demo
-    from whyrank.progress import show
 
-    show()
     for part in demo(out, questions):
         typer.echo(part)
 
@@ -347,10 +341,8 @@ def synth(
     from whyrank.data_synth.base import Synth
     from whyrank.data_synth.folder import synthesise, tasks_of
     from whyrank.datasets import load
-    from whyrank.progress import show
     from whyrank.registry import make
 
-    show()
     method = make(spec, Synth)  # type: ignore[type-abstract]
     if data is None:
         _without_effect(ctx, "is of --data", "split")
@@ -375,33 +367,27 @@ Config = Annotated[Path, typer.Argument(help="What to train, as TOML: see docs/t
 @training.command()
 def sft(config: Config, json: AsJson = False) -> None:
     """Fine-tune on examples: supervised, in stages; calling again goes on from the last checkpoint."""
-    from whyrank.progress import show
     from whyrank.train import sft
     from whyrank.train.config import SFT, read_config
 
-    show()
     _trained(sft.train(read_config(config, SFT)), json)
 
 
 @training.command()
 def grpo(config: Config, json: AsJson = False) -> None:
     """Reinforcement learning with ranking rewards; calling again goes on from the last checkpoint."""
-    from whyrank.progress import show
     from whyrank.train import grpo
     from whyrank.train.config import GRPO, read_config
 
-    show()
     _trained(grpo.train(read_config(config, GRPO)), json)
 
 
 @training.command()
 def encoder(config: Config, json: AsJson = False) -> None:
     """Train a cross-encoder on lists; calling again goes on from the last checkpoint."""
-    from whyrank.progress import show
     from whyrank.train import encoders
     from whyrank.train.config import read_config
 
-    show()
     _trained(encoders.train(read_config(config, encoders.Encoder)), json)
 
 
@@ -483,6 +469,7 @@ def simulate(
         if first is None:
             raise BadInput(f"{data} publishes no candidates: give a first stage by --run")
         cases = simulation.from_run(first.without(judged.queries), judged.qrels, depth, seed)
+    show(False)  # each reranker is told of as it ends; its calls take no time
     tokens = simulation.Tokens(passage_tokens, query_tokens, thought_tokens, short_thought_tokens)
     noises = [make(one, simulation.Noisy) for one in noise or ["noisy()"]]
     outcomes = simulation.simulate(specs, cases, noises, measure, tokens, seed, on_outcome=_tell_outcome)
@@ -504,12 +491,10 @@ def reproduce(
 ) -> None:
     """Make again, from a seed, what comes with whyrank."""
     from whyrank.errors import BadInput
-    from whyrank.progress import show
     from whyrank.reproduce import tiny
 
     if what != "tiny":
         raise BadInput(f"there is only 'tiny' to reproduce, not {what!r}")
-    show()
     typer.echo(tiny(out, seed, recipe))
 
 
