@@ -48,6 +48,9 @@ def test_toml_becomes_a_configuration(tmp_path):
         ('path = "some/model"', "", "either 'path'"),
         ("lr = 1", "lr = [", "not TOML"),
         ("[optimizer]", "[loop]\nbatch = 0\n[optimizer]", "'batch' must be at least 1"),
+        ("reasoned()", "reasond()", r"conf.toml: stages\[0\]: sources\[0\]: format: .* did you mean 'reasoned'"),
+        ("reasoned()", "bm25()", r"sources\[0\]: format: .*bm25"),
+        ("[optimizer]", "[held_out]\ntasks = 'a'\nformat = 'reasoned('\n[optimizer]", "held_out: format: "),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, old, new, told):
@@ -69,6 +72,16 @@ def test_a_configuration_is_json(tmp_path):
     import json
 
     assert json.loads(json.dumps(plain(read(tmp_path, GOOD))))["model"]["lora"]["r"] == 8
+
+
+def test_specs_are_read_before_anything_is_done(tmp_path):
+    given = dict(output="out", model=Model("some/model"), tasks=("a.jsonl",), steps=8)
+    with pytest.raises(BadInput, match="spec: no part is called 'ndgc': did you mean 'ndcg'"):
+        GRPO(**given, rewards=(Rewarded("ndgc()"),), format="reasoned()")
+    with pytest.raises(BadInput, match="format: no part is called 'reasond'"):
+        GRPO(**given, rewards=(Rewarded("ndcg()"),), format="reasond()")
+    with pytest.raises(BadInput, match=r"search: .*reasoned"):
+        GRPO(**given, rewards=(Rewarded("ndcg()"),), search="reasoned()")
 
 
 @pytest.mark.parametrize(

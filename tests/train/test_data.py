@@ -8,7 +8,7 @@ from whyrank.errors import BadInput
 from whyrank.io import write_tasks
 from whyrank.llm.base import Ok
 from whyrank.llm.local import Chat
-from whyrank.rerank.formats import Direct, ReasonedScores, Rubric
+from whyrank.rerank.formats import BestWorst, Direct, ReasonedScores, Rubric
 from whyrank.train.config import Source, Stage
 from whyrank.train.data import Lesson, Material, plan, utilities, written
 from whyrank.types import Document, Query, RankTask
@@ -87,6 +87,7 @@ def test_orders_follow_the_teacher_and_grades_the_labels():
     assert utilities(task, Direct(), 2) == [1.0, 0.5, 0.0]
     taught = replace(task, order=("c", "b", "a"))
     assert utilities(taught, Direct(), 2) == [0.0, 0.5, 1.0]
+    assert utilities(taught, BestWorst(), 2) == [0.0, 0.5, 1.0]
     assert utilities(taught, ReasonedScores(), 4) == utilities(taught, Rubric(), 4) == [0.5, 0.25, 0.0]
 
 

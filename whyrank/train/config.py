@@ -9,6 +9,10 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from whyrank.errors import BadInput, NotFound
+from whyrank.registry import make
+from whyrank.rerank.formats import Format
+from whyrank.retrieval.base import Retriever
+from whyrank.train.rewards.base import Reward
 
 T = TypeVar("T")
 
@@ -149,6 +153,10 @@ class HeldOut:
     max_tokens: int = 1024
     batch: int = 32
 
+    def __post_init__(self) -> None:
+        """Refuse a format that there is not."""
+        _makes("format", self.format, Format)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -170,6 +178,10 @@ class Source:
     limit: int = 0
     keep_irrelevant: bool = False
     max_passage_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse a format that there is not."""
+        _makes("format", self.format, Format)
 
 
 @dataclass(frozen=True)
@@ -233,6 +245,10 @@ class Rewarded:
 
     spec: str
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a reward that there is not."""
+        _makes("spec", self.spec, Reward)
 
 
 @dataclass(frozen=True)
@@ -324,6 +340,8 @@ class GRPO:
             raise BadInput("give 'tasks', 'rewards' and 'steps' above 0")
         if bool(self.format) == bool(self.search):
             raise BadInput("give either 'format', to train a ranker, or 'search', to train a rewriter")
+        _makes("format", self.format, Format)
+        _makes("search", self.search, Retriever)
         if self.generations < 2 or self.loop.batch * self.loop.accumulation % self.generations:
             raise BadInput(
                 f"batch × accumulation ({self.loop.batch} × {self.loop.accumulation}) must be whole groups of "
@@ -378,6 +396,15 @@ def build(kind: type[T], given: Mapping[str, Any], where: str) -> T:
 def plain(config: Any) -> dict[str, Any]:
     """A configuration as JSON can hold it."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+
+
+def _makes(key: str, spec: str, kind: type) -> None:
+    """Refuse a spec, where one is given, that makes no part of this kind."""
+    try:
+        if spec:
+            make(spec, kind)
+    except (BadInput, NotFound) as error:
+        raise BadInput(f"{key}: {error}") from None
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

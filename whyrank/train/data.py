@@ -16,7 +16,7 @@ from whyrank.llm.base import Ok, Prompt
 from whyrank.llm.budget import clip
 from whyrank.llm.local import Chat, opens
 from whyrank.registry import make
-from whyrank.rerank.formats import Choice, Format, Parsed, PointFormat, clean
+from whyrank.rerank.formats import Choice, Ends, Format, Parsed, PointFormat, clean
 from whyrank.train.config import Source, Stage
 from whyrank.train.lists import by_order
 from whyrank.types import RankTask
@@ -193,7 +193,7 @@ def utilities(task: RankTask, format: Format[Any], top: float) -> list[float]:
     Raises:
         BadInput: the scale is no number above 0.
     """
-    relative = isinstance(format.parse(Ok(""), len(task.documents)), Parsed | Choice)
+    relative = isinstance(format.nothing(len(task.documents)), Parsed | Choice | Ends)
     if task.order and (relative or not task.grades):
         return list(by_order(task))
     scale = task.source.get("scale", max(top, 1e-9))

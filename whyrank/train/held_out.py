@@ -147,7 +147,7 @@ def ranking_format(spec: str) -> Format[Any]:
         BadInput: there is no such format, or it compares two passages.
     """
     format: Format[Any] = make(spec, Format)  # type: ignore[type-abstract]
-    if isinstance(format.parse(Ok(""), 2), Preferred):
+    if isinstance(format.nothing(2), Preferred):
         raise BadInput(
             f"format: {spec} compares two passages and ranks no list: take one that orders, scores, grades or chooses, "
             "such as reasoned(), reasoned_scores(), rubric() or reasoned_choice()"

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from whyrank.llm.base import Ok
 from whyrank.registry import make
-from whyrank.rerank.formats import ReasonedScores
-from whyrank.train.rewards import GroupRank, MultiView, OrderReward, RankR1, RetroStar
+from whyrank.rerank.formats import Reasoned, ReasonedScores
+from whyrank.train.rewards import NDCG, GroupRank, MultiView, OrderReward, RankR1, RetroStar
+from whyrank.train.rewards.lists import read_order
 from whyrank.types import Document, Query, RankTask
 
 FAILURES = {  # the most that a completion without a valid permutation may earn
@@ -78,6 +80,16 @@ def test_a_bad_order_never_earns_less_than_none_and_the_ideal_earns_most(task: R
         assert min(worth) >= most - 1e-9, reward
         ids = [document.id for document in task.documents]
         assert reward(honest([ids.index(id) for id in task.order]), task) == pytest.approx(max(worth)), reward
+
+
+@given(task=tasks(), text=TEXTS)
+@settings(deadline=None)
+def test_a_list_that_has_to_be_repaired_earns_its_share_and_no_other_does(task: RankTask, text: str) -> None:
+    reward, strict = NDCG(repaired=0.7), NDCG()
+    outcome, order = read_order(Reasoned(), Ok(text), len(task.documents))
+    repaired = strict(honest(order), task) or 0.0
+    assert reward(text, task) == (0.7 * repaired if outcome == "wrong" else strict(text, task))
+    assert (reward(text, task) or 0.0) < repaired or outcome != "wrong" or not repaired
 
 
 def test_the_published_reward_leaks_and_the_search_would_find_it() -> None:

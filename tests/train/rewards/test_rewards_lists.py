@@ -80,6 +80,17 @@ def test_binary_or_graded(ask: Callable[..., RankTask], said: Callable[..., str]
     assert MultiView(rbo=0.0, binary=False)(said([1, 2, 3]), task) == pytest.approx(graded + 0.2)
 
 
+def test_a_wrong_list_may_earn_a_share_of_its_repair(ask: Callable[..., RankTask], said: Callable[..., str]) -> None:
+    task, reward = ask([0, 1, 0]), make("ndcg(repaired=0.5)")
+    assert reward(said([2, 1, 3]), task) == 1.0
+    assert reward(said([2, 1]), task) == 0.5  # [3] is put behind
+    assert reward(said([1, 1]), task) == pytest.approx(0.5 * LOG3)
+    assert reward("[2] > [1] > [3]", task) == -1.0
+    assert reward(said([2]), ask([0, 0, 0])) is None
+    with pytest.raises(BadInput, match=r"repaired must be at least 0 and below 1, not 1\.0"):
+        NDCG(repaired=1.0)
+
+
 def test_gain_is_over_the_list_as_shown(ask: Callable[..., RankTask], said: Callable[..., str]) -> None:
     task = ask([0, 1, 0])
     assert NDCGGain()(said([2, 1, 3]), task) == pytest.approx(1 - LOG3)

@@ -83,6 +83,10 @@ class Format(Part, ABC, Generic[Answer]):
     def parse(self, completion: Ok, n: int) -> Answer:
         """What was answered about n passages; any text gives an answer and a status; an empty one tells nothing."""
 
+    def nothing(self, n: int) -> Answer:
+        """What is read about n passages where no answer came: of the kind that all answers of this format are."""
+        return self.parse(Ok(""), n)
+
     @abstractmethod
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The completion of a model for which the passages help this much; `parse` finds it exact.
@@ -128,7 +132,7 @@ def clean(text: str) -> str:
 def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer, dict[str, Any]]:
     """What a completion answers, and the report of the call for notes; a failed call tells nothing and is not read."""
     if isinstance(completion, Failed):
-        nothing: Answer = replace(format.parse(Ok(""), n), status="failed")  # type: ignore[type-var]
+        nothing: Answer = replace(format.nothing(n), status="failed")  # type: ignore[type-var]
         return nothing, {
             "status": "failed",
             "failure": completion.kind,

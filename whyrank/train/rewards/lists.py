@@ -66,9 +66,26 @@ class NDCG(OrderReward):
 
     Attributes:
         k: the cut-off.
+        repaired: a list that is not exact earns this share of what it is worth once it is repaired as in inference.
+            Where few lists are exact, 0 teaches their form before their order, and the easiest form is to copy the list
+            as shown; below 1 an exact list always earns more than a wrong one of the same order.
     """
 
     k: int = 10
+    repaired: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a share by which a wrong list would be worth as much as an exact one."""
+        super().__post_init__()
+        if not 0 <= self.repaired < 1:
+            raise BadInput(f"ndcg: repaired must be at least 0 and below 1, not {self.repaired}")
+
+    def _value(self, completion: Ok, task: RankTask) -> Value:
+        if self.repaired and task.relevant:
+            outcome, order = read_order(self.format, completion, len(task.documents))
+            if outcome == "wrong":
+                return self.repaired * self._worth(order, task)
+        return super()._value(completion, task)
 
     def _worth(self, order: Sequence[int], task: RankTask) -> float:
         return ndcg(_ranked(task.gains, order), self.k)
