@@ -1,7 +1,6 @@
 """What past runs teach: how hard queries are, and which way of ranking is worth its cost on which."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from whyrank.errors import BadInput, NotFound
 from whyrank.eval import evaluate
 from whyrank.experiment import open_run, run_file
 from whyrank.io import read_run
-from whyrank.io.folders import read_manifest
+from whyrank.io.folders import read_json, read_manifest
 from whyrank.rerank.base import requests_of
 from whyrank.rerank.radar import Radar, features
 from whyrank.types import Dataset
@@ -74,7 +73,7 @@ def _told(task: Mapping[str, Any], key: str) -> object:
 
 def _costs(folders: Sequence[str | Path]) -> list[float]:
     """Money for each query where every run with calls has some, else tokens."""
-    reports = [json.loads((Path(folder) / "report.json").read_text()) for folder in folders]
+    reports = [read_json(Path(folder) / "report.json") for folder in folders]
     ledgers = [report.get("ledger") for report in reports]
     priced = all(ledger is None or ledger["cost"] > 0 for ledger in ledgers)
     spent = [

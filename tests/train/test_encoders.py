@@ -252,9 +252,20 @@ def test_a_teachers_order_stands_in_for_grades() -> None:
 
 def test_sources_that_differ_only_in_their_limit_are_all_learnt_from(tmp_path: Path) -> None:
     train, _ = toy_task.write(tmp_path, 8, 1)
-    config = encoders.Encoder("run", (Lists(tasks=train, limit=3), Lists(tasks=train, limit=5)), hold_out=2)
+    config = encoders.Encoder("run", (Lists(tasks=train, limit=3), Lists(tasks=train, limit=5)))
     rows, counts, held = encoders._material(config)
-    assert len(rows) == 6 and len(held) == 2 and counts == {train: {"used": 6, "nothing_to_learn": 0}}
+    assert len(rows) == 8 and not held and counts == {train: {"used": 8, "nothing_to_learn": 0}}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_query_that_is_held_out_of_one_source_is_learnt_from_another(tmp_path: Path, seed: int) -> None:
+    train, _ = toy_task.write(tmp_path, 8, 1)
+    config = encoders.Encoder("run", (Lists(tasks=train, limit=6), Lists(tasks=train)), hold_out=2, seed=seed)
+    rows, counts, held = encoders._material(config)
+    asked = {task.query for task in held}
+    learnt = [task.query for lists in config.lists for task in read(lists) if task.query not in asked]
+    assert len(held) == 2 and sorted(row.query for row in rows) == sorted(query.text for query in learnt)
+    assert counts == {train: {"used": len(learnt), "nothing_to_learn": 0}} and len(learnt) < 12
 
 
 def test_lists_from_a_first_stage(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 from whyrank.data_synth.base import Made, Preference, Synth
 from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_run, read_tasks
-from whyrank.io.folders import begin, write_json, write_lines, write_manifest
+from whyrank.io.folders import begin, read_json, write_json, write_lines, write_manifest
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
@@ -78,7 +78,7 @@ def synthesise(
         **({} if data is None else {"data": {"name": data.name, "documents": len(data.corpus)}}),
     }
     if (done := begin(folder, task, another="something else", nothing="no synthesis")) is not None:
-        return Synthesised(folder / done["file"], json.loads((folder / "report.json").read_text("utf-8")))
+        return Synthesised(folder / done["file"], read_json(folder / "report.json"))
     start = time.perf_counter()
     with _trace(folder, method, prices, max_cost, max_tokens) as trace:
         made = method.apply(tasks, data, trace)

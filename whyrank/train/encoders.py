@@ -50,7 +50,8 @@ class Encoder:
             overfit; 0 trains all.
         dropout: while training; an architecture that has none wants 0.
         held_out: lists that are never trained on; or
-        hold_out: so many of the training lists, drawn by the seed, are held out.
+        hold_out: so many of the training lists, drawn by the seed, are held out; other lists of their queries are then
+            not learnt from.
         every: steps between measurements of nDCG@10 on them.
         optimizer, loop: how; the batch is of lists.
         seed: of everything that is drawn.
@@ -181,9 +182,8 @@ def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], 
             raise BadInput(f"'hold_out' is {config.hold_out} of {len(places)} lists: nothing is left to learn from")
         out = {places[at] for at in np.random.default_rng(config.seed).permutation(len(places))[: config.hold_out]}
         held = [read_in[source][at] for source, at in sorted(out)]
-        read_in = [
-            [one for at, one in enumerate(tasks) if (source, at) not in out] for source, tasks in enumerate(read_in)
-        ]
+        asked = {task.query for task in held}
+        read_in = [[task for task in tasks if task.query not in asked] for tasks in read_in]
     measurable = [task for task in held if task.relevant]
     if held and not measurable:
         raise BadInput(f"none of the {len(held)} held-out lists has a relevant document to measure by")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, NotFound, TrainingStopped, need
-from whyrank.io.folders import read_manifest, write_json, write_manifest
+from whyrank.io.folders import read_json, read_manifest, write_json, write_manifest
 from whyrank.train.config import Loop, Optimizer
 from whyrank.train.optim import optimizer, schedule
 
@@ -155,7 +155,7 @@ class Folder:
 
     def done(self) -> Trained:
         """What a finished run handed back."""
-        report = json.loads((self.path / "report.json").read_text(encoding="utf-8"))
+        report = read_json(self.path / "report.json")
         return Trained(self.path, self.model, report)
 
 
