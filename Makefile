@@ -18,7 +18,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q -m "not engines and not slow"
+	$(BIN)/python -m pytest -q -n auto -m "not engines and not slow"
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -74,6 +74,17 @@ def test_a_configuration_is_json(tmp_path):
     assert json.loads(json.dumps(plain(read(tmp_path, GOOD))))["model"]["lora"]["r"] == 8
 
 
+@pytest.mark.parametrize(("written", "read"), [("'direct()'", ("direct()",)), ("['reasoned()', 'direct()']", None)])
+def test_a_format_or_several(tmp_path, written, read):
+    path = tmp_path / "conf.toml"
+    path.write_text(f"""output = "o"\ntasks = ["t"]\nsteps = 1\nformat = {written}
+        rewards = [{{spec = "ndcg()"}}]\n[model]\npath = "m"\n""")
+    assert read_config(path, GRPO).formats == (read or ("reasoned()", "direct()"))
+    path.write_text(path.read_text().replace(written, "['reasoned()', 1]"))
+    with pytest.raises(BadInput, match=r"format\[1\]: a text is wanted, not 1"):
+        read_config(path, GRPO)
+
+
 def test_specs_are_read_before_anything_is_done(tmp_path):
     given = dict(output="out", model=Model("some/model"), tasks=("a.jsonl",), steps=8)
     with pytest.raises(BadInput, match="spec: no part is called 'ndgc': did you mean 'ndcg'"):

@@ -12,10 +12,15 @@ from whyrank.io import write_tasks
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok
 from whyrank.llm.local import Chat
+from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.config import GRPO, Loop, Model, Rewarded
-from whyrank.train.draws import Draws, Ranking, Rewriting, search_tasks
-from whyrank.train.grpo import Groups, Look, _correlation, _read
+from whyrank.train.draws import Draws, Ranking, Rewriting, asks_of, search_tasks
+from whyrank.train.grpo import Groups, Paid, _read, _rewards
+from whyrank.train.look import Look, _correlation
+from whyrank.train.rewards import NDCG, Cost
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
+
+BOTH = ("reasoned()", "direct()")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def asked(path, **more) -> GRPO:
 def draws(path, tasks, chat, positions=128, **more) -> Draws:
     write_tasks(tasks, path)
     config = asked(path, **more)
-    return Draws(config, Ranking(config, chat), chat, positions)
+    return Draws(config, asks_of(config, chat), chat, positions)
 
 
 def test_each_draw_shows_another_order_and_the_prompt_shows_it(tmp_path, chat):
@@ -94,7 +99,7 @@ def test_formats_of_one_document_need_an_irrelevant_one_and_room_for_each(tmp_pa
 
 
 def prompts_of(tasks, path, chat):
-    ask = Ranking(asked(path, format="rubric()"), chat)
+    ask = Ranking("rubric()", asked(path), chat)
     return [prompt for task in tasks for prompt in ask.prompts(task)]
 
 
@@ -102,14 +107,77 @@ def test_each_device_holds_whole_draws(chat, monkeypatch):
     for devices in ("1", "2"):
         monkeypatch.setenv("WORLD_SIZE", devices)
         with pytest.raises(BadInput, match=r"whole draws on each device: .* 1 groups of 8, and rubric\(\) takes 2"):
-            Ranking(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=8)), chat)
-    Ranking(asked("tasks.jsonl", loop=Loop(batch=8)), chat)
-    Ranking(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=4, accumulation=4)), chat)
+            asks_of(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=8)), chat)
+    asks_of(asked("tasks.jsonl", loop=Loop(batch=8)), chat)
+    asks_of(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=4, accumulation=4)), chat)
+    with pytest.raises(BadInput, match=r"2 groups of 8, and reasoned\(\), rubric\(\) takes 3 a draw"):
+        asks_of(asked("tasks.jsonl", format=("reasoned()", "rubric()")), chat)
 
 
 def test_a_format_that_compares_two_is_refused(chat):
     with pytest.raises(BadInput, match=r"compares two passages and ranks no list"):
-        Ranking(asked("tasks.jsonl", format="pair()"), chat)
+        Ranking("pair()", asked("tasks.jsonl"), chat)
+
+
+def test_several_formats_ask_about_the_same_list(tmp_path, chat):
+    tasks = toy_task.tasks(5, 0)
+    tasks[0] = replace(tasks[0], grades={one.id: 1.0 + at for at, one in enumerate(tasks[0].documents)})
+    three = ("reasoned()", "direct()", "rubric()")
+    made = draws(tmp_path / "t", tasks, chat, positions=None, format=three, loop=Loop(batch=32))
+    assert made.counts == {str(tmp_path / "t"): {"used": 4, "all_relevant": 1}}  # as one of the formats cannot use it
+    alone = draws(tmp_path / "alone", tasks[1:], chat, positions=None, format="reasoned()")
+    for number in range(0, 40, 4):
+        rows = [made.row(number + at) for at in range(4)]
+        assert [row.format for row in rows] == ["reasoned()", "direct()", "rubric()", "rubric()"]
+        assert rows[0].task == rows[1].task == alone.row(number // 4).task
+        assert rows[0].prompt != rows[1].prompt and [len(row.task.documents) for row in rows] == [3, 3, 1, 1]
+        assert len({row.task.query for row in rows}) == 1
+
+
+def test_a_reward_is_for_the_prompts_in_its_format():
+    config = asked("t", format=BOTH)
+    task = json.dumps(task_record(toy_task.tasks(1, 0)[0]))
+    columns = {"task": [task] * 4, "opened": [False] * 4, "format": ["reasoned()", "direct()"] * 2}
+    said = ["<think>t</think><answer>[1] > [2] > [3]</answer>", "[1] > [2] > [3]"] * 2
+    ids = [[1] * 9, [1] * 5] * 2
+    worth = {name: Paid(one, name, config)([""] * 4, said, ids, **columns) for name, one in
+             {"thought": NDCG(), "direct": NDCG(format=Direct()), "cost": Cost(unit="tokens")}.items()}  # fmt: skip
+    gain = NDCG()(said[0], toy_task.tasks(1, 0)[0])
+    assert worth["thought"] == [gain, None] * 2 and worth["direct"] == [None, gain] * 2
+    assert worth["cost"][0] == worth["cost"][2] < worth["cost"][1] == worth["cost"][3] < 0
+
+
+@pytest.mark.parametrize(
+    ("format", "specs", "told"),
+    [
+        (BOTH, ["ndcg()", "ndcg(format=direct())"], ""),
+        (BOTH, ["ndcg()", "cost()"], ""),
+        (BOTH, ["ndcg()"], r"no reward is for prompts in direct\(\): add one with format=direct"),
+        ("reasoned()", ["ndcg(format=direct())"], r"reads direct\(\), but prompts are reasoned\(\)"),
+        (BOTH, ["ndcg(format=first())", "cost()"], r"reads first\(\), but prompts are .* or direct\(\)"),
+        (BOTH, ["mix(ndcg(), ndcg(format=direct()))"], "reads several formats: give one for each"),
+    ],
+)  # fmt: skip
+def test_rewards_and_formats_must_agree(format, specs, told):
+    config = replace(asked("t", format=format), rewards=tuple(map(Rewarded, specs)))
+    if not told:
+        assert len(_rewards(config)) == len(specs)
+        return
+    with pytest.raises(BadInput, match=told):
+        _rewards(config)
+
+
+def test_figures_of_several_formats_go_by_format(chat):
+    seen = Look([Reasoned(), Direct()], chat)
+    told = {}
+    seen.tell = told.update
+    task = toy_task.tasks(1, 0)[0]
+    said = [Ok("<think>t</think><answer>[2] > [1] > [3]</answer>"), Ok("[1] > [2] > [3]"), Ok("[1]")]
+    figures = seen(said, [task] * 3, ["reasoned()", "direct()", "direct()"])
+    assert figures["reasoned()/well_formed"] == 1 and figures["direct()/well_formed"] == 0.5
+    assert figures["direct()/position_bias"] == pytest.approx(1) and "well_formed" not in figures
+    assert told["direct()/rank_by_place"] == [-1, 0, 1]
+    assert "direct()/well_formed" not in seen(said[:1], [task], ["reasoned()"])
 
 
 def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
@@ -166,12 +234,12 @@ def test_what_was_cut_off_is_not_well_formed(chat, tmp_path):
             return torch.zeros(2, 1)
 
     class Trainer(Groups, Base):
-        look = Look(Rewriting(asked("t", format="", search="rewritten(bm25(), reasoned_query(fake()))")), chat)
+        look = Look([None], chat)
 
         def __init__(self):
             self._metrics = {"train": defaultdict(list)}
 
-    row = {"task": json.dumps(task_record(toy_task.tasks(1, 0)[0])), "opened": False}
+    row = {"task": json.dumps(task_record(toy_task.tasks(1, 0)[0])), "opened": False, "format": ""}
     trainer = Trainer()
     trainer._calculate_rewards([row, row], [], ["oil", "oil oil oil"], [[1, 2], [1, 2, 3]])
     assert trainer._metrics["train"]["well_formed"] == [0.5]

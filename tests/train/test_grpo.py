@@ -142,6 +142,18 @@ def test_a_run_broken_off_at_its_end_takes_no_further_step(ask, monkeypatch, ite
     assert same(done.model, folder / "checkpoints" / "checkpoint-4")
 
 
+def test_two_formats_are_paid_each_by_its_own_reward(ask):
+    short, blunt = "toy_format.Short()", "toy_format.Blunt()"
+    paid = (PAID, Rewarded(f"ndcg(format={blunt})"), Rewarded("cost(price=0.1, unit='tokens')"))
+    done = grpo.train(ask("two", format=(short, blunt), rewards=paid, steps=2))
+    lines = [line for line in metrics(done.folder) if "reward" in line]
+    assert {f"rewards/{reward.spec}/mean" for reward in paid[:2]} | {"rewards/cost/mean"} <= lines[-1].keys()
+    assert {f"{format}/well_formed" for format in (short, blunt)} <= lines[-1].keys()
+    for line in lines:  # the mean of both kinds of prompts, of which each has a reward of order, and its cost
+        worth = sum(line[f"rewards/{reward.spec}/mean"] for reward in paid[:2]) / 2 + line["rewards/cost/mean"]
+        assert line["reward"] == pytest.approx(worth, abs=1e-5)
+
+
 def test_groups_without_spread_teach_nothing(ask, half_taught):
     done = grpo.train(ask("even", rewards=(Rewarded("test_grpo.Constant()"),), steps=2))
     assert done.report["dropped_groups"] == done.report["groups"] == 4

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whyrank.llm.base import Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,19 @@ class Short(Format[Parsed]):
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         said = Reasoned().write(utilities, thought)
         return Ok(said.text.replace("</think>\n", "</think>"))
+
+
+@dataclass(frozen=True)
+class Blunt(Short):
+    """The same with a word behind it; answered without a thought."""
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        short = super().render(query, passages, sampling)
+        pieces = (*short.messages[0].pieces, Piece("dark"))
+        return Prompt((Message("user", pieces),), short.sampling)
+
+    def parse(self, completion: Ok, n: int) -> Parsed:
+        return Direct().parse(completion, n)
+
+    def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
+        return Direct().write(utilities)

@@ -282,8 +282,9 @@ class GRPO:
         tasks: RankTasks as JSONL. To rank, lists; for rewriters, queries with the documents that should be found.
         rewards: what completions are worth.
         steps: how many.
-        format: to train a ranker: the format of the prompts, such as "reasoned()". Formats that show one document get
-            one relevant document and one other of each list in turn.
+        format: to train a ranker: the format of the prompts, such as "reasoned()"; or several: each list is then asked
+            about in each, and a reward is for the prompts in its own. Formats that show one document get one relevant
+            document and one other of each list in turn.
         search: to train a rewriter: "rewritten(bm25(path='index'), reasoned_query(fake()))"; the model takes the place
             of the one that is named there.
         generations: completions of one prompt, a group.
@@ -310,7 +311,7 @@ class GRPO:
     tasks: tuple[str, ...]
     rewards: tuple[Rewarded, ...]
     steps: int
-    format: str = ""
+    format: str | tuple[str, ...] = ""
     search: str = ""
     generations: int = 8
     max_completion: int = 1024
@@ -340,7 +341,8 @@ class GRPO:
             raise BadInput("give 'tasks', 'rewards' and 'steps' above 0")
         if bool(self.format) == bool(self.search):
             raise BadInput("give either 'format', to train a ranker, or 'search', to train a rewriter")
-        _makes("format", self.format, Format)
+        for format in self.formats:
+            _makes("format", format, Format)
         _makes("search", self.search, Retriever)
         if self.generations < 2 or self.loop.batch * self.loop.accumulation % self.generations:
             raise BadInput(
@@ -353,6 +355,11 @@ class GRPO:
                     f"{name!r} ({steps}) must be a multiple of 'iterations' ({self.iterations}, at least 1): a run "
                     "that goes on has lost the completions of a round"
                 )
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats of the prompts; none for a rewriter."""
+        return self.format if isinstance(self.format, tuple) else (self.format,) if self.format else ()
 
 
 def read_config(path: str | Path, kind: type[T]) -> T:
@@ -410,7 +417,8 @@ def _makes(key: str, spec: str, kind: type) -> None:
 def _value(hint: Any, value: Any, where: str) -> Any:
     kind, inside = get_origin(hint) or hint, get_args(hint)
     if kind in {Union, UnionType}:
-        return _value(next(one for one in inside if one is not NoneType), value, where)
+        lists = [one for one in inside if get_origin(one) is tuple and isinstance(value, list)]
+        return _value(next(one for one in (*lists, *inside) if one is not NoneType), value, where)
     if kind is Literal:
         return _checked(value in inside, value, where, f"one of {', '.join(map(repr, inside))}")
     if is_dataclass(kind):

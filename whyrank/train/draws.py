@@ -2,17 +2,17 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.base import Ok, Prompt
 from whyrank.llm.local import Chat, opens
 from whyrank.registry import make
-from whyrank.rerank.formats import PointFormat
+from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look
 from whyrank.retrieval.rewrite.rewritten import Rewritten
@@ -28,6 +28,10 @@ class Ask(Protocol):
     several: int
     """How many prompts a draw gives."""
 
+    @property
+    def format(self) -> Format[Any] | None:
+        """How the answer is read; None where it is taken as it stands."""
+
     def usable(self, task: RankTask) -> str:
         """Why nothing can be learnt from a task; empty where it can."""
 
@@ -41,21 +45,15 @@ class Ask(Protocol):
 class Ranking:
     """The documents of a list are to be ranked, or graded one by one."""
 
-    def __init__(self, config: GRPO, chat: Chat) -> None:
+    def __init__(self, format: str, config: GRPO, chat: Chat) -> None:
         """Take the format.
 
         Raises:
-            BadInput: there is no such format, it ranks no list, or the devices' batches do not hold whole draws.
+            BadInput: there is no such format, or it ranks no list.
         """
-        self.format = ranking_format(config.format)
+        self.format: Format[Any] = ranking_format(format)
         self._points = isinstance(self.format, PointFormat)
         self.several = 2 if self._points else 1
-        groups = config.loop.batch * config.loop.accumulation // config.generations
-        if groups % self.several:
-            raise BadInput(
-                f"a step must hold whole draws on each device: batch × accumulation are {groups} groups of "
-                f"{config.generations}, and {config.format} takes {self.several} a draw"
-            )
         self._chat, self._limit, self._shuffle = chat, config.max_passage_tokens, config.shuffle
 
     def usable(self, task: RankTask) -> str:
@@ -83,7 +81,7 @@ class Ranking:
 class Rewriting:
     """The query is to be rewritten, so that an engine finds the task's relevant documents."""
 
-    several = 1
+    several, format = 1, None
 
     def __init__(self, config: GRPO) -> None:
         """Take the rewriter of `config.search`.
@@ -135,6 +133,28 @@ def _taken_whole(rewriter: LLMRewriter) -> bool:
     return False
 
 
+def asks_of(config: GRPO, chat: Chat) -> tuple[Ask, ...]:
+    """What is asked about each task: to rewrite its query, or to rank its documents, in each of the formats.
+
+    Raises:
+        BadInput: as `Rewriting` and `Ranking`; or the devices' batches do not hold whole draws.
+    """
+    if config.search:
+        return (Rewriting(config),)
+    asks = tuple(Ranking(format, config, chat) for format in config.formats)
+    groups, several = config.loop.batch * config.loop.accumulation // config.generations, _several(asks)
+    if groups % several:
+        raise BadInput(
+            f"a step must hold whole draws on each device: batch × accumulation are {groups} groups of "
+            f"{config.generations}, and {', '.join(config.formats)} takes {several} a draw"
+        )
+    return asks
+
+
+def _several(asks: Iterable[Ask]) -> int:
+    return sum(ask.several for ask in asks)
+
+
 class Row(NamedTuple):
     """One prompt of one draw.
 
@@ -142,11 +162,13 @@ class Row(NamedTuple):
         prompt: what is asked.
         task: the list with its documents as the prompt shows them.
         opened: whether the chat template opens the thought, so that completions lack the tag.
+        format: how the answer is read, as a spec; empty where it is taken as it stands.
     """
 
     prompt: Prompt
     task: RankTask
     opened: bool
+    format: str
 
 
 class Draws:
@@ -157,7 +179,7 @@ class Draws:
             document also "all_relevant".
     """
 
-    def __init__(self, config: GRPO, ask: Ask, chat: Chat, positions: int | None) -> None:
+    def __init__(self, config: GRPO, asks: Sequence[Ask], chat: Chat, positions: int | None) -> None:
         """Read the tasks, and leave out those that cannot be asked or from which nothing can be learnt.
 
         Raises:
@@ -168,7 +190,7 @@ class Draws:
         if room is not None and room < 1:
             raise BadInput(f"max_completion {config.max_completion} leaves no room in the model's {positions} tokens")
         self._longest = min((one for one in (config.max_prompt, room) if one), default=None)
-        self._ask, self._chat, self._seed = ask, chat, config.seed
+        self._asks, self._chat, self._seed = asks, chat, config.seed
         self.counts: dict[str, dict[str, int]] = {}
         self._tasks = [task for path in config.tasks for task in self._usable(path)]
         if not self._tasks:
@@ -178,7 +200,8 @@ class Draws:
     def _usable(self, path: str) -> Iterator[RankTask]:
         counts: Counter[str] = Counter()
         for task in read_tasks(path):
-            reason = self._ask.usable(task) or ("too_long" if self._too_long(task) else "used")
+            reasons = [reason for ask in self._asks if (reason := ask.usable(task))]
+            reason = reasons[0] if reasons else "too_long" if self._too_long(task) else "used"
             counts[reason] += 1
             if reason == "used":
                 yield task
@@ -187,17 +210,17 @@ class Draws:
     def _too_long(self, task: RankTask) -> bool:
         if self._longest is None:
             return False
-        return any(
-            len(self._chat.encode(self._chat.render(prompt.chat))) > self._longest for prompt in self._ask.prompts(task)
-        )
+        asked = (self._chat.render(prompt.chat) for ask in self._asks for prompt in ask.prompts(task))
+        return any(len(self._chat.encode(text)) > self._longest for text in asked)
 
     def _row(self, number: int) -> Row:
-        draw, place = divmod(number, self._ask.several)
+        draw, place = divmod(number, _several(self._asks))
+        ask, place = [(ask, at) for ask in self._asks for at in range(ask.several)][place]
         cycle, at = divmod(draw, len(self._tasks))
         task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
-        shown = self._ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
-        (prompt,) = self._ask.prompts(shown)
-        return Row(prompt, shown, opens(self._chat.render(prompt.chat)))
+        shown = ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
+        (prompt,) = ask.prompts(shown)
+        return Row(prompt, shown, opens(self._chat.render(prompt.chat)), repr(ask.format) if ask.format else "")
 
 
 def search_tasks(data: Dataset) -> Iterable[RankTask]:

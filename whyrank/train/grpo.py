@@ -3,29 +3,27 @@
 import dataclasses
 import json
 import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok, split_reasoning
-from whyrank.llm.local import Chat
 from whyrank.progress import progress
 from whyrank.registry import make
 from whyrank.rerank.formats import Format
-from whyrank.retrieval.rewrite.base import read as read_rewritten
 from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import GRPO, plain
-from whyrank.train.draws import Draws, Ranking, Rewriting
-from whyrank.train.held_out import Lists, Searches, ranked, speaking
+from whyrank.train.draws import Draws, Rewriting, asks_of
+from whyrank.train.held_out import Lists, Searches, speaking
+from whyrank.train.look import Look
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
 from whyrank.train.rewards import ForTRL, Reward
 from whyrank.train.rewards.adapters import task_of
-from whyrank.train.rewards.base import completion_of, formats_of, label, thought_of
+from whyrank.train.rewards.base import completion_of, formats_of, label
 from whyrank.train.watch import Watch, last_held_out, metrics
-from whyrank.types import RankTask
 
 
 def train(config: GRPO) -> base.Trained:
@@ -50,24 +48,24 @@ def train(config: GRPO) -> base.Trained:
     rewards = _rewards(config)
     trl = need("trl", extra="train")
     model, chat = load_model(config.model, config.seed)
-    ask = Ranking(config, chat) if config.format else Rewriting(config)
-    draws = Draws(config, ask, chat, getattr(model.config, "max_position_embeddings", None))
+    asks = asks_of(config, chat)
+    draws = Draws(config, asks, chat, getattr(model.config, "max_position_embeddings", None))
     measured: Lists | Searches | None = None
     if config.held_out is not None:
         measured = (
-            Lists(config.held_out, chat, config.format, config.max_passage_tokens)
-            if isinstance(ask, Ranking)
-            else Searches(config.held_out, ask.search)
+            Searches(config.held_out, asks[0].search)
+            if isinstance(asks[0], Rewriting)
+            else Lists(config.held_out, chat, config.formats[0], config.max_passage_tokens)
         )
     groups = config.loop.batch * config.loop.accumulation * base.devices() // config.generations
     rounds = config.steps // config.iterations
     folder.begin()
     kind: Any = type("GRPO", (Groups, base.Additions, trl.GRPOTrainer), {"moves": config.optimizer})
-    kind.look, kind.drops = Look(ask, chat), not config.keep_even
+    kind.look, kind.drops = Look([ask.format for ask in asks], chat), not config.keep_even
     with progress("training", config.steps) as advance:
         trainer = kind(
             model=model,
-            reward_funcs=[Paid(reward, chat, config) for reward in rewards],
+            reward_funcs=[Paid(*one, config) for one in zip(rewards, _names(rewards), strict=True)],
             args=trl.GRPOConfig(
                 **base.arguments(folder.path, config.loop, config.optimizer, config.steps, config.seed),
                 **_arguments(config),
@@ -97,41 +95,6 @@ def train(config: GRPO) -> base.Trained:
     return folder.finish(report)
 
 
-class Look:
-    """What is seen of completions besides their rewards: how well formed, how long the thought, bias of place."""
-
-    def __init__(self, ask: Ranking | Rewriting, chat: Chat) -> None:
-        """Take the format that they are read with."""
-        self._ask, self._chat = ask, chat
-        self.tell: Any = None
-
-    def __call__(self, completions: Sequence[Ok], tasks: Sequence[RankTask]) -> dict[str, float]:
-        """The figures of one batch by name.
-
-        Of the answers in the right form, `rank_by_place` goes to metrics.jsonl: for each place shown, how far below
-        the middle of the list what stood there was ranked, in ranks, as a mean; 0 at all places is no bias.
-        `position_bias` is the correlation of place and rank, both as shares of the list.
-        """
-        n = len(completions)
-        figures = {"thought_tokens": sum(len(self._chat.encode(thought_of(one))) for one in completions) / n}
-        if isinstance(self._ask, Rewriting):
-            statuses = [read_rewritten(one)[1]["status"] for one in completions]
-            return figures | {"well_formed": sum(status == "exact" for status in statuses) / n}
-        exact, ranks, pairs = 0, defaultdict(list), []
-        for completion, task in zip(completions, tasks, strict=True):
-            order, (report,) = ranked(self._ask.format, [completion], len(task.documents))
-            exact += report["status"] == "exact"
-            if report["status"] == "exact":
-                last = max(len(order) - 1, 1)
-                for rank, place in enumerate(order):
-                    ranks[place].append(rank - last / 2)
-                    pairs.append((place / last, rank / last))
-        bias = _correlation(pairs)
-        if len(ranks) > 1 and self.tell is not None:
-            self.tell({"rank_by_place": [round(sum(ranks[at]) / len(ranks[at]), 3) for at in sorted(ranks)]})
-        return figures | {"well_formed": exact / n} | ({} if math.isnan(bias) else {"position_bias": bias})
-
-
 class Groups:
     """Mixed into GRPOTrainer: groups whose completions are all worth the same leave the loss; completions are seen."""
 
@@ -147,7 +110,8 @@ class Groups:
             _read(one, bool(row["opened"]), len(ids) >= mine.max_completion_length)
             for one, row, ids in zip(completions, inputs, completion_ids_list, strict=True)
         ]
-        for name, value in self.look(read, [task_of(one["task"]) for one in inputs]).items():
+        seen = self.look(read, [task_of(one["task"]) for one in inputs], [one["format"] for one in inputs])
+        for name, value in seen.items():
             mine._metrics["train" if mine.model.training else "eval"][name].append(value)
         return rewards
 
@@ -183,13 +147,14 @@ class Groups:
 
 
 class Paid:
-    """A reward in TRL's form: thoughts that a template opened are given back their tag, and an exception says where."""
+    """A reward in TRL's form, for the prompts in its format: an opened thought has its tag, an exception says where."""
 
-    def __init__(self, reward: Reward, chat: Chat, config: GRPO) -> None:
-        """Wrap it."""
+    def __init__(self, reward: Reward, name: str, config: GRPO) -> None:
+        """Wrap it, and call it so."""
         generations = config.generations if reward.grouped else None
         self._reward = ForTRL(reward, generations=generations, limit=config.max_completion)
-        self.__name__ = label(reward)
+        self._reads = {repr(format) for format in formats_of(reward)}
+        self.__name__ = name
 
     def __call__(self, prompts: Any, completions: Any, completion_ids: Any = None, **columns: Any) -> Any:
         """A reward for each completion, None where it does not apply.
@@ -197,26 +162,42 @@ class Paid:
         Raises:
             TrainingStopped: the reward raised.
         """
-        given = [_read(one, opened) for one, opened in zip(completions, columns["opened"], strict=True)]
+        mine = [at for at, format in enumerate(columns["format"]) if not self._reads or format in self._reads]
+        given = [_read(completions[at], columns["opened"][at]) for at in mine]
+        ids = None if completion_ids is None else [completion_ids[at] for at in mine]
         try:
-            return self._reward(prompts, given, completion_ids, **columns)
+            values = self._reward([prompts[at] for at in mine], given, ids, task=[columns["task"][at] for at in mine])
         except Exception as error:
             step = columns["trainer_state"].global_step + 1 if "trainer_state" in columns else "?"
             what = str(error) if isinstance(error, WhyrankError) else f"{type(error).__name__}: {error}"
             raise TrainingStopped(f"the reward {self.__name__} failed at step {step}: {what}") from error
+        paid = dict(zip(mine, values, strict=True))
+        return [paid.get(at) for at in range(len(completions))]
 
 
 def _rewards(config: GRPO) -> list[Reward]:
-    """The rewards, each of which must read the format that prompts ask for."""
+    """The rewards, each of which must read one of the formats that prompts ask for, and each format have one."""
     rewards = [make(one.spec, Reward) for one in config.rewards]  # type: ignore[type-abstract]
-    asked = make(config.format, Format) if config.format else None  # type: ignore[type-abstract]
-    for reward in rewards:
-        for read in formats_of(reward):
-            if asked is not None and read != asked:
-                raise BadInput(
-                    f"the reward {reward!r} reads {read!r}, but prompts are {asked!r}: write format={asked!r}"
-                )
+    asked = [make(format, Format) for format in config.formats]  # type: ignore[type-abstract]
+    read_by = [{*formats_of(reward)} for reward in rewards]
+    for reward, read in zip(rewards, read_by, strict=True):
+        if asked and (wrong := read - {*asked}):
+            named = " or ".join(map(repr, asked))
+            raise BadInput(
+                f"the reward {reward!r} reads {wrong.pop()!r}, but prompts are {named}: write format={named}"
+            )
+        if len(read) > 1:
+            raise BadInput(f"the reward {reward!r} reads several formats: give one for each, a reward is of one format")
+    for format in asked:
+        if all(read and format not in read for read in read_by):
+            raise BadInput(f"no reward is for prompts in {format!r}: add one with format={format!r}")
     return rewards
+
+
+def _names(rewards: Sequence[Reward]) -> list[str]:
+    """What logs call the rewards: by name, or where several have the same, by spec."""
+    names = Counter(map(label, rewards))
+    return [label(reward) if names[label(reward)] == 1 else repr(reward) for reward in rewards]
 
 
 def _read(given: Any, opened: bool, cut: bool = False) -> Ok:
@@ -274,16 +255,7 @@ def _dataset(draws: Draws, rows: int) -> Any:
             "prompt": [row.prompt.chat for row in given],
             "task": [json.dumps(task_record(row.task)) for row in given],
             "opened": [row.opened for row in given],
+            "format": [row.format for row in given],
         }
 
     return datasets.Dataset.from_dict({"number": list(range(rows))}).with_transform(write)
-
-
-def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Pearson's correlation; NaN where one side does not vary."""
-    if len({one for one, _ in pairs}) < 2 or len({other for _, other in pairs}) < 2:
-        return math.nan
-    n = len(pairs)
-    x, y = sum(one for one, _ in pairs) / n, sum(other for _, other in pairs) / n
-    xy = sum((one - x) * (other - y) for one, other in pairs)
-    return xy / math.sqrt(sum((one - x) ** 2 for one, _ in pairs) * sum((other - y) ** 2 for _, other in pairs))
