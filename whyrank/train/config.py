@@ -136,8 +136,8 @@ class HeldOut:
 
     Attributes:
         tasks: RankTasks as JSONL.
-        format: the format of the prompts; without it GRPO takes that of training, SFT "reasoned()"; for rewriters the
-            search of training stands in its place.
+        format: the format of the prompts; without it GRPO takes the first of training, SFT "reasoned()"; for rewriters
+            the search of training stands in its place.
         every: steps between measurements; there is always one before the first step and one after the last.
         limit: how many of the lists, from the first; 0 is all.
         measure: of the ranking, such as "nDCG@10".
@@ -302,7 +302,7 @@ class GRPO:
         iterations: how many times completions are learnt from, a step each; steps and checkpoints are whole rounds.
         mask_cut: leave completions that were cut off out of the loss.
         vllm: let vLLM write the completions.
-        optimizer, loop, held_out: how; `held_out.format` is that of training unless given.
+        optimizer, loop, held_out: how; `held_out.format` is that of training, or the first, unless given.
         seed: of everything that is drawn.
     """
 
