@@ -28,7 +28,7 @@ from whyrank.io import read_tasks, write_tasks
 from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.reproduce import HELD_OUT
-from whyrank.rerank.formats import Reasoned
+from whyrank.rerank.formats import Format, Parsed, Reasoned
 from whyrank.train import grpo, sft
 from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
 from whyrank.train.data import prompts
@@ -174,10 +174,16 @@ def measured(model: Path, tasks: Sequence[RankTask]) -> Measured:
     return found
 
 
-def answers(model: Path, tasks: Sequence[RankTask], temperature: float) -> Measured:
+def answers(
+    model: Path,
+    tasks: Sequence[RankTask],
+    temperature: float,
+    format: Format[Parsed] = Reasoned(),  # noqa: B008 (a frozen part)
+    tokens: int = TOKENS,
+) -> Measured:
     """By list: multi-view reward, nDCG@10, and whether the answer kept to the form."""
-    llm, format = Transformers(str(model), batch=50), Reasoned()
-    sampling = Sampling(temperature=temperature, max_tokens=TOKENS)
+    llm = Transformers(str(model), batch=50)
+    sampling = Sampling(temperature=temperature, max_tokens=tokens)
     told = llm.generate([Prompt(one.messages, sampling) for task in tasks for one in prompts(format, task, llm.chat)])
     if failed := sum(not isinstance(one, Ok) for one in told):
         raise SystemExit(f"{failed} of {len(told)} answers failed")
@@ -186,7 +192,8 @@ def answers(model: Path, tasks: Sequence[RankTask], temperature: float) -> Measu
     report = evaluate(Run.of(run), {str(at): grades(task) for at, task in enumerate(tasks)}, ["nDCG@10"])
     return {
         "reward": [
-            value or 0.0 for value in MultiView(p=0.9).batch([one for one in told if isinstance(one, Ok)], tasks)
+            value or 0.0
+            for value in MultiView(p=0.9, format=format).batch([one for one in told if isinstance(one, Ok)], tasks)
         ],
         "nDCG@10": [report.per_query["nDCG@10"][str(at)] for at in range(len(tasks))],
         "well-formed": [float(call["status"] == "exact") for _, (call,) in read],

@@ -53,11 +53,10 @@ def test_the_fixed_words_of_prompts_are_found():
 
 @pytest.mark.parametrize("recipe", ["tiny.toml", "answer_only.toml"])
 def test_recipes_name_the_lessons(recipe):
-    taught, paid = read_recipe(recipe)
-    lists = {*(f"{name}.jsonl" for name in LESSONS), "windows.jsonl"}
-    assert {source.path for stage in taught.stages for source in stage.sources} <= {*lists, "rewrites.jsonl"}
-    assert (paid is None) == (recipe == "answer_only.toml")
-    assert paid is None or (paid.model.path == f"{taught.output}/model" and {*paid.tasks} <= lists)
+    config = read_recipe(recipe)
+    assert {source.path for stage in config.stages for source in stage.sources} <= {
+        *(f"{name}.jsonl" for name in LESSONS), "rewrites.jsonl", "windows.jsonl"
+    }  # fmt: skip
 
 
 class BrokenOff(Exception):

@@ -1,8 +1,8 @@
 """`whyrank reproduce tiny`: from a seed to the small reasoning reranker that comes with whyrank.
 
-The world of `data_synth` writes the lessons, `train/tiny/tiny.toml` says how they are learnt and `tiny.grpo.toml` what
-is paid for afterwards; `train/sft.py` and `train/grpo.py` teach. The folder that comes of it holds, besides their runs,
-the lessons, the held-out lists of all splits, and `model/`, which is what is shipped in `whyrank/llm/tiny`.
+The world of `data_synth` writes the lessons, `train/tiny/tiny.toml` says how they are learnt, `train/sft.py` teaches
+them. The folder that comes of it holds, besides the run of `train`, the lessons, the held-out lists of all splits, and
+`model/`, which is what is shipped in `whyrank/llm/tiny`.
 """
 
 import json
@@ -30,8 +30,8 @@ from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.rerank.listwise import Listwise, windows
 from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.rewrite import prompts
-from whyrank.train import grpo, sft
-from whyrank.train.config import GRPO, SFT, read_config
+from whyrank.train.config import SFT, read_config
+from whyrank.train.sft import train
 from whyrank.train.tokenizer import fixed_phrases, tokenizer
 from whyrank.train.trainer import PACKAGES, whole
 from whyrank.types import Query, RankTask, Run
@@ -62,8 +62,8 @@ your documents.
 `listwise(transformers('tiny'))`, `vllm('tiny')`; `hyde(transformers('tiny'))` rewrites.
 
 Made by `whyrank reproduce tiny --recipe {recipe} --seed {seed} -o runs/tiny`: supervised fine-tuning on lists that the
-world's knowledge base ranks and gives reasons for, {steps:,} steps on {tokens:.1f} million tokens{paid}. Weights are
-stored in half precision.
+world's knowledge base ranks and gives reasons for, {steps:,} steps on {tokens:.1f} million tokens. Weights are stored
+in half precision.
 
 ## nDCG@10 on held-out lists of 5 to 10 documents
 
@@ -84,7 +84,7 @@ def tiny(out: str | Path, seed: int = 0, recipe: str = "tiny.toml", share: float
     Args:
         out: the folder to write.
         seed: of the lessons, the weights and the order; the world is always that of seed 0.
-        recipe: a file in `whyrank/train/tiny`, for SFT; where there is one of its name with `.grpo`, GRPO follows.
+        recipe: a file in `whyrank/train/tiny`.
         share: of the lessons and steps, below 1 for a trial.
 
     Raises:
@@ -93,20 +93,16 @@ def tiny(out: str | Path, seed: int = 0, recipe: str = "tiny.toml", share: float
     """
     folder = Path(out)
     task = {"reproduce": "tiny", "recipe": recipe, "seed": seed, "share": share}
-    taught, paid = read_recipe(recipe)
-    taught, paid = _placed(taught, folder, seed, share), paid and _paid(paid, folder, seed, share)
-    if read_manifest(folder) or not Path(taught.output).exists():  # a training without one knows what it was asked
+    config = _placed(read_recipe(recipe), folder, seed, share)
+    if read_manifest(folder) or not Path(config.output).exists():  # a training without one knows what it was asked
         begin(folder, task, PACKAGES)
     write_lessons(folder, seed, share)
     write_tokenizer(folder / "tokenizer")
-    trained = sft.train(taught)
-    report = trained.report
-    if paid is not None:
-        trained = grpo.train(paid)
+    trained = train(config)
     if not (folder / "model" / "README.md").exists():
         model = ship(trained.model, folder / "model")
         measured = measure(model, max(1, round(300 * share)))
-        (model / "README.md").write_text(card(recipe, seed, report, paid, measured), encoding="utf-8")
+        (model / "README.md").write_text(card(recipe, seed, trained.report, measured), encoding="utf-8")
     write_manifest(folder, task, PACKAGES, finished=True)
     return folder / "model"
 
@@ -147,10 +143,10 @@ def rewrites(world: World, n: int, seed: int) -> Iterator[dict[str, str]]:
         yield {"prompt": prompt, "completion": f"<think>{chain_of(need_)}</think>\n{world.answer(need_)}"}
 
 
-def searched(world: World, n: int, seed: int, depth: int = 40) -> Iterator[RankTask]:
+def searched(world: World, n: int, seed: int, depth: int = 40, split: Split = "train") -> Iterator[RankTask]:
     """The windows that `listwise` shows of `n` searches for the right words, if it ranks each of them perfectly."""
     lists, draw = Lists(world, LEVELS["base"]), random.Random(f"{seed} windows")
-    asked = {f"q{at}": question for at, question in zip(range(n), _asked(lists, draw), strict=False)}
+    asked = {f"q{at}": question for at, question in zip(range(n), _asked(lists, draw, split), strict=False)}
     engine = BM25().index(load("world").corpus)
     found = engine.search([Query(id, world.answer(world.need(question))) for id, question in asked.items()], depth)
     for id, question in asked.items():
@@ -161,11 +157,10 @@ def searched(world: World, n: int, seed: int, depth: int = 40) -> Iterator[RankT
             yield task
 
 
-def read_recipe(name: str) -> tuple[SFT, GRPO | None]:
-    """A recipe of `whyrank/train/tiny`: what is taught, and what is paid for afterwards, if anything is."""
-    with as_file(files("whyrank.train") / "tiny") as folder:
-        paid = (folder / name).with_suffix(".grpo.toml")
-        return read_config(folder / name, SFT), read_config(paid, GRPO) if paid.exists() else None
+def read_recipe(name: str) -> SFT:
+    """A recipe of `whyrank/train/tiny`."""
+    with as_file(files("whyrank.train") / "tiny" / name) as path:
+        return read_config(path, SFT)
 
 
 def ship(trained: Path, target: Path) -> Path:
@@ -200,23 +195,15 @@ def measure(model: str | Path, lists: int = 300) -> dict[str, dict[str, float]]:
     return found
 
 
-def card(
-    recipe: str,
-    seed: int,
-    report: Mapping[str, Any],
-    paid: GRPO | None,
-    measured: Mapping[str, Mapping[str, float]],
-) -> str:
-    """The README.md of the model, of what SFT reports and GRPO was told."""
+def card(recipe: str, seed: int, report: Mapping[str, Any], measured: Mapping[str, Mapping[str, float]]) -> str:
+    """The README.md of the model."""
     columns = [*next(iter(measured.values()))]
-    then = paid and f", then {paid.steps} steps of GRPO on answers in `{paid.format}`, paid by `{paid.rewards[0].spec}`"
     rows = [f"| {name} | {' | '.join(f'{values[one]:.3f}' for one in columns)} |" for name, values in measured.items()]
     return CARD.format(
         recipe=recipe,
         seed=seed,
         steps=report["steps"],
         tokens=report["tokens"] / 1e6,
-        paid=then or "",
         head=f"| lists | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}",
         rows="\n".join(rows),
     )
@@ -233,9 +220,9 @@ def _drawn(lists: Lists, n: int, seed: str) -> Iterator[RankTask]:
         yield lists.task(question, draw, f"q{number}")
 
 
-def _asked(lists: Lists, draw: random.Random) -> Iterator[Question]:
-    """Training's questions without end, of each count of hops in turn; a question may come again."""
-    for pool in cycle([[*lists.world.questions("train", (hops,))] for hops in lists.level.hops]):
+def _asked(lists: Lists, draw: random.Random, split: Split = "train") -> Iterator[Question]:
+    """Questions without end, of each count of hops in turn; a question may come again."""
+    for pool in cycle([[*lists.world.questions(split, (hops,))] for hops in lists.level.hops]):
         yield draw.choice(pool)
 
 
@@ -249,7 +236,7 @@ def _tokenizer() -> Any:  # noqa: ANN401 (an optional package)
 
 
 def _placed(config: SFT, folder: Path, seed: int, share: float) -> SFT:
-    """What is taught, with its files in `folder`."""
+    """The recipe with its files in `folder`."""
 
     def placed(path: str) -> str:
         return str(folder / path)
@@ -257,7 +244,7 @@ def _placed(config: SFT, folder: Path, seed: int, share: float) -> SFT:
     stages = tuple(
         replace(
             stage,
-            steps=_share(stage.steps, share),
+            steps=max(1, round(stage.steps * share)),
             sources=tuple(replace(source, path=placed(source.path)) for source in stage.sources),
         )
         for stage in config.stages
@@ -265,19 +252,3 @@ def _placed(config: SFT, folder: Path, seed: int, share: float) -> SFT:
     held_out = config.held_out and replace(config.held_out, tasks=placed(config.held_out.tasks))
     model = replace(config.model, tokenizer=placed(config.model.tokenizer))
     return replace(config, output=placed(config.output), model=model, stages=stages, held_out=held_out, seed=seed)
-
-
-def _paid(config: GRPO, folder: Path, seed: int, share: float) -> GRPO:
-    """What is paid for, with its files in `folder`."""
-    return replace(
-        config,
-        output=str(folder / config.output),
-        model=replace(config.model, path=str(folder / config.model.path)),
-        tasks=tuple(str(folder / path) for path in config.tasks),
-        steps=_share(config.steps, share),
-        seed=seed,
-    )
-
-
-def _share(steps: int, share: float) -> int:
-    return max(1, round(steps * share))
