@@ -11,12 +11,12 @@ Run folders are gone on with: a killed command resumes, and a finished one only 
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
-from grpo_world import Measured, answers, parser_of, table
+from grpo_world import Measured, answers, kept, parser_of, table
 
 from whyrank.data_synth.world import LEVELS, World
 from whyrank.data_synth.world_lists import Lists
@@ -28,6 +28,7 @@ from whyrank.types import RankTask
 
 ARMS = {"bare": ("direct()",), "both": ("reasoned()", "direct()")}
 FORMS = {"bare": Direct(), "with thought": Reasoned()}
+SHOWN = ("nDCG@10", "well-formed")
 LESSONS = ("lists", "long", "found", "windows")
 TOKENS = 400
 
@@ -39,7 +40,7 @@ def main() -> None:
     asked = parser.parse_args()
     start = asked.run / "sft" / "checkpoints" / f"checkpoint-{asked.checkpoint}"
     models = {arm: [train(asked, start, arm, seed) for seed in asked.seeds] for arm in asked.arms}
-    head = ("lists", "paid for", *(f"{form}: {what}" for form in FORMS for what in ("nDCG@10", "well-formed")))
+    head = ("lists", "paid for", *(f"{form}: {what}" for form in FORMS for what in SHOWN))
     held_out: dict[str, Callable[[Path], Measured]] = {
         name: partial(measured, name=name, tasks=tasks, out=asked.out) for name, tasks in lists(asked.lists).items()
     }
@@ -72,20 +73,18 @@ def lists(n: int) -> dict[str, list[RankTask]]:
     world = World()
     named = {"5 to 10": "base", "20": "long", "20, at most two help": "sparse"}
     drawn = {told: [*Lists(world, LEVELS[level]).draw("test", n)] for told, level in named.items()}
-    windows = [task for task in searched(world, n, seed=0, split="test") if task.relevant]
-    return {**drawn, "windows": windows[:n]}
+    windows = (task for task in searched(world, n, seed=0, split="test") if task.relevant)
+    return {**drawn, "windows": [*islice(windows, n)]}
 
 
 def measured(model: Path, name: str, tasks: Sequence[RankTask], out: Path) -> Measured:
     """By list: nDCG@10 and form of greedy answers, bare and with thought; kept in a file."""
-    kept = out / f"measured-{model.parent.name}-{name}-{len(tasks)}.json"
-    if kept.exists():
-        found: Measured = json.loads(kept.read_text())
-        return found
-    told = {form: answers(model, tasks, 0.0, format, TOKENS) for form, format in FORMS.items()}
-    found = {f"{form}: {what}": one[what] for form, one in told.items() for what in ("nDCG@10", "well-formed")}
-    kept.write_text(json.dumps(found))
-    return found
+
+    def measure() -> Measured:
+        told = {form: answers(model, tasks, format, 0.0, TOKENS) for form, format in FORMS.items()}
+        return {f"{form}: {what}": one[what] for form, one in told.items() for what in SHOWN}
+
+    return kept(out / f"measured-{model.parent.name}-{model.name}-{name}-{len(tasks)}.json", measure)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Run folders are gone on with: a killed command resumes, and a finished one only 
 """
 
 import argparse
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from grpo_world import Measured, parser_of, table
+from grpo_world import Measured, kept, parser_of, table
 
 from whyrank import BM25, Dataset, Transformers, evaluate, load
 from whyrank.io import write_tasks
@@ -89,21 +88,19 @@ def train(asked: argparse.Namespace, start: Path, arm: str, seed: int, tasks: Pa
 def measured(model: Path, data: Dataset, out: Path) -> Measured:
     """By question: nDCG@10 over the corpus and the share in the right form, drawn and greedy; kept in a file."""
     folder = model.parent if model.name == "model" else out / f"start-{model.name.rpartition('-')[2]}"
-    kept = folder / f"measured-{data.name.replace('/', '-')}-{len(data.queries)}.json"
-    if kept.exists():
-        found: Measured = json.loads(kept.read_text())
-        return found
-    values: dict[str, Sequence[float]] = {}
-    for told, temperature in (("drawn", 1.0), ("greedy", 0.0)):
-        rewriter = HyDE(Transformers(str(model), batch=50), Sampling(temperature=temperature, max_tokens=TOKENS))
-        run = Rewritten(BM25(), rewriter).index(data.corpus).search(data.queries, 10)
-        report = evaluate(run, data.qrels, ["nDCG@10"])
-        values[f"{told} nDCG@10"] = [report.per_query["nDCG@10"].get(query.id, 0.0) for query in data.queries]
-        notes: Mapping[str, Any] = run.notes
-        values[f"{told} well-formed"] = [float(notes[query.id]["outcome"] == "rewritten") for query in data.queries]
-    folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(values))
-    return values
+
+    def measure() -> Measured:
+        values: dict[str, Sequence[float]] = {}
+        for told, temperature in (("drawn", 1.0), ("greedy", 0.0)):
+            rewriter = HyDE(Transformers(str(model), batch=50), Sampling(temperature=temperature, max_tokens=TOKENS))
+            run = Rewritten(BM25(), rewriter).index(data.corpus).search(data.queries, 10)
+            report = evaluate(run, data.qrels, ["nDCG@10"])
+            values[f"{told} nDCG@10"] = [report.per_query["nDCG@10"].get(query.id, 0.0) for query in data.queries]
+            notes: Mapping[str, Any] = run.notes
+            values[f"{told} well-formed"] = [float(notes[query.id]["outcome"] == "rewritten") for query in data.queries]
+        return values
+
+    return kept(folder / f"measured-{data.name.replace('/', '-')}-{len(data.queries)}.json", measure)
 
 
 if __name__ == "__main__":

@@ -164,22 +164,25 @@ def train(asked: argparse.Namespace, start: Path, arm: str, seed: int, files: Ma
 
 def measured(model: Path, tasks: Sequence[RankTask]) -> Measured:
     """By list: multi-view reward, nDCG@10 and form as drawn, then nDCG@10 and form when greedy; kept in a file."""
-    kept = model.parent / f"measured-{tasks[0].query.id}-{len(tasks)}.json"
-    if kept.exists():
-        found: Measured = json.loads(kept.read_text())
-        return found
-    drawn, greedy = answers(model, tasks, 1.0), answers(model, tasks, 0.0)
-    found = {**drawn, **{f"greedy {name}": values for name, values in greedy.items() if name != "reward"}}
-    kept.write_text(json.dumps(found))
+
+    def measure() -> Measured:
+        drawn, greedy = (answers(model, tasks, Reasoned(), temperature) for temperature in (1.0, 0.0))
+        return {**drawn, **{f"greedy {name}": values for name, values in greedy.items() if name != "reward"}}
+
+    return kept(model.parent / f"measured-{tasks[0].query.id}-{len(tasks)}.json", measure)
+
+
+def kept(file: Path, measure: Callable[[], Measured]) -> Measured:
+    """What `measure` gives, or gave before: it is kept in `file`."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(measure()))
+    found: Measured = json.loads(file.read_text())
     return found
 
 
 def answers(
-    model: Path,
-    tasks: Sequence[RankTask],
-    temperature: float,
-    format: Format[Parsed] = Reasoned(),  # noqa: B008 (a frozen part)
-    tokens: int = TOKENS,
+    model: Path, tasks: Sequence[RankTask], format: Format[Parsed], temperature: float, tokens: int = TOKENS
 ) -> Measured:
     """By list: multi-view reward, nDCG@10, and whether the answer kept to the form."""
     llm = Transformers(str(model), batch=50)

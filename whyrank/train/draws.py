@@ -142,7 +142,8 @@ def asks_of(config: GRPO, chat: Chat) -> tuple[Ask, ...]:
     if config.search:
         return (Rewriting(config),)
     asks = tuple(Ranking(format, config, chat) for format in config.formats)
-    groups, several = config.loop.batch * config.loop.accumulation // config.generations, _several(asks)
+    groups = config.loop.batch * config.loop.accumulation // config.generations
+    several = sum(ask.several for ask in asks)
     if groups % several:
         raise BadInput(
             f"a step must hold whole draws on each device: batch × accumulation are {groups} groups of "
@@ -151,8 +152,9 @@ def asks_of(config: GRPO, chat: Chat) -> tuple[Ask, ...]:
     return asks
 
 
-def _several(asks: Iterable[Ask]) -> int:
-    return sum(ask.several for ask in asks)
+def spec_of(format: Format[Any] | None) -> str:
+    """How an answer is read, in the words that rows and figures go by; empty where it is taken as it stands."""
+    return "" if format is None else repr(format)
 
 
 class Row(NamedTuple):
@@ -162,7 +164,7 @@ class Row(NamedTuple):
         prompt: what is asked.
         task: the list with its documents as the prompt shows them.
         opened: whether the chat template opens the thought, so that completions lack the tag.
-        format: how the answer is read, as a spec; empty where it is taken as it stands.
+        format: how the answer is read, see `spec_of`.
     """
 
     prompt: Prompt
@@ -191,6 +193,7 @@ class Draws:
             raise BadInput(f"max_completion {config.max_completion} leaves no room in the model's {positions} tokens")
         self._longest = min((one for one in (config.max_prompt, room) if one), default=None)
         self._asks, self._chat, self._seed = asks, chat, config.seed
+        self._places = [(ask, at) for ask in asks for at in range(ask.several)]
         self.counts: dict[str, dict[str, int]] = {}
         self._tasks = [task for path in config.tasks for task in self._usable(path)]
         if not self._tasks:
@@ -200,8 +203,8 @@ class Draws:
     def _usable(self, path: str) -> Iterator[RankTask]:
         counts: Counter[str] = Counter()
         for task in read_tasks(path):
-            reasons = [reason for ask in self._asks if (reason := ask.usable(task))]
-            reason = reasons[0] if reasons else "too_long" if self._too_long(task) else "used"
+            refused = next(filter(None, (ask.usable(task) for ask in self._asks)), "")
+            reason = refused or ("too_long" if self._too_long(task) else "used")
             counts[reason] += 1
             if reason == "used":
                 yield task
@@ -214,13 +217,13 @@ class Draws:
         return any(len(self._chat.encode(text)) > self._longest for text in asked)
 
     def _row(self, number: int) -> Row:
-        draw, place = divmod(number, _several(self._asks))
-        ask, place = [(ask, at) for ask in self._asks for at in range(ask.several)][place]
+        draw, place = divmod(number, len(self._places))
+        ask, one = self._places[place]
         cycle, at = divmod(draw, len(self._tasks))
         task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
-        shown = ask.shown(task, random.Random(f"{self._seed} {draw}"))[place]
+        shown = ask.shown(task, random.Random(f"{self._seed} {draw}"))[one]
         (prompt,) = ask.prompts(shown)
-        return Row(prompt, shown, opens(self._chat.render(prompt.chat)), repr(ask.format) if ask.format else "")
+        return Row(prompt, shown, opens(self._chat.render(prompt.chat)), spec_of(ask.format))
 
 
 def search_tasks(data: Dataset) -> Iterable[RankTask]:

@@ -16,7 +16,7 @@ from whyrank.rerank.formats import Format
 from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import GRPO, plain
-from whyrank.train.draws import Draws, Rewriting, asks_of
+from whyrank.train.draws import Draws, Rewriting, asks_of, spec_of
 from whyrank.train.held_out import Lists, Searches, speaking
 from whyrank.train.look import Look
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
@@ -153,7 +153,7 @@ class Paid:
         """Wrap it, and call it so."""
         generations = config.generations if reward.grouped else None
         self._reward = ForTRL(reward, generations=generations, limit=config.max_completion)
-        self._reads = {repr(format) for format in formats_of(reward)}
+        self._reads = {*map(spec_of, formats_of(reward))}
         self.__name__ = name
 
     def __call__(self, prompts: Any, completions: Any, completion_ids: Any = None, **columns: Any) -> Any:

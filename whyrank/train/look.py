@@ -9,6 +9,7 @@ from whyrank.llm.base import Ok
 from whyrank.llm.local import Chat
 from whyrank.rerank.formats import Format
 from whyrank.retrieval.rewrite.base import read as read_rewritten
+from whyrank.train.draws import spec_of
 from whyrank.train.held_out import ranked
 from whyrank.train.rewards.base import thought_of
 from whyrank.types import RankTask
@@ -19,7 +20,7 @@ class Look:
 
     def __init__(self, formats: Sequence[Format[Any] | None], chat: Chat) -> None:
         """Take the formats that they are read with; None is a rewriter's, whose answer is taken as it stands."""
-        self._formats = {"" if format is None else repr(format): format for format in formats}
+        self._formats = {spec_of(format): format for format in formats}
         self._chat = chat
         self.tell: Any = None
 

@@ -51,13 +51,17 @@ class OrderReward(Each):
         if not task.relevant:
             return None
         outcome, order = read_order(self.format, completion, len(task.documents))
-        if outcome != "exact":
-            return self.malformed if outcome == "malformed" else self.wrong
-        return self._worth(order, task)
+        if outcome == "malformed":
+            return self.malformed
+        return self._worth(order, task) if outcome == "exact" else self._repaired_worth(order, task)
 
     @abstractmethod
     def _worth(self, order: Sequence[int], task: RankTask) -> float:
         """What a permutation of the documents is worth; at least `wrong`."""
+
+    def _repaired_worth(self, order: Sequence[int], task: RankTask) -> float:
+        """What a list that is not exact is worth, of which `order` is the repair."""
+        return self.wrong
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,11 @@ class NDCG(OrderReward):
         if not 0 <= self.repaired < 1:
             raise BadInput(f"ndcg: repaired must be at least 0 and below 1, not {self.repaired}")
 
-    def _value(self, completion: Ok, task: RankTask) -> Value:
-        if self.repaired and task.relevant:
-            outcome, order = read_order(self.format, completion, len(task.documents))
-            if outcome == "wrong":
-                return self.repaired * self._worth(order, task)
-        return super()._value(completion, task)
-
     def _worth(self, order: Sequence[int], task: RankTask) -> float:
         return ndcg(_ranked(task.gains, order), self.k)
+
+    def _repaired_worth(self, order: Sequence[int], task: RankTask) -> float:
+        return self.repaired * self._worth(order, task)
 
 
 @dataclass(frozen=True)
