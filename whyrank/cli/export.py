@@ -1,0 +1,24 @@
+"""`whyrank export`: a run with its texts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyrank.cli.options import RUN
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help=f"The run: {RUN}.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .jsonl or .json; also .gz.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="How many documents for each query.")] = None,
+) -> None:
+    """Write a run with its texts, as candidates that rank_llm and other tools read."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+
+    written = experiment.export(run, out, None if data is None else load(data), k)
+    typer.echo(f"{out}: {len(written):,} queries with their candidates")

@@ -1,0 +1,23 @@
+"""Options that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUN = "a run folder, a TREC run, JSON scores, or candidates with text (.jsonl)"
+
+Data = Annotated[str, typer.Option("--data", help="A data set: a name such as beir/scifact, or a folder.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="The run folder to write; calling again goes on there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="Which judgements: test, dev or train; else test, or the only ones there are."),
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", min=0, help="Stop once model calls cost this much; wants --prices.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=0, help="Stop once model calls took so many tokens.")
+]
+PriceTable = Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")]

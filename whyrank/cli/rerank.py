@@ -1,0 +1,38 @@
+"""`whyrank rerank`: a run, by any reranker."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyrank.cli.options import RUN, AsJson, MaxCost, MaxTokens, Out, PriceTable, Split
+from whyrank.cli.tell import prices_of, tell, without_effect
+
+
+def rerank(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(help=f"The first stage: {RUN}.")],
+    spec: Annotated[str, typer.Argument(help="A reranker, such as listwise(vllm('Qwen/Qwen3-8B')).")],
+    out: Out,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A data set: a name or a folder; candidates with text need none.")
+    ] = None,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query to rerank.")] = 100,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: PriceTable = None,
+    split: Split = None,
+    json: AsJson = False,
+) -> None:
+    """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.registry import make
+    from whyrank.rerank.base import Reranker
+
+    reranker = make(spec, Reranker)  # type: ignore[type-abstract]
+    limits = experiment.Limits(prices_of(prices), max_cost, max_tokens)
+    if data is None:
+        without_effect(ctx, "is of --data", "split")
+    texts = None if data is None else load(data, split=split)
+    tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)

@@ -1,0 +1,41 @@
+"""`whyrank search`: the queries of a data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyrank.cli.options import AsJson, Data, MaxCost, MaxTokens, Out, PriceTable, Split
+from whyrank.cli.tell import prices_of, tell
+
+
+def search(
+    spec: Annotated[str, typer.Argument(help="A retriever, such as bm25() or dense('minilm').")],
+    data: Data,
+    out: Out,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
+    rewrites: Annotated[
+        Path | None,
+        typer.Option(
+            "--rewrites", help="Search for rewritten queries instead: JSON, {text or id of a query: its new text}."
+        ),
+    ] = None,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: PriceTable = None,
+    split: Split = None,
+    json: AsJson = False,
+) -> None:
+    """Search all queries of a data set."""
+    from whyrank import experiment
+    from whyrank.datasets import load
+    from whyrank.registry import make
+    from whyrank.retrieval.base import Retriever
+
+    retriever = make(spec, Retriever)  # type: ignore[type-abstract]
+    if rewrites is not None:
+        from whyrank.retrieval.rewrite import FromFile, Rewritten
+
+        retriever = Rewritten(retriever, FromFile(str(rewrites)))
+    limits = experiment.Limits(prices_of(prices), max_cost, max_tokens)
+    tell(experiment.search(retriever, load(data, split=split), out, k, limits), json)

@@ -1,0 +1,64 @@
+"""What verbs print, and what they refuse."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from whyrank.experiment import Result
+    from whyrank.llm.ledger import Prices
+    from whyrank.train.trainer import Trained
+
+
+def tell_trained(trained: "Trained", json: bool) -> None:
+    """Say what was trained, on what, and how good it is."""
+    if json:
+        typer.echo(as_json({"model": str(trained.model), **trained.report}))
+        return
+    typer.echo(f"{trained.model}: {trained.report['steps']:,} steps in {trained.report['seconds']:,} s")
+    for source, counts in trained.report["sources"].items():
+        typer.echo(f"{source}: " + ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items()))
+    if held_out := trained.report["held_out"]:
+        typer.echo("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
+
+
+def tell(result: "Result", json: bool) -> None:
+    """Say what a run folder holds now."""
+    if json:
+        typer.echo(as_json({"folder": str(result.folder), **result.report}))
+        return
+    lines = [f"{result.folder}: {result.report['queries']:,} queries, {result.report['entries']:,} entries"]
+    if calls := result.report.get("calls"):
+        lines.append("model calls: " + ", ".join(f"{status} {count:,}" for status, count in calls.items()))
+    if rewrites := result.report.get("rewrites"):
+        lines.append("queries: " + ", ".join(f"{outcome} {count:,}" for outcome, count in rewrites.items()))
+    lines += [f"{name} lacks {count:,} queries" for name, count in result.report.get("lacks", {}).items() if count]
+    if tuned := result.report.get("tuned"):
+        where = f"{tuned['measure']} on {tuned['queries']:,} queries of {tuned['data']}, {tuned['split']}"
+        lines.append(f"{result.report['spec']}: {tuned['value']:.4f} {where} ({tuned['equal_weights']:.4f} evenly)")
+    typer.echo("\n".join(lines))
+
+
+def without_effect(ctx: typer.Context, why: str, *options: str) -> None:
+    """Refuse those of these options that were given."""
+    from whyrank.errors import BadInput
+
+    for option in options:
+        if (source := ctx.get_parameter_source(option)) is not None and source.name == "COMMANDLINE":
+            name = "-m" if option == "measure" else f"--{option.replace('_', '-')}"
+            raise BadInput(f"{name} has no effect here: it {why}")
+
+
+def prices_of(file: Path | None) -> "Prices | None":
+    """The table of --prices."""
+    from whyrank.llm.ledger import Prices
+
+    return None if file is None else Prices.read(file)
+
+
+def as_json(value: object) -> str:
+    """One JSON value on one line."""
+    from json import dumps
+
+    return dumps(value, ensure_ascii=False)

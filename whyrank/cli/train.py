@@ -1,0 +1,69 @@
+"""`whyrank train`: rerankers and rewriters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyrank.cli.options import AsJson, Data, Split
+from whyrank.cli.tell import as_json, tell_trained
+
+training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
+
+Config = Annotated[Path, typer.Argument(help="What to train, as TOML: see docs/training.md.")]
+
+
+@training.command()
+def sft(config: Config, json: AsJson = False) -> None:
+    """Fine-tune on examples: supervised, in stages; calling again goes on from the last checkpoint."""
+    from whyrank.train import sft
+    from whyrank.train.config import SFT, read_config
+
+    tell_trained(sft.train(read_config(config, SFT)), json)
+
+
+@training.command()
+def grpo(config: Config, json: AsJson = False) -> None:
+    """Reinforcement learning with ranking rewards; calling again goes on from the last checkpoint."""
+    from whyrank.train import grpo
+    from whyrank.train.config import GRPO, read_config
+
+    tell_trained(grpo.train(read_config(config, GRPO)), json)
+
+
+@training.command()
+def encoder(config: Config, json: AsJson = False) -> None:
+    """Train a cross-encoder on lists; calling again goes on from the last checkpoint."""
+    from whyrank.train import encoders
+    from whyrank.train.config import read_config
+
+    tell_trained(encoders.train(read_config(config, encoders.Encoder)), json)
+
+
+@training.command()
+def recipes(
+    name: Annotated[str, typer.Argument(help="Which to print as TOML; none lists them.")] = "", json: AsJson = False
+) -> None:
+    """List the published recipes that come with whyrank, or print one, to be saved and fitted to your data."""
+    from whyrank.train.recipes import published, text
+
+    if name:
+        typer.echo(text(name), nl=False)
+    elif json:
+        typer.echo(as_json(published()))
+    else:
+        typer.echo("\n".join(f"{name:22} {about}" for name, about in published().items()))
+
+
+@training.command()
+def queries(
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The JSONL file to write.")],
+    split: Split = None,
+) -> None:
+    """Write the queries of a data set with their relevant documents: the tasks on which rewriters are trained."""
+    from whyrank.datasets import load
+    from whyrank.io import write_tasks
+    from whyrank.train.draws import search_tasks
+
+    typer.echo(f"{out}: {write_tasks(search_tasks(load(data, split=split)), out):,} queries")
