@@ -1,6 +1,7 @@
 """A collection that is read, or fetched, when its first document is asked for."""
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from whyrank.errors import NotFound
 from whyrank.types import Corpus, Document
@@ -36,6 +37,11 @@ class LazyCorpus(Corpus):
     def __getitem__(self, id: str) -> Document:
         """The document of that id; a KeyError where there is none."""
         return self._corpus()[id]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the collection is known by; that of no documents where they cannot be had."""
+        return self._corpus().fingerprint if len(self) else Corpus(()).fingerprint
 
     def _corpus(self) -> Corpus:
         if self._found is None:

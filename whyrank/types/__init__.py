@@ -1,6 +1,7 @@
 """The nouns of whyrank: Query, Document, Corpus, Ranking, Run, Qrels, Dataset, RankTask. Ids are always `str`."""
 
 from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
+from whyrank.types.fingerprint import Fingerprint
 from whyrank.types.run import Ranking, Run, float32, trec_order
 from whyrank.types.task import RankTask
 from whyrank.types.texts import Corpus, Document, Query
@@ -10,6 +11,7 @@ __all__ = [
     "Corpus",
     "Dataset",
     "Document",
+    "Fingerprint",
     "Qrels",
     "Query",
     "RankTask",

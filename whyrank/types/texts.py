@@ -1,9 +1,12 @@
 """Texts: Query, Document, and the Corpus of documents."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from whyrank.errors import BadInput
+from whyrank.types.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,10 @@ class Corpus:
     def __getitem__(self, id: str) -> Document:
         """The document of that id; a KeyError where there is none."""
         return self._documents[id]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the collection is known by: ids, titles and texts, in any order; see `Fingerprint`."""
+        found = Fingerprint()
+        deque(found.watch(self), maxlen=0)
+        return str(found)
