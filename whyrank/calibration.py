@@ -33,7 +33,7 @@ def learn_routes(folders: Sequence[str | Path], data: Dataset, measure: str = "n
         BadInput: fewer than two folders, or runs of different first stages, depths or data sets, or a changed first
             stage.
 
-    Example:
+    Examples:
         >>> learn_routes(["runs/direct", "runs/reasoned"], data).save("radar.json")  # doctest: +SKIP
     """
     tasks = [_task(Path(folder)) for folder in folders]

@@ -39,7 +39,7 @@ class Fusion(Part):
         k: of "rrf": how little the first ranks differ.
         weights: one for each run, 0 or more; none at all means 1 for each.
 
-    Example:
+    Examples:
         >>> one, two = Run.of({"q": ["a", "b"]}), Run.of({"q": ["b", "c"]})
         >>> Fusion(method="rrf").of([one, two])["q"].ids
         ['b', 'a', 'c']
@@ -120,7 +120,7 @@ def reciprocal_ranks(
     Equal scores stay in the order of first appearance, so that what was ranked earlier wins (Cormack, Clarke and
     Büttcher 2009). For whole runs see `Fusion`.
 
-    Example:
+    Examples:
         >>> list(reciprocal_ranks([["a", "b"], ["b", "c"]]))
         ['b', 'a', 'c']
     """

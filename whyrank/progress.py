@@ -37,7 +37,7 @@ def warn(text: str) -> None:
 def progress(what: str, total: int | None) -> Iterator[Advance]:
     """A progress line for `total` units of work; yields the function that moves it on.
 
-    Example:
+    Examples:
         >>> with progress("encoding", 3) as advance:
         ...     advance()
     """

@@ -125,7 +125,7 @@ class LLMSynth(Synth):
 def distinct(ids: Iterable[str]) -> list[str]:
     """The ids with a number behind those that came before.
 
-    Example:
+    Examples:
         >>> distinct(["a", "b", "a"])
         ['a', 'b', 'a (2)']
     """

@@ -139,7 +139,7 @@ Tries: TypeAlias = Generator[Sequence[Prompt], Sequence[Completion], list[Trial]
 def split(thought: str) -> list[str]:
     """The steps of a thought, its lines, or its sentences where there is but one line; together they are the thought.
 
-    Example:
+    Examples:
         >>> split("Heat rises. So the ball floats! Surely.")
         ['Heat rises. ', 'So the ball floats! ', 'Surely.']
     """

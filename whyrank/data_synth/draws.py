@@ -65,7 +65,7 @@ class Draws(Synth):
 def useless(gains: Sequence[float], least: float = 0.1, k: int = 10) -> str:
     """Why a list, with these gains as shown, teaches nothing: "nothing_relevant", "hopeless", "ideal", or empty.
 
-    Example:
+    Examples:
         >>> useless([0, 1, 0]), useless([1, 0]), useless([0, 0])
         ('', 'ideal', 'nothing_relevant')
     """

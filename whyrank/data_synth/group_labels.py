@@ -78,7 +78,7 @@ def combined(scores: Sequence[float], permutation: Sequence[int], weight: float 
         permutation: of range(n), best first.
         weight: of the scores.
 
-    Example:
+    Examples:
         >>> [round(label, 3) for label in combined([9, 1, 5], [2, 0, 1])]
         [-0.347, -1.099, -0.347]
     """

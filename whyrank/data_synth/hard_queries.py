@@ -124,7 +124,7 @@ def read_asked(completion: Completion) -> tuple[Asked, dict[str, Any]]:
 def share(query: str, text: str) -> float:
     """The share of the query's distinct terms, stemmed and without stop words, that occur in the text.
 
-    Example:
+    Examples:
         >>> share("bees dance", "the dance of a bee")
         1.0
     """

@@ -88,7 +88,7 @@ class TeacherRankings(LLMSynth):
 def agreement(gains: Sequence[float], permutation: Sequence[int], k: int = 10) -> float:
     """How good an order is by labels, as nDCG: `gains` as shown, `permutation` best first.
 
-    Example:
+    Examples:
         >>> agreement([0, 1], [1, 0])
         1.0
     """

@@ -76,7 +76,7 @@ class Trajectories(LLMSynth):
 def closest(scores: Sequence[float], allowed: Sequence[bool], lengths: Sequence[int]) -> int | None:
     """Which allowed score is closest to the mean of all; of equals the shortest, then the first; None if none is.
 
-    Example:
+    Examples:
         >>> closest([0, 50, 100], [True, True, True], [9, 9, 9]), closest([0, 50, 100], [True, False, True], [9, 9, 5])
         (1, 2)
     """

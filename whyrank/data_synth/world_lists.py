@@ -147,7 +147,7 @@ class Lists:
 def chain_of(need: Need) -> str:
     """The steps from the words of a question to what it needs, in one line.
 
-    Example:
+    Examples:
         >>> chain_of(Need("rope", "night", (("kettle", "vessel"), ("hum", "envy"), ("vessel envy", "rope"))))
         'kettle: vessel; hum: envy; vessel envy: rope'
     """

@@ -40,7 +40,7 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
         NotFound: there is no such data set, or it is not here and cannot be fetched; what to put where is told.
         BadInput: there is no such split, or a file is damaged (file and line are told).
 
-    Example:
+    Examples:
         >>> data = load("toy")
         >>> len(data.corpus), len(data.queries)
         (80, 15)

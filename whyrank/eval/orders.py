@@ -29,7 +29,7 @@ def ndcg(gains: Sequence[float], k: int = 10) -> float:
         gains: (n,) in the order ranked, of *all* documents that count; those below 0 count 0.
         k: the cut-off.
 
-    Example:
+    Examples:
         >>> round(ndcg([0, 1, 1]), 4)
         0.6934
     """
@@ -49,7 +49,7 @@ def shared(gains: Sequence[float], scores: Sequence[float]) -> list[float]:
 
     DCG is linear in the gains, so that DCG of the result is the expectation of DCG over all ways to break the ties.
 
-    Example:
+    Examples:
         >>> shared([0, 2, 1], [5, 5, 9])
         [1.0, 1.0, 1.0]
         >>> shared([0, 2, 4], [5, 5, 9])
@@ -102,7 +102,7 @@ def jensen_shannon(one: ArrayLike, two: ArrayLike) -> float:
         one: (n,) weights, none negative; scaled to sum to 1, and all equal where they sum to 0.
         two: (n,) likewise.
 
-    Example:
+    Examples:
         >>> jensen_shannon([1, 0], [0, 3]), jensen_shannon([1, 1], [2, 2])
         (1.0, 0.0)
     """

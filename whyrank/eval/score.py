@@ -32,7 +32,7 @@ def evaluate(
     Raises:
         BadInput: an unknown measure, no judgements, or a run none of whose queries is judged.
 
-    Example:
+    Examples:
         >>> from whyrank.types import Run
         >>> report = evaluate(Run.of({"q1": ["d1", "d2"]}), {"q1": {"d2": 1}, "q2": {"d3": 1}}, ["RR@10"])
         >>> report["RR@10"], report.means_ranked["RR@10"], report.missing

@@ -25,7 +25,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     The text goes to a temporary file in the same folder, which is renamed at the end. Folders are made as needed, and a
     path that ends in `.gz` is compressed (always to the same bytes).
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "runs" / "note.txt"
         >>> with atomic_write(path) as file:
@@ -108,7 +108,7 @@ def escape(id: str) -> str:
 
     A backslash that happens to stand before `uXXXX` becomes `\u005c`, so that `unescape` gives back every id.
 
-    Example:
+    Examples:
         >>> escape("page 7"), unescape("page\\u00207")
         ('page\\u00207', 'page 7')
     """

@@ -305,7 +305,7 @@ _THOUGHT = re.compile(r"\A\s*(?:<think>)?(?P<thought>.*)</think>\s*", re.DOTALL 
 def thinking(text: str) -> bool:
     """Whether what the assistant wrote so far ends inside a thought, so that what follows is still part of it.
 
-    Example:
+    Examples:
         >>> thinking("<think>bees and"), thinking("<think>bees</think>")
         (True, False)
     """
@@ -320,7 +320,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
     a lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning,
     blanks at its ends included, so that it can be gone on with.
 
-    Example:
+    Examples:
         >>> split_reasoning("<think>bees</think>[2] > [1]")
         ('bees', '[2] > [1]')
         >>> split_reasoning("bees</think>[2] > [1]")

@@ -83,7 +83,7 @@ def cuts(before: Prompt, after: Prompt) -> dict[Cut, int]:
 def clip(text: str, tokenizer: Tokenizer | None, max_tokens: int) -> str:
     """The longest beginning of `text` that has at most `max_tokens` tokens; what fits comes back as it is.
 
-    Example:
+    Examples:
         >>> clip("why do bees dance", None, 3)
         'why do be'
     """
@@ -124,7 +124,7 @@ def estimate(text: str) -> int:
 def share(lengths: Sequence[int], room: int) -> list[int]:
     """Water-filling: the length that each gets when `room` is shared out, none more than it has.
 
-    Example:
+    Examples:
         >>> share([10, 100, 200], 150)
         [10, 70, 70]
     """

@@ -40,7 +40,7 @@ class Fake(LLM):
         failures: share of tries that fail in a way worth another try.
         seed: for latency and failures, which depend on nothing else but the prompt and the number of the try.
 
-    Example:
+    Examples:
         >>> Fake("<think>two first</think>[2] > [1]").generate([Prompt(())])[0].text
         '[2] > [1]'
     """

@@ -39,7 +39,7 @@ class Budget(LLM):
     Raises:
         BadInput: `think` below 0, `answer` below 1, or a budget around a budget.
 
-    Example:
+    Examples:
         >>> from whyrank import Budget, Fake
         >>> Budget(Fake("<think>why</think>[1]"), think=512)
         budget(fake(answer='<think>why</think>[1]'), think=512)

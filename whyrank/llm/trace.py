@@ -21,7 +21,7 @@ from whyrank.llm.ledger import Call, Ledger, Prices
 class Trace:
     """The record of a run's model calls, in memory or in a file; one process at a time may write a file.
 
-    Example:
+    Examples:
         >>> with Trace() as trace:
         ...     trace.ledger.total.calls
         0

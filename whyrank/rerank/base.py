@@ -94,7 +94,7 @@ class Reranker(Part, ABC):
         Raises:
             BadInput: `docs` is one text instead of a list, or holds something that is neither text nor `Document`.
 
-        Example:
+        Examples:
             >>> from whyrank import Fake, Listwise
             >>> llm = Fake("<think>Only the second tells.</think><answer>[2] > [1]</answer>")
             >>> best = Listwise(llm).rank("why do bees dance?", ["Bees make honey.", "A dance shows where food is."])

@@ -139,7 +139,7 @@ class WithScores(Reranker):
     Attributes:
         reranker: any reranker, such as `listwise(llm)`.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, Listwise, WithScores
         >>> WithScores(Listwise(Fake("[2] > [1]")))
         with_scores(listwise(fake(answer='[2] > [1]')))

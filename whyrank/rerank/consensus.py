@@ -170,7 +170,7 @@ def consensus(
     Returns:
         (n,) a permutation of range(n), best first.
 
-    Example:
+    Examples:
         >>> consensus(np.array([[0, 1, 2], [0, 2, 1], [2, 0, 1]])).tolist()
         [0, 2, 1]
     """
@@ -200,7 +200,7 @@ def agreement(one: Sequence[int] | NDArray[np.intp], other: Sequence[int] | NDAr
 def overlap(one: Sequence[int] | NDArray[np.intp], other: Sequence[int] | NDArray[np.intp], k: int = 10) -> float:
     """Rank-biased overlap of the first k at p = 0.9, extrapolated, so that equal orders have 1 (Webber et al., 2010).
 
-    Example:
+    Examples:
         >>> overlap([1, 2, 3], [1, 2, 3]), round(overlap([1, 2, 3], [2, 1, 3]), 3)
         (1.0, 0.9)
     """

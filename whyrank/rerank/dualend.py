@@ -40,7 +40,7 @@ class DualEnd(LLMReranker):
     Raises:
         BadInput: a size that is too small.
 
-    Example:
+    Examples:
         >>> from whyrank import DualEnd, Fake
         >>> ranked = DualEnd(Fake("<answer>best: [2], worst: [1]</answer>")).rank("why?", ["one", "two", "three"])
         >>> [item.index for item in ranked]

@@ -38,7 +38,7 @@ class Groupwise(LLMReranker):
     Raises:
         BadInput: a size below 1, or `retries` below 0.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, Groupwise
         >>> llm = Fake('{"1": 5, "2": 5}')
         >>> [item.score for item in Groupwise(llm).rank("why do bees dance?", ["Bees make honey.", "It tells where."])]
@@ -89,7 +89,7 @@ class Groupwise(LLMReranker):
 def imputed(scores: Sequence[float]) -> list[float]:
     """Scores in first-stage order, where each that is missing (NaN) becomes the mean of its nearest known neighbours.
 
-    Example:
+    Examples:
         >>> imputed([math.nan, 8.0, math.nan, 4.0])
         [8.0, 8.0, 6.0, 4.0]
     """

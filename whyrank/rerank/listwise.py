@@ -35,7 +35,7 @@ class Listwise(LLMReranker):
     Raises:
         BadInput: `window` below 2, `stride` outside 1 to `window`, `max_passage_tokens` or `passes` below 1.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, Listwise
         >>> Listwise(Fake("[2] > [1]"), window=10)
         listwise(fake(answer='[2] > [1]'), window=10)
@@ -87,7 +87,7 @@ class Listwise(LLMReranker):
 def windows(n: int, window: int, stride: int) -> Iterator[tuple[int, int]]:
     """The windows [start, end) over n ranks, from the last to the first; nothing where there is nothing to order.
 
-    Example:
+    Examples:
         >>> list(windows(35, window=20, stride=10))
         [(15, 35), (5, 25), (0, 15)]
     """

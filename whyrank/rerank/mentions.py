@@ -21,7 +21,7 @@ def mentions(thought: str, label: str) -> str:
         thought: what a model wrote before its answer.
         label: a number from "1", or a letter from "A" to "Z".
 
-    Example:
+    Examples:
         >>> thought = "It asks for a direction. [1] is on honey. Passages 2 and 3 tell of dances. Only [3] says how."
         >>> mentions(thought, "3")
         'Passages 2 and 3 tell of dances. Only [3] says how.'

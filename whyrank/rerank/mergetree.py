@@ -34,7 +34,7 @@ class MergeTree(LLMReranker):
     Raises:
         BadInput: `window` below 2, `keep` outside 1 to half of it, or `max_passage_tokens` below 1.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, MergeTree
         >>> MergeTree(Fake("[2] > [1]"), window=10)
         mergetree(fake(answer='[2] > [1]'), window=10)

@@ -46,7 +46,7 @@ class Pairwise(LLMReranker):
     Raises:
         BadInput: another method, or a number below 1.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake
         >>> llm = Fake(lambda prompt: "A" if "dance" in prompt.chat[1]["content"].split("Passage B")[0] else "B")
         >>> [item.index for item in Pairwise(llm).rank("how?", ["Bees make honey.", "They fly.", "They dance."])]

@@ -45,7 +45,7 @@ class Pointwise(LLMReranker):
     Raises:
         BadInput: a number out of range, or several samples at temperature 0, which would all be the same.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake
         >>> llm = Fake(lambda prompt: "90" if "dance" in prompt.chat[1]["content"].split("Passage:")[1] else "15")
         >>> best = Pointwise(llm, format=Rubric("no")).rank("what do bees do?", ["Bees make honey.", "They dance."])

@@ -34,7 +34,7 @@ class PseudoQuery(Reranker):
         BadInput: `shown` below 1.
         EngineError: the model is a cross-encoder, which makes no vectors.
 
-    Example:
+    Examples:
         >>> from whyrank import EncoderRerank
         >>> PseudoQuery(EncoderRerank("minilm"), shown=5)
         pseudo_query(encoder_rerank('minilm'), shown=5)
@@ -70,7 +70,7 @@ class PseudoQuery(Reranker):
 def pseudo_query(query: str, passages: Sequence[str]) -> str:
     r"""What is encoded: the passages, numbered from 1, then the query.
 
-    Example:
+    Examples:
         >>> pseudo_query("why do bees dance?", ["Bees dance to tell the way."])
         'Passages:\n[1] Bees dance to tell the way.\nWhat helps to answer the query: why do bees dance?'
     """

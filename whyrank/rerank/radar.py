@@ -209,7 +209,7 @@ def pareto(points: Sequence[Tradeoff]) -> list[Tradeoff]:
 def hypervolume(points: Sequence[Tradeoff]) -> float:
     """The area of success and cost that the points dominate, against no success at the full cost; 1 is ideal.
 
-    Example:
+    Examples:
         >>> hypervolume([Tradeoff(0.0, 0.5, 0.0), Tradeoff(1.0, 0.75, 0.5)])
         0.625
     """

@@ -47,7 +47,7 @@ class Setwise(LLMReranker):
     Raises:
         BadInput: a size below 1, or no such method.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, Setwise
         >>> llm = Fake("<think>Only the second tells.</think><answer>[2]</answer>")
         >>> Setwise(llm, k=1).rank("why do bees dance?", ["Bees make honey.", "A dance shows where food is."])[0].index

@@ -35,7 +35,7 @@ class TopDown(LLMReranker):
     Raises:
         BadInput: `window` below 2, `k` outside 1 to `window - 1`, or `max_passage_tokens` below 1.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, TopDown
         >>> TopDown(Fake("[2] > [1]"), window=10)
         topdown(fake(answer='[2] > [1]'), window=10)

@@ -38,7 +38,7 @@ class Tournament(LLMReranker):
     Raises:
         BadInput: a size that is too small.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, Tournament
         >>> Tournament(Fake("[2] > [1]"), repeats=2)
         tournament(fake(answer='[2] > [1]'), repeats=2)
@@ -85,7 +85,7 @@ class Tournament(LLMReranker):
 def stages(n: int, window: int) -> list[tuple[int, int]]:
     """For each stage of a tournament of n: how many go on, and how many a group has at most.
 
-    Example:
+    Examples:
         >>> stages(100, 20)
         [(50, 20), (20, 10), (10, 20), (5, 20), (2, 20)]
     """

@@ -52,7 +52,7 @@ class Within(LLMReranker):
     Raises:
         BadInput: `calls` or `max_passage_tokens` below 1.
 
-    Example:
+    Examples:
         >>> from whyrank import Fake, Within
         >>> Within(Fake("[2] > [1]"), calls=5).stages
         ((adaptive(fake(answer='[2] > [1]'), calls=5, settled=2), 60),)

@@ -134,7 +134,7 @@ def ask(
 def parse(completion: Ok, width: int) -> Step:
     """What an answer says, at most `width` queries of it; any text gives a step and a status.
 
-    Example:
+    Examples:
         >>> parse(Ok('<evidence>[2] "bees dance"</evidence><search>why do they dance?</search>'), width=3).queries
         ('why do they dance?',)
     """
@@ -164,7 +164,7 @@ def source_of(quote: Quote, sources: Mapping[int, str]) -> int | None:
         quote: what the model wrote.
         sources: by number, all documents that the model was shown, as `normal` writes them.
 
-    Example:
+    Examples:
         >>> source_of(Quote(2, "Bees  DANCE … in the dark"), {1: "ants", 2: normal("bees dance at home, in the dark")})
         2
     """

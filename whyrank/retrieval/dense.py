@@ -55,7 +55,7 @@ class Dense(Retriever):
         device: such as "cpu" or "cuda:1"; None takes the GPU where there is one.
         trust_remote_code: run code that comes with the model.
 
-    Example:
+    Examples:
         >>> from whyrank.types import Document, Query
         >>> documents = [Document("d1", "Bees dance to tell where flowers are."), Document("d2", "Ants follow scent.")]
         >>> Dense("minilm").index(documents).search([Query("q", "insects and smell")], k=1)["q"].ids

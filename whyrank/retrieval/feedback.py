@@ -102,7 +102,7 @@ class RM3(_Feedback):
         max_df: terms in more than this share of the collection are not added; nor are terms that are shorter than 2 or
             longer than 20 characters, or that have other characters than a–z and 0–9.
 
-    Example:
+    Examples:
         >>> documents = [Document("d1", "Bees dance for nectar."), Document("d2", "Nectar is sweet.")]
         >>> RM3(BM25(), fb_docs=1, max_df=1).index(documents).search([Query("q", "dance")])["q"].ids
         ['d1', 'd2']

@@ -26,7 +26,7 @@ class Fuse(Retriever, Fusion):
         k: of "rrf": how little the first ranks differ.
         weights: one for each retriever; none at all means 1 for each.
 
-    Example:
+    Examples:
         >>> from whyrank.retrieval.bm25 import BM25, BM25Q
         >>> documents = [Document("d1", "Bees dance to tell where flowers are."), Document("d2", "Ants follow scent.")]
         >>> Fuse(BM25(), BM25Q(), weights=(1, 0.5)).index(documents).search([Query("q", "why do bees dance?")])["q"].ids

@@ -47,7 +47,7 @@ class Lucene(Retriever):
         b: how much long documents are held back, 0 to 1.
         threads: for indexing and for search; None is one for each core.
 
-    Example:
+    Examples:
         >>> from whyrank.types import Document, Query
         >>> documents = [Document("d1", "Bees dance to tell where flowers are."), Document("d2", "Ants follow scent.")]
         >>> Lucene().index(documents).search([Query("q", "why do bees dance?")])["q"].ids

@@ -28,7 +28,7 @@ class Sharded(Retriever):
         path: the folder of the shards, which lie in `0`, `1`, …; without one they stay in memory.
         size: how many documents `index` puts into a shard.
 
-    Example:
+    Examples:
         >>> from whyrank.retrieval.bm25 import BM25
         >>> documents = [Document("d1", "Bees dance."), Document("d2", "Ants leave trails."), Document("d3", "A bee.")]
         >>> list(Sharded(BM25(), size=2).index(documents).search([Query("q", "bees")])["q"].ids)

@@ -77,7 +77,7 @@ class SearchTool:
     call do not depend on each other and are searched together (ParallelSearch, 2508.09303; HybridDeepSearcher,
     2508.19113).
 
-    Example:
+    Examples:
         >>> from whyrank.retrieval.bm25 import BM25
         >>> from whyrank.types import Document
         >>> corpus = Corpus([Document("d1", "Bees dance."), Document("d2", "Ants dance and sing.")])
@@ -205,7 +205,7 @@ class SearchTool:
 def show(found: Sequence[Found]) -> str:
     """Results as text, for models that read them so (Search-R1, 2503.09516).
 
-    Example:
+    Examples:
         >>> first, second = Hit(1, "d1", "Dance", "Bees dance.", 2.5, True), Hit(2, "d2", "", "", 1.0, False)
         >>> print(show([Found("bees", (first, second))]))
         Results for: bees

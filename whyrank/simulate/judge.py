@@ -36,7 +36,7 @@ class Noisy(LLM):
     Raises:
         BadInput: a negative deviation.
 
-    Example:
+    Examples:
         >>> Noisy(shared=0.1)
         noisy(shared=0.1)
     """

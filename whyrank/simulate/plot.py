@@ -65,7 +65,7 @@ def frontier(outcomes: Sequence[Outcome], cost: str) -> list[Outcome]:
 def short(spec: str) -> str:
     """A spec without its models, for labels.
 
-    Example:
+    Examples:
         >>> short("cascade(listwise(fake()), topdown(fake(), k=5), depths=(100, 20))")
         'cascade(listwise, topdown(k=5), depths=(100, 20))'
     """

@@ -96,7 +96,7 @@ def simulate(
         BadInput: nothing to simulate, or a reranker without a language model.
         BadSpec: a spec that is none.
 
-    Example:
+    Examples:
         >>> from whyrank.simulate import Profile
         >>> outcome, = simulate(["listwise(noisy(sigma=0.0))"], Profile().cases(queries=5))
         >>> outcome.mean, outcome.cost("calls"), outcome.cost("rounds"), outcome.cost("documents")

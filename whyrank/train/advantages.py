@@ -28,7 +28,7 @@ def zscore(rewards: ArrayLike, *, ddof: int = 0, least: float = 1e-3) -> tuple[A
     Returns:
         (groups, n) advantages, and (groups,) whether each is kept.
 
-    Example:
+    Examples:
         >>> advantages, kept = zscore([[0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]])
         >>> advantages.round(3).tolist(), kept.tolist()
         ([[-1.0, -1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]], [True, False])
@@ -49,7 +49,7 @@ def pass_at_k(success: ArrayLike, k: int = 4) -> Array:
         success: (groups, n) bool.
         k: from 1 to n.
 
-    Example:
+    Examples:
         >>> pass_at_k([[True, False, False, False]], k=2).round(3).tolist()
         [[1.0, -0.333, -0.333, -0.333]]
     """
@@ -120,7 +120,7 @@ def mgpo_weight(success: ArrayLike, strength: float = 4.0) -> Array:
     Returns:
         (groups,) factors for all advantages of each group.
 
-    Example:
+    Examples:
         >>> mgpo_weight([[1, 0, 1, 0], [0, 0, 0, 0]]).tolist()
         [1.0, 0.0625]
     """
@@ -154,7 +154,7 @@ def anchor(
         seed: of the draws.
         until: when the probability reaches 0, as a share of the training.
 
-    Example:
+    Examples:
         >>> given = anchor([[0, 0, 0, 0], [0, 1, 0, 0]], [1, 1], failed=0, progress=0, seed=0)
         >>> given.rewards.sum(axis=1).tolist(), (given.place >= 0).tolist()
         ([1.0, 1.0], [True, False])

@@ -74,7 +74,7 @@ class Material:
 def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     """Two counts of outcomes as one.
 
-    Example:
+    Examples:
         >>> added({"used": 2}, {"used": 3, "too_long": 1})
         {'used': 5, 'too_long': 1}
     """

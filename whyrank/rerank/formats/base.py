@@ -121,7 +121,7 @@ def way_to_think(think: str) -> None:
 def clean(text: str) -> str:
     r"""A passage in one line, where `[12]` has become `(12)`, so that nothing in it looks like a passage's number.
 
-    Example:
+    Examples:
         >>> clean("as  shown [12]\nby others")
         'as shown (12) by others'
     """

@@ -100,7 +100,7 @@ def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
         n: how many passages were shown.
         cut: whether the engine says that the completion was cut off at its token limit.
 
-    Example:
+    Examples:
         >>> parse_choice("<think>[1] or [3]?</think><answer>[3]</answer>", 3)
         Choice(best=2, status='exact', extra=0, out_of_range=0)
     """

@@ -109,7 +109,7 @@ def parse_ends(text: str, n: int, cut: bool = False) -> Ends:
         n: how many passages were shown.
         cut: whether the engine says that the completion was cut off at its token limit.
 
-    Example:
+    Examples:
         >>> parse_ends("<think>[1]?</think><answer>best: [3], worst: [1]</answer>", 3)
         Ends(best=2, worst=0, status='exact', extra=0, out_of_range=0)
     """

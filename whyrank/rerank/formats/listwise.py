@@ -109,7 +109,7 @@ def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
         n: how many passages were shown.
         cut: whether the engine says that the completion was cut off at its token limit.
 
-    Example:
+    Examples:
         >>> parse_permutation("<think>[1]?</think><answer>[3] > [1]</answer>", 3)
         Parsed(permutation=(2, 0, 1), status='repaired', missing=1, duplicate=0, out_of_range=0)
     """

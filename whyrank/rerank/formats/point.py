@@ -167,7 +167,7 @@ def logs(chances: dict[str, float]) -> dict[str, float]:
 def answered(text: str, tag: str) -> Answered:
     """What follows the thought: the last block of `tag`, or all of it where there is none.
 
-    Example:
+    Examples:
         >>> answered("<think><score>3</score></think>So: <score>70</score>", "score")
         Answered(text='70', tagged=True, unclosed=False)
     """

@@ -117,7 +117,7 @@ def spelled(places: Places, digits: str) -> float | None:
 
     A number of several tokens has the product of their probabilities.
 
-    Example:
+    Examples:
         >>> spelled([{"1": -0.1, "2": -2.4}, {"0": 0.0}, {"</": 0.0}], "10")
         0.9048374180359595
     """

@@ -111,7 +111,7 @@ def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
         n: how many passages were shown.
         cut: whether the engine says that the completion was cut off at its token limit.
 
-    Example:
+    Examples:
         >>> parse_scores('<answer>{"1": 3, "3": 9}</answer>', 3)
         Scores(scores=(3.0, nan, 9.0), status='repaired', missing=1, duplicate=0, out_of_range=0)
     """

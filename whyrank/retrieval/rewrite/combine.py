@@ -60,7 +60,7 @@ class Repeat(Combine):
             rounded down, at least once. (MuGI: 2401.06311, 2024.)
         ratio: see `times`.
 
-    Example:
+    Examples:
         >>> Repeat(times=2).searched("why", ["because it is so"])[0].text.split("\n")
         ['why', 'why', 'because it is so']
     """
@@ -143,7 +143,7 @@ _FORMAL = re.compile(r"[\d$\\^]")
 def formal_share(text: str) -> float:
     r"""The share of words, set apart by blanks, that hold a digit or a sign of LaTeX: `$`, `\` or `^`.
 
-    Example:
+    Examples:
         >>> formal_share("Is $x^2$ above 4")
         0.5
         >>> formal_share("")

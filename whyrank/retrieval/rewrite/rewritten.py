@@ -33,7 +33,7 @@ class Rewritten(Retriever):
             then shows.
         depth: how deep each ranking is, at least, where several are fused.
 
-    Example:
+    Examples:
         >>> from whyrank import BM25, Document, Fake, Query
         >>> from whyrank.retrieval.rewrite import HyDE
         >>> documents = [Document("d1", "Yeast breathes out gas."), Document("d2", "Loaves are sold in the morning.")]

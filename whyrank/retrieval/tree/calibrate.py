@@ -31,7 +31,7 @@ def calibrate(
     Returns:
         θ of each node, b of each slate.
 
-    Example:
+    Examples:
         >>> relevance, bias = calibrate(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]),
         ...     np.array([0.2, 0.8, 0.5, 0.6]), shrink=1e-6, ridge=1e-3)
         >>> bool(relevance[2] > relevance[1]), (bias[1] - bias[0]).round(3)

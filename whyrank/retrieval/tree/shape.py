@@ -25,7 +25,7 @@ class Shape:
     Raises:
         BadIndex: the parents make no tree: two roots, a ring, an inner node without children, or a leaf with some.
 
-    Example:
+    Examples:
         >>> shape = Shape.balanced(10, branching=4)
         >>> shape.children(shape.root).tolist(), shape.sizes[shape.children(shape.root)].tolist()
         ([10, 11, 12], [4, 4, 2])

@@ -84,7 +84,7 @@ def parse(text: str, n: int, cut: bool = False) -> Judged:
         n: how many candidates were shown.
         cut: whether the completion was cut off at its token limit.
 
-    Example:
+    Examples:
         >>> parse('{"reasoning": "1 of 2", "scores": {"1": 80, "2": 500}}', 2)
         Judged(scores=(0.8, nan), status='repaired', missing=1, duplicate=0, out_of_range=1)
     """

@@ -16,7 +16,7 @@ class Texts:
         data: (bytes,) uint8.
         offsets: (n + 1,) int64, where each begins.
 
-    Example:
+    Examples:
         >>> Texts.of(["bees", "", "dance"])[2]
         'dance'
     """

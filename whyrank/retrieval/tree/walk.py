@@ -81,7 +81,7 @@ class Walk:
 
     Source: LATTICE (2510.13217, 2025).
 
-    Example:
+    Examples:
         >>> walk = Walk(Shape.balanced(1000, branching=10), Policy(beam=1, iterations=3))
         >>> calls = explore(walk, lambda slate: np.array([lies_under(walk.shape, 777, at) for at in slate.entries]))
         >>> calls, int(walk.found().leaves[0])

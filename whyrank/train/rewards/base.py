@@ -167,7 +167,7 @@ def formats_of(reward: AnyReward) -> Iterator[Format[Any]]:
 
     A trainer can check with it that they are the format of the prompts. Functions and rewards for rewriters have none.
 
-    Example:
+    Examples:
         >>> from whyrank import make
         >>> list(formats_of(make("mix(ndcg(format=direct()), cost())")))
         [direct()]

@@ -170,7 +170,7 @@ def intra(scores: NDArray[np.float64], tau: float) -> NDArray[np.float64]:
 
     NaN counts for nothing and has 0; where all are equally far, all have 0.
 
-    Example:
+    Examples:
         >>> intra(np.array([80.0, 70.0, 20.0]), 20).tolist()
         [0.0, 1.0, -1.0]
     """
@@ -186,7 +186,7 @@ def intra(scores: NDArray[np.float64], tau: float) -> NDArray[np.float64]:
 def inter(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(m,) for each grade the share of the other kind's grades on its right side; NaN is never on it.
 
-    Example:
+    Examples:
         >>> inter(np.array([80.0, 30.0, 40.0, 10.0]), np.array([True, True, False, False])).tolist()
         [1.0, 0.5, 0.5, 1.0]
     """

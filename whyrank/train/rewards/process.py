@@ -174,7 +174,7 @@ def steps_of(thought: str, apart: int = 20) -> list[str]:
 
     The steps together are the thought again. Source: VSRM (2025).
 
-    Example:
+    Examples:
         >>> steps_of("It is about bees. But which? Wait, the dance.", apart=3)
         ['It is about bees. ', 'But which? Wait, the dance.']
     """
@@ -203,7 +203,7 @@ def step_rewards(values: Sequence[float], gamma: float = 0.7, ahead: int = 3) ->
     Returns:
         (n,) one reward for each step; it is due at the step's last token.
 
-    Example:
+    Examples:
         >>> step_rewards([0.5, 0.5, 0.75], gamma=0.5)
         [0.125, 0.25]
     """

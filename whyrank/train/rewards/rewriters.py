@@ -92,7 +92,7 @@ class EmbeddingGain(RewriteReward):
 def cosine_gain(new: NDArray[np.float32], old: NDArray[np.float32], documents: NDArray[np.float32]) -> float:
     """How much nearer `new` is to the documents than `old`, in mean cosine; all vectors of length 1.
 
-    Example:
+    Examples:
         >>> cosine_gain(np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([[1.0, 0.0], [0.6, 0.8]])).__round__(3)
         0.4
     """
@@ -227,7 +227,7 @@ class MeasureGain(SearchReward):
 def repeated(text: str) -> float:
     """The share of a text's words that repeat an earlier one, letter case aside; 0 for no words.
 
-    Example:
+    Examples:
         >>> repeated("bees Bees dance bees")
         0.5
     """
