@@ -19,9 +19,15 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
+from whyrank.terminal import plain
+
 
 class WhyrankError(Exception):
     """The root of all errors that whyrank raises on purpose."""
+
+    def __str__(self) -> str:
+        """What was said; ids and texts that it names steer no terminal."""
+        return plain(super().__str__())
 
 
 class BadInput(WhyrankError, ValueError):

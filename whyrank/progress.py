@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from whyrank.terminal import line, plain
+
 _shown = False
 _told: set[str] = set()
 
@@ -27,10 +29,10 @@ def show(on: bool = True) -> None:
 def warn(text: str) -> None:
     """Tell of something once: in one line on stderr where progress is shown, else as a Python warning."""
     if not _shown:
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(plain(text), stacklevel=3)
     elif text not in _told:
         _told.add(text)
-        sys.stderr.write(f"warning: {text}\n")
+        sys.stderr.write(f"warning: {line(text)}\n")
 
 
 @contextmanager
@@ -55,19 +57,19 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task(what, total=total, note="")
+        task = bar.add_task(line(what), total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
             if note:
-                bar.update(task, note=note)
+                bar.update(task, note=line(note))
             bar.advance(task, steps)
 
         yield advance

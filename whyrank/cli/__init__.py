@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from io import TextIOWrapper
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -18,9 +19,13 @@ from whyrank.cli.rerank import rerank
 from whyrank.cli.search import search
 from whyrank.cli.simulate import simulate
 from whyrank.cli.synth import synth
+from whyrank.cli.tell import say
 from whyrank.cli.train import training
 from whyrank.errors import BudgetSpent, WhyrankError
 from whyrank.progress import show
+from whyrank.terminal import plain
+
+_WRONG_CALL = cast("type[Exception]", typer.BadParameter.__bases__[0])  # click's UsageError
 
 app = typer.Typer(
     name="whyrank",
@@ -64,22 +69,62 @@ VERBS: dict[str, Callable[..., None]] = {
     "doctor": doctor,
 }
 for name, verb in VERBS.items():
-    app.command(name)(verb)
+    app.command(name, short_help=verb.__doc__)(verb)
 app.add_typer(training, name="train")
 
 
+GO_ON = {"index", "search", "rerank", "fuse", "synth", "train", "demo", "reproduce"}
+"""Verbs that go on where they were stopped, where there is anything to go on from."""
+
+
 def main() -> None:
-    """Run the command line; errors that whyrank raises on purpose, and those of files, become one line on stderr."""
+    """Run the command line and exit: 0; 1 after an error, 2 after a wrong call, 3 at a limit, 130 after Ctrl-C.
+
+    An error that whyrank raises on purpose, or that the system reports, is one line on stderr; a traceback is a fault
+    of whyrank's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a character that the terminal's encoding lacks ends no command
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        app()
+        ended = app(standalone_mode=False)
+    except _WRONG_CALL as error:
+        return _refuse(error)
+    except (KeyboardInterrupt, typer.Abort):
+        ended = 130
     except BudgetSpent as error:
-        typer.echo(f"stopped: {error}", err=True)
-        sys.exit(3)
+        return _end(3, f"stopped: {error}")
     except WhyrankError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        return _end(1, f"error: {error}")
     except OSError as error:
-        if error.filename is None:
-            raise
-        typer.echo(f"error: cannot read or write {error.filename}: {error.strerror}", err=True)
-        sys.exit(1)
+        return _end(1, f"error: {_system(error)}")
+    except MemoryError:
+        return _end(1, "error: there is not enough memory for this")
+    if ended == 130:
+        return _end(130, "stopped; the same command goes on" if sys.argv[1:2] and sys.argv[1] in GO_ON else "stopped")
+    return ended if isinstance(ended, int) else 0
+
+
+def _refuse(error: Any) -> int:  # noqa: ANN401 (click's UsageError)
+    """Say what is wrong with a call; where nothing was given, show the help that is the error's message."""
+    message = error.format_message()
+    if error.ctx is not None and message == error.ctx.get_help():
+        typer.echo(message, err=True)
+        return 2
+    where = "whyrank" if error.ctx is None else error.ctx.command_path
+    return _end(2, f"error: {message[:1].lower()}{message[1:].rstrip('.')} (see {where} --help)")
+
+
+def _system(error: OSError) -> str:
+    """What the system reports: a file or folder that cannot be used, or a full disk."""
+    why = error.strerror or str(error) or type(error).__name__
+    return f"cannot read or write {error.filename}: {why}" if error.filename is not None else why
+
+
+def _end(code: int, text: str) -> int:
+    say(" ".join(plain(text).split()), err=True)
+    return code

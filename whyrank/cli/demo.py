@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from whyrank.cli.tell import say
+
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the run folders go.")] = Path("runs/demo"),
@@ -16,4 +18,4 @@ def demo(
     from whyrank.demo import demo
 
     for part in demo(out, questions):
-        typer.echo(part)
+        say(part)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson
-from whyrank.cli.tell import as_json
+from whyrank.cli.tell import say, say_json
 
 
 def doctor(
@@ -18,4 +18,7 @@ def doctor(
     from whyrank import doctor as checks
 
     findings = checks.examine(start)
-    typer.echo(as_json([asdict(finding) for finding in findings]) if json else checks.table(findings))
+    if json:
+        say_json([asdict(finding) for finding in findings])
+    else:
+        say(checks.table(findings))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import RUN, AsJson, Split
-from whyrank.cli.tell import as_json, without_effect
+from whyrank.cli.tell import say, say_json, without_effect
 
 
 def evaluate_runs(
@@ -50,12 +50,12 @@ def evaluate_runs(
         reports += chain(*(evaluation.by_slice(run, found.qrels, measures, found.slices[by]) for run in opened))
     for run in runs:
         if tuned_on(run, data, split):
-            typer.echo(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
+            say(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
     compared = evaluation.compare(reports[: len(opened)]) if compare else None
     if json:
         told: dict[str, object] = {report.name: {**report.means, "coverage": report.coverage} for report in reports}
-        typer.echo(as_json(told if compared is None else {**told, "comparison": compared.to_list()}))
+        say_json(told if compared is None else {**told, "comparison": compared.to_list()})
         return
-    typer.echo(evaluation.table(reports))
+    say(evaluation.table(reports))
     if compared is not None:
-        typer.echo(compared)
+        say(compared)

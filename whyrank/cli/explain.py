@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Split
-from whyrank.cli.tell import as_json, without_effect
+from whyrank.cli.tell import say, say_json, without_effect
 
 
 def explain(
@@ -35,8 +35,8 @@ def explain(
         without_effect(ctx, "is of --data", "split")
     ranked = experiment.explain(run, query, None if data is None else load(data, split=split))
     if json:
-        typer.echo(as_json(ranked.to_dict(top)))
+        say_json(ranked.to_dict(top))
     elif sys.stdout.isatty():
         Console().print(explanation(ranked, top, thoughts=thoughts))
     else:
-        typer.echo(ranked.explain(top, thoughts=thoughts))
+        say(ranked.explain(top, thoughts=thoughts))

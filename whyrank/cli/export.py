@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import RUN
+from whyrank.cli.tell import say
 
 
 def export(
@@ -21,4 +22,4 @@ def export(
     from whyrank.datasets import load
 
     written = experiment.export(run, out, None if data is None else load(data), k)
-    typer.echo(f"{out}: {len(written):,} queries with their candidates")
+    say(f"{out}: {len(written):,} queries with their candidates")

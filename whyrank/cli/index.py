@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import Data
+from whyrank.cli.tell import say
 
 
 def index(
@@ -21,4 +22,4 @@ def index(
     retriever = make(spec, Retriever)  # type: ignore[type-abstract]
     corpus = load(data).corpus
     retriever.at(out).index(corpus)
-    typer.echo(f"{out}: {len(corpus):,} documents indexed by {retriever!r}")
+    say(f"{out}: {len(corpus):,} documents indexed by {retriever!r}")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from whyrank.cli.tell import say
+
 
 def reproduce(
     what: Annotated[str, typer.Argument(help="tiny: the small model that comes with whyrank.")],
@@ -20,4 +22,4 @@ def reproduce(
 
     if what != "tiny":
         raise BadInput(f"there is only 'tiny' to reproduce, not {what!r}")
-    typer.echo(tiny(out, seed, recipe))
+    say(tiny(out, seed, recipe))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Split
-from whyrank.cli.tell import as_json, without_effect
+from whyrank.cli.tell import say, say_json, without_effect
 from whyrank.progress import show
 
 if TYPE_CHECKING:
@@ -70,9 +70,12 @@ def simulate(
         from whyrank.simulate.plot import plot as draw
 
         draw(outcomes, plot)
-    typer.echo(as_json([outcome.to_dict() for outcome in outcomes]) if json else simulation.table(outcomes))
+    if json:
+        say_json([outcome.to_dict() for outcome in outcomes])
+    else:
+        say(simulation.table(outcomes))
 
 
 def _tell_outcome(outcome: "Outcome") -> None:
     if sys.stderr.isatty():
-        typer.echo(f"{outcome.spec} under {outcome.noise}: {outcome.mean:.3f}", err=True)
+        say(f"{outcome.spec} under {outcome.noise}: {outcome.mean:.3f}", err=True)

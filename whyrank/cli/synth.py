@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, MaxCost, MaxTokens, PriceTable, Split
-from whyrank.cli.tell import as_json, prices_of, without_effect
+from whyrank.cli.tell import prices_of, say, say_json, without_effect
 
 
 def synth(
@@ -40,9 +40,9 @@ def synth(
         method, tasks, out, collection, prices=prices_of(prices), max_cost=max_cost, max_tokens=max_tokens
     )
     if json:
-        typer.echo(as_json({"file": str(made.file), **made.report}))
+        say_json({"file": str(made.file), **made.report})
         return
-    typer.echo(f"{made.file}: {made.report['made']:,} made of {made.report['read']:,} tasks")
+    say(f"{made.file}: {made.report['made']:,} made of {made.report['read']:,} tasks")
     for name, title in (("dropped", "dropped"), ("counts", "also"), ("calls", "model calls")):
         if counts := made.report[name]:
-            typer.echo(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))
+            say(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))

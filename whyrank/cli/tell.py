@@ -5,28 +5,42 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from whyrank.terminal import json_text, plain
+
 if TYPE_CHECKING:
     from whyrank.experiment import Result
     from whyrank.llm.ledger import Prices
     from whyrank.train.trainer import Trained
 
 
+def say(text: object, *, err: bool = False) -> None:
+    """Print text, on stderr if `err`; nothing in it steers the terminal."""
+    typer.echo(plain(text), err=err)
+
+
+def say_json(value: object) -> None:
+    """Print one JSON value on one line of stdout."""
+    import json
+
+    typer.echo(json_text(json.dumps(value, ensure_ascii=False)))
+
+
 def tell_trained(trained: "Trained", json: bool) -> None:
     """Say what was trained, on what, and how good it is."""
     if json:
-        typer.echo(as_json({"model": str(trained.model), **trained.report}))
+        say_json({"model": str(trained.model), **trained.report})
         return
-    typer.echo(f"{trained.model}: {trained.report['steps']:,} steps in {trained.report['seconds']:,} s")
+    say(f"{trained.model}: {trained.report['steps']:,} steps in {trained.report['seconds']:,} s")
     for source, counts in trained.report["sources"].items():
-        typer.echo(f"{source}: " + ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items()))
+        say(f"{source}: " + ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items()))
     if held_out := trained.report["held_out"]:
-        typer.echo("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
+        say("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
 
 
 def tell(result: "Result", json: bool) -> None:
     """Say what a run folder holds now."""
     if json:
-        typer.echo(as_json({"folder": str(result.folder), **result.report}))
+        say_json({"folder": str(result.folder), **result.report})
         return
     lines = [f"{result.folder}: {result.report['queries']:,} queries, {result.report['entries']:,} entries"]
     if calls := result.report.get("calls"):
@@ -37,7 +51,7 @@ def tell(result: "Result", json: bool) -> None:
     if tuned := result.report.get("tuned"):
         where = f"{tuned['measure']} on {tuned['queries']:,} queries of {tuned['data']}, {tuned['split']}"
         lines.append(f"{result.report['spec']}: {tuned['value']:.4f} {where} ({tuned['equal_weights']:.4f} evenly)")
-    typer.echo("\n".join(lines))
+    say("\n".join(lines))
 
 
 def without_effect(ctx: typer.Context, why: str, *options: str) -> None:
@@ -55,10 +69,3 @@ def prices_of(file: Path | None) -> "Prices | None":
     from whyrank.llm.ledger import Prices
 
     return None if file is None else Prices.read(file)
-
-
-def as_json(value: object) -> str:
-    """One JSON value on one line."""
-    from json import dumps
-
-    return dumps(value, ensure_ascii=False)

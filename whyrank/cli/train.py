@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Data, Split
-from whyrank.cli.tell import as_json, tell_trained
+from whyrank.cli.tell import say, say_json, tell_trained
 
 training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -48,11 +48,11 @@ def recipes(
     from whyrank.train.recipes import published, text
 
     if name:
-        typer.echo(text(name), nl=False)
+        say(text(name).rstrip())
     elif json:
-        typer.echo(as_json(published()))
+        say_json(published())
     else:
-        typer.echo("\n".join(f"{name:22} {about}" for name, about in published().items()))
+        say("\n".join(f"{name:22} {about}" for name, about in published().items()))
 
 
 @training.command()
@@ -66,4 +66,4 @@ def queries(
     from whyrank.io import write_tasks
     from whyrank.train.draws import search_tasks
 
-    typer.echo(f"{out}: {write_tasks(search_tasks(load(data, split=split)), out):,} queries")
+    say(f"{out}: {write_tasks(search_tasks(load(data, split=split)), out):,} queries")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
 from whyrank.eval.report import Report, grid
+from whyrank.terminal import line
 
 _CHUNK = 2_000_000  # random numbers held at once
 _EQUAL = 1e-12  # differences below are rounding
@@ -59,7 +60,7 @@ class Comparison:
         """One line for each run and measure; a star where the difference is significant at 1 - confidence."""
         head = ["measure", "run", "mean", "Δ", f"{self.confidence:.0%} interval", "p", "p (Holm)", "", "win/tie/loss"]
         rows = [_row(one, 1 - self.confidence) for one in self.contrasts]
-        return f"against {self.baseline}, paired over queries\n{grid(head, rows)}"
+        return f"against {line(self.baseline)}, paired over queries\n{grid(head, rows)}"
 
     def to_list(self) -> list[dict[str, Any]]:
         """The contrasts in plain types, each with what it is against and the level of its interval."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from whyrank.errors import BadInput
+from whyrank.terminal import line
 
 
 @dataclass(frozen=True)
@@ -106,16 +107,21 @@ def table(reports: Sequence[Report]) -> str:
     lines = [grid(head, [_row(report, measures) for report in reports])]
     if any(report.missing for report in reports):
         lines.append("(in brackets: the mean over the judged queries that the run ranks; the others count 0)")
-    lines += [f"{report.name}: {_some(report.unjudged)} not judged, left out" for report in reports if report.unjudged]
-    lines += [f"{report.name}: {_some(report.missing)} missing, counted 0" for report in reports if report.missing]
+    lines += [
+        f"{line(report.name)}: {_some(report.unjudged)} not judged, left out" for report in reports if report.unjudged
+    ]
+    lines += [
+        f"{line(report.name)}: {_some(report.missing)} missing, counted 0" for report in reports if report.missing
+    ]
     return "\n".join(lines)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Text in columns: the first flush left, the others flush right, a rule under the head."""
-    widths = [max(len(line[at]) for line in (head, *rows)) for at in range(len(head))]
-    rule = ["─" * width for width in widths]
-    return "\n".join("  ".join(_set(line, widths)).rstrip() for line in (head, rule, *rows))
+    lines = [[line(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[at]) for row in lines) for at in range(len(head))]
+    lines.insert(1, ["─" * width for width in widths])
+    return "\n".join("  ".join(_set(row, widths)).rstrip() for row in lines)
 
 
 def _row(report: Report, measures: Sequence[str]) -> list[str]:
@@ -133,12 +139,12 @@ def _cell(report: Report, measure: str) -> str:
 
 
 def _some(queries: Sequence[str]) -> str:
-    shown = ", ".join(queries[:3]) + (", …" if len(queries) > 3 else "")
+    shown = ", ".join(map(line, queries[:3])) + (", …" if len(queries) > 3 else "")
     return f"{len(queries)} {'query' if len(queries) == 1 else 'queries'} ({shown})"
 
 
-def _set(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+def _set(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
 
 
 def _mean(values: Sequence[float]) -> float:

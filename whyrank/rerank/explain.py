@@ -11,6 +11,7 @@ from rich.text import Text
 
 from whyrank.llm.ledger import Tally
 from whyrank.rerank.ranked import Ranked, RankedList, Report, start
+from whyrank.terminal import line, plain
 
 REASON, CALLS = 600, 12
 """How many characters of a reason, and how many calls are shown, where whole thoughts are not asked for."""
@@ -43,14 +44,14 @@ def explanation(ranked: RankedList, top: int = 10, *, thoughts: bool = False) ->
 
 def _head(ranked: RankedList) -> Iterator[Text]:
     if ranked.query is not None:
-        yield Text.assemble((ranked.query.id, "bold"), "  ", _plain(start(ranked.query.text, 400)))
+        yield Text.assemble((line(ranked.query.id), "bold"), "  ", line(start(ranked.query.text, 400)))
     if ranked.name:
-        yield Text(ranked.name, style="dim")
+        yield Text(line(ranked.name), style="dim")
     counts = [_several(len(ranked), "document")]
     if ranked.calls:
         statuses = ", ".join(f"{status} {count}" for status, count in ranked.statuses.items() if count)
         counts += [f"{_several(len(ranked.calls), 'call')}: {statuses}", *_cost(ranked.spent)]
-    yield Text("; ".join(counts), style="dim")
+    yield Text(line("; ".join(counts)), style="dim")
 
 
 def _several(number: int, what: str) -> str:
@@ -75,13 +76,8 @@ def _order(ranked: RankedList, items: tuple[Ranked, ...]) -> Table:
         if not absent.get(name):
             table.add_column(name, justify="left" if name in ("", "document") else "right", no_wrap=name != "document")
     for item in items:
-        cells: list[str | Text] = [
-            str(item.rank),
-            str(item.first_rank),
-            _move(item),
-            _number(item.first_score),
-            _number(item.score),
-        ]
+        ranks = Text(str(item.rank)), Text(str(item.first_rank))
+        cells = [*ranks, _move(item), _number(item.first_score), _number(item.score)]
         kept = [cell for name, cell in zip(columns, cells, strict=False) if not absent.get(name)]
         table.add_row(*kept, _document(ranked, item))
     return table
@@ -92,17 +88,17 @@ def _move(item: Ranked) -> Text:
     return Text("=", style="dim") if not up else Text(f"↑{up}", "green") if up > 0 else Text(f"↓{-up}", "red")
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+def _number(value: float | None) -> Text:
+    return Text("–" if value is None or math.isnan(value) else f"{value:.4g}")
 
 
 def _document(ranked: RankedList, item: Ranked) -> Text:
     """Id and how the text begins; then the reason; then the calls."""
-    text = Text.assemble((_plain(item.id), "bold"), "  ", _plain(start(item.text, 160)))
+    text = Text.assemble((line(item.id), "bold"), "  ", line(start(item.text, 160)))
     if reason := start(item.reason, REASON):
-        text.append(f"\nwhy: {_plain(reason)}", style="italic cyan")
+        text.append(f"\nwhy: {line(reason)}", style="italic cyan")
     if ranked.calls:
-        text.append(f"\n{_touched(ranked, item)}", style="dim")
+        text.append(f"\n{line(_touched(ranked, item))}", style="dim")
     return text
 
 
@@ -124,14 +120,17 @@ def _calls(ranked: RankedList, calls: list[Report]) -> Table:
     for call in calls:
         usage, seconds = call.get("usage", {}), call.get("seconds")
         numbers = [usage.get("input"), usage.get("output")]
-        table.add_row(
+        cells = (
             str(ranked.number(call) + 1),
-            Text(str(call["status"]), style="" if call["status"] == "exact" else "yellow"),
+            str(call["status"]),
             str(len(call["shown"])) if "shown" in call else "",
             *("" if number is None else f"{number:,}" for number in numbers),
             "" if seconds is None else f"{seconds:.1f}",
-            _plain(start(_said(call), 200)),
+            start(_said(call), 200),
         )
+        number, status, *more = (Text(line(cell)) for cell in cells)
+        status.stylize("" if call["status"] == "exact" else "yellow")
+        table.add_row(number, status, *more)
     return table
 
 
@@ -144,9 +143,4 @@ def _thoughts(ranked: RankedList, calls: list[Report]) -> Iterator[RenderableTyp
     for call in calls:
         if said := _said(call):
             yield Text(f"\ncall {ranked.number(call) + 1}", style="bold")
-            yield Padding(Text(_plain(said)), (0, 0, 0, 2))
-
-
-def _plain(text: str) -> str:
-    """A text without characters that would steer the terminal."""
-    return "".join(one if one.isprintable() or one == "\n" else " " for one in text)
+            yield Padding(Text(plain(said)), (0, 0, 0, 2))

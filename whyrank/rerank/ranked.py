@@ -12,6 +12,7 @@ from whyrank.llm.base import Usage
 from whyrank.llm.ledger import Tally
 from whyrank.rerank.formats import STATUSES
 from whyrank.rerank.mentions import mentions
+from whyrank.terminal import plain
 from whyrank.types import Dataset, Query, Run
 
 Report = Mapping[str, Any]
@@ -77,7 +78,7 @@ class Ranked:
     def __str__(self) -> str:
         """Rank, index, the score if there is one, and how the text begins."""
         score = "" if self.score is None else f"{self.score:.4g}  "
-        return f"{self.rank}. [{self.index}] {score}{start(self.text, 80)}".rstrip()
+        return plain(f"{self.rank}. [{self.index}] {score}{start(self.text, 80)}".rstrip())
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class RankedList(Sequence[Ranked]):
             lines.append(f"reason: {start(self.reason, 400)}")
         if self.calls:
             lines.append(f"calls: {', '.join(f'{status} {count}' for status, count in self.statuses.items() if count)}")
-        return "\n".join(lines)
+        return plain("\n".join(lines))
 
 
 def showings(calls: Iterable[Report]) -> dict[Any, tuple[tuple[Report, ...], tuple[int, ...]]]:
