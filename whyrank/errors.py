@@ -19,11 +19,16 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
+from whyrank.secrets import masked
 from whyrank.terminal import plain
 
 
 class WhyrankError(Exception):
-    """The root of all errors that whyrank raises on purpose."""
+    """The root of all errors that whyrank raises on purpose. No text of theirs holds a key or a password."""
+
+    def __init__(self, *args: object) -> None:
+        """Take the text, without secrets."""
+        super().__init__(*(masked(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __str__(self) -> str:
         """What was said; ids and texts that it names steer no terminal."""
@@ -36,6 +41,10 @@ class BadInput(WhyrankError, ValueError):
 
 class BadSpec(BadInput):
     """A part's spec cannot be read: unknown name, unknown argument, or something that is no part."""
+
+    def __init__(self, *args: object) -> None:
+        """Take the text; addresses in a spec are shown without what stands in their queries."""
+        super().__init__(*(masked(arg, queries=True) if isinstance(arg, str) else arg for arg in args))
 
 
 class BadIndex(WhyrankError, ValueError):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from whyrank.secrets import masked
 from whyrank.terminal import line, plain
 
 _shown = False
@@ -28,6 +29,7 @@ def show(on: bool = True) -> None:
 
 def warn(text: str) -> None:
     """Tell of something once: in one line on stderr where progress is shown, else as a Python warning."""
+    text = masked(text)
     if not _shown:
         warnings.warn(plain(text), stacklevel=3)
     elif text not in _told:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 from whyrank.errors import BadInput, BadSpec
 from whyrank.llm.loop import run
 from whyrank.registry import Part
+from whyrank.secrets import excerpt
 
 THOUGHT = "</think>"
 """What ends a thought; a call that stops there asks for the thought alone."""
@@ -185,7 +186,7 @@ class Failed:
 
     Attributes:
         kind: what class of failure; `RETRIED` says which are worth another try, `FATAL` which no call can escape.
-        detail: what the engine said.
+        detail: what the engine said: its first 1,000 characters, without keys and passwords.
         retry_after: seconds that the server asked to wait, or None.
         key: as in `Ok`.
     """
@@ -194,6 +195,10 @@ class Failed:
     detail: str
     retry_after: float | None = None
     key: str = field(default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Hold back secrets, whoever made the detail."""
+        object.__setattr__(self, "detail", excerpt(self.detail, 1000))
 
 
 Completion = Ok | Failed
