@@ -1,26 +1,27 @@
 """Lucene's English analysis without Java: words by Unicode's rules, possessives, lower case, stop words, Porter stems.
 
+Other languages are in `languages`; `find_analyzer` knows them all.
+
 An analyser cuts a text into raw tokens and turns each token into an index term, or into nothing. The two steps are
 apart because a token's term never changes: an index analyses each distinct token once. `docs/analysis.md` lists the
 few places where `English` and Lucene's `DefaultEnglishAnalyzer` differ.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from functools import cache
+import difflib
+import importlib
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from whyrank.errors import BadSpec
+from whyrank.errors import BadInput, BadSpec
+from whyrank.retrieval.languages import CJK, DICTIONARY, SNOWBALL, Dictionary, Snowball
 from whyrank.retrieval.porter import stem
+from whyrank.retrieval.words import Words, lower
 
 STOP_WORDS = frozenset(
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
     "this to was will with".split()
 )
 """The 33 English stop words of Lucene's `EnglishAnalyzer`."""
-
-MAX_TOKEN = 255
-"""Longer tokens are cut into pieces of this many characters, as Lucene's `StandardTokenizer` does."""
 
 
 class Analyzer(Protocol):
@@ -33,45 +34,14 @@ class Analyzer(Protocol):
         """The index term of a raw token; None where the token is not indexed. Depends on the token alone."""
 
 
-def analyze(text: str, analyzer: str = "english") -> list[str]:
-    """The index terms of `text`, in order.
-
-    >>> analyze("The bees' dances: Karl von Frisch's discovery, 1927.")
-    ['bee', 'danc', 'karl', 'von', 'frisch', 'discoveri', '1927']
-
-    Raises:
-        BadSpec: there is no analyser of that name.
-    """
-    chosen = find_analyzer(analyzer)
-    return [term for token in chosen.tokens(text) if (term := chosen.term(token)) is not None]
-
-
-def find_analyzer(name: str) -> Analyzer:
-    """The analyser called `name`: "english", or "terms" for text that already is index terms set apart by spaces.
-
-    Raises:
-        BadSpec: there is no analyser of that name.
-    """
-    if name not in _ANALYZERS:
-        raise BadSpec(f"no analyser is called {name!r}: choose one of {', '.join(sorted(_ANALYZERS))}")
-    return _ANALYZERS[name]()
-
-
-class English:
+class English(Words):
     """Lucene's `DefaultEnglishAnalyzer`: UAX #29 tokens, possessives, lower case, stop words, Porter stems."""
-
-    def tokens(self, text: str) -> list[str]:
-        """The raw tokens of a text: words and numbers by Unicode's word breaks, ideographs and emoji one by one."""
-        tokens: list[str] = _ascii_words.findall(text) if text.isascii() else _mixed(text)
-        if max(map(len, tokens), default=0) > MAX_TOKEN:
-            return [piece for token in tokens for piece in _pieces(token)]
-        return tokens
 
     def term(self, token: str) -> str | None:
         """The stem of a token in lower case without a possessive 's; None for stop words and mere underscores."""
         if token[-1] in "sS" and token[-2:-1] in _APOSTROPHES:
             token = token[:-2]
-        word = token.lower() if token.isascii() else "".join(letter.lower()[0] for letter in token)
+        word = lower(self.composed(token))
         return None if word in STOP_WORDS or not word.strip("_") else stem(word)
 
 
@@ -87,74 +57,98 @@ class Terms:
         return token
 
 
-_ANALYZERS: Mapping[str, Callable[[], Analyzer]] = {"english": English, "terms": Terms}
-_APOSTROPHES = frozenset("'’＇")
+AnalyzerName = str | Callable[[str], Iterable[str]]
+"""What a lexical retriever takes for an analyser: a name, "package:function", or the function itself."""
 
 
-class _Finder(Protocol):
-    """What the compiled patterns of `re` and `regex` share."""
+def analyze(text: str, analyzer: AnalyzerName = "english") -> list[str]:
+    """The index terms of `text`, in order.
 
-    def findall(self, string: str, /) -> list[str]: ...
+    >>> analyze("The bees' dances: Karl von Frisch's discovery, 1927.")
+    ['bee', 'danc', 'karl', 'von', 'frisch', 'discoveri', '1927']
 
-    def search(self, string: str, pos: int, endpos: int, /) -> re.Match[str] | None: ...
-
-
-# Words between white space with a character beyond ASCII. Tokens never span white space, so each is cut up alone.
-_beyond_ascii = re.compile(r"([!-~]*+[^\x00-\x7F]\S*)")
-
-# Underscores join words and are tokens themselves here; `English.term` drops those that join nothing.
-_ascii_words = re.compile(r"\w+(?:[.,:;'](?:(?<=[A-Za-z][.:'])(?=[A-Za-z])|(?<=[0-9][.,;'])(?=[0-9]))\w+)*", re.ASCII)
-
-
-@cache
-def _unicode_words() -> _Finder:
-    """The tokens of Lucene's `StandardTokenizer` (UAX #29 word breaks, emoji of UTS #51) in any script.
-
-    Lucene's tables are those of Unicode 9 with the emoji of Unicode 11; the classes here are those of the installed
-    `regex` package, mended where they have changed for characters in use.
+    Raises:
+        BadSpec: there is no such analyser.
+        MissingExtra: the analyser needs a package that is not installed.
     """
-    import regex  # type: ignore[import-untyped]  # costs 20 ms: only text beyond ASCII pays
+    chosen = find_analyzer(analyzer)
+    return [term for token in chosen.tokens(text) if (term := chosen.term(token)) is not None]
 
-    extend = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
-    newer = r"\u00B8\u02E5-\u02EB\u055A\u058A\uA708-\uA716"  # letters for Unicode 11 and later only
-    letter, hebrew = rf"[\p{{WB=ALetter}}\p{{WB=Hebrew_Letter}}--[{newer}]]", r"\p{WB=Hebrew_Letter}"
-    digit = r"[\p{WB=Numeric}０-９]"
-    joint = r"\p{WB=MidNumLet}'"
-    link, kana = r"\p{WB=ExtendNumLet}", r"\p{WB=Katakana}"
-    picture = (
-        r"[[\p{Extended_Pictographic}\p{Emoji}\u2388\u2605\u2607-\u2612\u2616-\u2685\u2690-\u2705\u2708-\u2712\u2763-\u2767"
-        r"🀀-\U0001F0FF\U0001F10D-\U0001F10F\U0001F12F\U0001F16C-\U0001F171\U0001F1AD-\U0001F1E5\U0001F260-\U0001F265"
-        r"🌀-\U0001F3FA🐀-\U0001F53D\U0001F546-🙏🚀-\U0001F6FF\U0001F7D5-\U0001F7FF\U0001F8AE-\U0001F8FF\U0001F90C-\U0001FFFD]"
-        r"--[0-9#*\p{WB=Regional_Indicator}\p{Emoji_Modifier}]]"
-    )  # Extended_Pictographic was wider in Unicode 11
-    x = f"[{extend}]*"  # an extending character belongs to what stands before it
-    y = rf"[[{extend}]--[\uFE0E\uFE0F]]*"  # … but for the two presentation selectors, which emoji need
-    run = (
-        rf"(?:{hebrew}{x}(?:'{x}|\"{x}{hebrew}{x})"
-        rf"|{letter}{x}(?:[\p{{WB=MidLetter}}:{joint}]{x}{letter}{x})*"
-        rf"|{digit}{x}(?:[\p{{WB=MidNum}}{joint}]{x}{digit}{x})*)+"
-    )
-    word = rf"(?:[{link}]{x})*(?:(?:[{kana}]{x})+|{run})(?:(?:[{link}]{x})+(?:(?:[{kana}]{x})+|{run}))*(?:[{link}]{x})*"
-    emoji = rf"(?:\u200D*{picture}{y}\uFE0F?|\p{{Emoji_Modifier}}{y})"  # skin tones are extending, too
-    emoji_run = rf"{emoji}(?:[\U000E0020-\U000E007E]+\U000E007F|(?:(?:\u200D|(?<=\u200D)){emoji})*)"
-    keycap, flag = rf"[0-9#*]{y}\uFE0F?\u20E3{y}", rf"(?:\p{{WB=Regional_Indicator}}{x}){{2}}"
-    asian = rf"(?:\p{{LB=SA}}{x})+|[\p{{Script=Han}}\p{{Script=Hiragana}}]{x}"
-    found: _Finder = regex.compile(f"{word}|{emoji_run}|{keycap}|{flag}|{asian}", regex.V1)
+
+def find_analyzer(analyzer: AnalyzerName) -> Analyzer:
+    """The analyser of that name, or the one that a function is.
+
+    Args:
+        analyzer: "english"; another language of `languages`, such as "german"; "cjk" for Chinese, Japanese and Korean;
+            "terms" for text that already is index terms set apart by spaces; "package.module:function" or a function,
+            which makes a list of index terms of a text.
+
+    Raises:
+        BadSpec: there is no such analyser.
+        MissingExtra: it needs a package that is not installed.
+    """
+    if not isinstance(analyzer, str):
+        if not callable(analyzer):
+            raise BadSpec(f"an analyser is a name or a function from a text to its terms, not {analyzer!r}")
+        return Made(analyzer)
+    if analyzer in _BUILTIN:
+        return _BUILTIN[analyzer]()
+    if ":" in analyzer:
+        return Made(_imported(analyzer))
+    if analyzer in SNOWBALL:
+        return Snowball(analyzer)
+    if analyzer in DICTIONARY:
+        return Dictionary(analyzer)
+    known = sorted({*_BUILTIN, *SNOWBALL, *DICTIONARY})
+    near = difflib.get_close_matches(analyzer.lower(), known, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else f": choose one of {', '.join(known)}, or 'package:function'"
+    raise BadSpec(f"no analyser is called {analyzer!r}{hint}")
+
+
+def function_name(function: Callable[..., object]) -> str:
+    """The "module:function" that finds a function again; for one that nothing finds, such as a lambda, its repr."""
+    name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
+    try:
+        return name if _imported(name) is function else repr(function)
+    except BadSpec:
+        return repr(function)
+
+
+def _imported(name: str) -> Callable[[str], Iterable[str]]:
+    """The function called "package.module:function".
+
+    Raises:
+        BadSpec: there is none.
+    """
+    module, _, path = name.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+        for attribute in path.split("."):
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadSpec(f"no analyser is found at {name!r}: {error}") from None
+    if not callable(found):
+        raise BadSpec(f"{name!r} is no function from a text to its terms")
     return found
 
 
-def _mixed(text: str) -> list[str]:
-    """The tokens of a text that goes beyond ASCII in places."""
-    tokens: list[str] = []
-    for at, part in enumerate(_beyond_ascii.split(text)):  # every second part is beyond ASCII
-        tokens += _unicode_words().findall(part) if at % 2 else _ascii_words.findall(part)
-    return tokens
+class Made:
+    """An analyser that is one function, from a text to its index terms."""
+
+    def __init__(self, function: Callable[[str], Iterable[str]]) -> None:
+        self._function = function
+
+    def tokens(self, text: str) -> list[str]:
+        """The terms of a text."""
+        terms = list(self._function(text))
+        if wrong := [term for term in terms if not isinstance(term, str) or not term]:
+            raise BadInput(f"the analyser {function_name(self._function)} must give terms, not {wrong[0]!r}")
+        return terms
+
+    def term(self, token: str) -> str | None:
+        """The token itself."""
+        return token
 
 
-def _pieces(token: str) -> list[str]:
-    """Cut a token as Lucene's scanner does, which sees `MAX_TOKEN` characters at a time."""
-    find, pieces, at = _ascii_words if token.isascii() else _unicode_words(), [], 0
-    while match := find.search(token, at, at + MAX_TOKEN):
-        pieces.append(match.group())
-        at = match.end()
-    return pieces
+_BUILTIN: dict[str, Callable[[], Analyzer]] = {"english": English, "cjk": CJK, "terms": Terms}
+_APOSTROPHES = frozenset("'’＇")

@@ -4,19 +4,22 @@ from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
 from whyrank.types.fingerprint import Fingerprint
 from whyrank.types.run import Ranking, Run, float32, trec_order
 from whyrank.types.task import RankTask
-from whyrank.types.texts import Corpus, Document, Query
+from whyrank.types.texts import Corpus, Document, Metadata, Query, Where, meets
 
 __all__ = [
     "LARGEST_GRADE",
     "Corpus",
     "Dataset",
     "Document",
+    "Metadata",
     "Fingerprint",
     "Qrels",
     "Query",
     "RankTask",
     "Ranking",
     "Run",
+    "Where",
     "float32",
+    "meets",
     "trec_order",
 ]

@@ -155,15 +155,15 @@ class Run(Mapping[str, Ranking]):
         return self._where(np.arange(len(self.codes)) - self.offsets[self.rows] < k)
 
     def without(self, queries: Iterable[Query]) -> "Run":
-        """The run without the documents that each of `queries` excludes."""
-        excluded = {query.id: query.excluded for query in queries if query.excluded}
-        if not excluded:
+        """The run without the documents that each of `queries` does not allow: those it excludes, or not among its `only`."""
+        filters = {query.id: query for query in queries if query.filters}
+        if not filters:
             return self
         keep = np.ones(len(self.codes), dtype=bool)
-        for query_id, banned in excluded.items():
+        for query_id, query in filters.items():
             if (row := self._row.get(query_id)) is not None:
                 span = self._span(row)
-                keep[span] = [id not in banned for id in self._ids(self.codes[span])]
+                keep[span] = [query.allows(id) for id in self._ids(self.codes[span])]
         return self if keep.all() else self._where(keep)
 
     def only(self, query_ids: Collection[str]) -> "Run":

@@ -1,30 +1,117 @@
 """Texts: Query, Document, and the Corpus of documents."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.types.fingerprint import Fingerprint
 
 
+class Metadata(Mapping[str, Any]):
+    """A mapping that cannot be changed."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Mapping[str, Any]) -> None:
+        """Hold a copy.
+
+        Raises:
+            BadInput: it is no mapping.
+        """
+        if not isinstance(held, Mapping):
+            raise BadInput(f"metadata must be a mapping, such as {{'year': 1927}}, not {held!r}")
+        self._held = dict(held)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 (whatever is known)
+        """What is known under that name."""
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        return len(self._held)
+
+    def __repr__(self) -> str:
+        """As a dictionary."""
+        return repr(self._held)
+
+
+NOTHING = Metadata({})
+
+Where = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
+"""Which documents, by their metadata: `{"lang": "de", "year": [2023, 2024]}`, where a list is any of its values and a
+document that has a list itself is met by any of its values; or a function of the metadata."""
+
+
+def meets(metadata: Mapping[str, Any], where: Where) -> bool:
+    """Whether metadata meet a condition.
+
+    >>> meets({"lang": "de", "tags": ["bees", "dance"]}, {"lang": ["de", "fr"], "tags": "bees"})
+    True
+    """
+    if callable(where):
+        return bool(where(metadata))
+    return all(name in metadata and _one_of(metadata[name], wanted) for name, wanted in where.items())
+
+
+def _one_of(found: object, wanted: object) -> bool:
+    several = list(found) if isinstance(found, list | tuple | set | frozenset) else [found]
+    choices = list(wanted) if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
+    return any(one in choices for one in several)
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question, and the ids of the documents that must never be returned for it (BRIGHT's `excluded_ids`)."""
+    """A question, and which documents may be returned for it.
+
+    Attributes:
+        id: its id.
+        text: what is asked.
+        excluded: ids of documents that are never returned (BRIGHT's `excluded_ids`).
+        only: ids of the documents that may be returned; None is all.
+    """
 
     id: str
     text: str
     excluded: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+
+    @property
+    def filters(self) -> bool:
+        """Whether there are documents that may not be returned."""
+        return bool(self.excluded) or self.only is not None
+
+    def allows(self, id: str) -> bool:
+        """Whether the document of that id may be returned."""
+        return id not in self.excluded and (self.only is None or id in self.only)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A passage or document."""
+    """A passage or document.
+
+    Attributes:
+        id: its id.
+        text: what it says.
+        title: its title, or an empty text.
+        metadata: what else is known of it, such as a year or a language; searches can be kept to it, see `Where`.
+    """
 
     id: str
     text: str
     title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Hold the metadata so that nobody changes it."""
+        if not isinstance(self.metadata, Metadata):
+            object.__setattr__(self, "metadata", Metadata(self.metadata))
 
     @property
     def content(self) -> str:
@@ -62,6 +149,14 @@ class Corpus:
     def __getitem__(self, id: str) -> Document:
         """The document of that id; a KeyError where there is none."""
         return self._documents[id]
+
+    def where(self, condition: Where) -> frozenset[str]:
+        """The ids of the documents whose metadata meet a condition, as `Query.only` and `search(where=…)` take them.
+
+        >>> Corpus([Document("d1", "Bees", metadata={"year": 1927}), Document("d2", "Ants")]).where({"year": 1927})
+        frozenset({'d1'})
+        """
+        return frozenset(document.id for document in self if meets(document.metadata, condition))
 
     @cached_property
     def fingerprint(self) -> str:
