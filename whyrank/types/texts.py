@@ -37,6 +37,10 @@ class Metadata(Mapping[str, Any]):
         """How many names there are."""
         return len(self._held)
 
+    def __hash__(self) -> int:
+        """Of the names: values may be lists."""
+        return hash(frozenset(self._held))
+
     def __repr__(self) -> str:
         """As a dictionary."""
         return repr(self._held)
@@ -106,11 +110,11 @@ class Document:
     id: str
     text: str
     title: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False, kw_only=True)
+    metadata: Mapping[str, Any] = field(default=NOTHING, kw_only=True)
 
     def __post_init__(self) -> None:
         """Hold the metadata so that nobody changes it."""
-        if not isinstance(self.metadata, Metadata):
+        if type(self.metadata) is not Metadata:
             object.__setattr__(self, "metadata", Metadata(self.metadata))
 
     @property
