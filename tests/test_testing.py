@@ -24,7 +24,7 @@ class Letters(Retriever):
     texts: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def masks_excluded(self):
+    def filters(self):
         return self.fault == "exclusion after the cut"
 
     def index(self, corpus):

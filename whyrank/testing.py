@@ -89,6 +89,7 @@ def check_retriever(
     _check_ids(ready, documents, spec)
     _check_cuts(ready, run, queries, spec)
     _check_exclusion(ready, run, queries, spec)
+    _check_only(ready, run, queries, spec)
     for what, text in ODD_TEXTS.items():
         with _unbroken(f"{spec}, a query of {what}"):
             ready.search([Query("odd", text)], k=3)
@@ -249,6 +250,19 @@ def _check_exclusion(ready: Retriever, run: Run, queries: Sequence[Query], spec:
             f"{spec}, query {query.id!r}, k=1, without {sorted(query.excluded)}: found {found[query.id].ids}, "
             f"not {wanted}; excluded documents go before the cut at k",
         )
+
+
+def _check_only(ready: Retriever, run: Run, queries: Sequence[Query], spec: str) -> None:
+    for query in queries:
+        last = frozenset([*run[query.id].ids[-2:], "nowhere"])
+        for asked in (replace(query, only=last), replace(query, only=last, excluded=frozenset(run[query.id].ids[-1:]))):
+            found, deep = (list(ready.search([asked], k)[query.id].ids) for k in (1, 10**6))
+            wanted = [id for id in deep if asked.allows(id)][:1]
+            _must(
+                found == wanted and all(map(asked.allows, deep)),
+                f"{spec}, query {query.id!r}, k=1, only {sorted(last)}: found {found}, not {wanted} of {deep}; what a "
+                "query does not allow goes before the cut at k",
+            )
 
 
 def _check_saving(ready: Retriever, run: Run, queries: Sequence[Query], spec: str) -> None:

@@ -13,6 +13,7 @@ from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.registry import make
 from whyrank.retrieval import topk
 from whyrank.retrieval.bm25 import BM25, BM25Q
+from whyrank.retrieval.filters import Allowed
 from whyrank.retrieval.postings import _BYTE_LENGTHS
 from whyrank.testing import check_retriever
 from whyrank.types import Document, Query
@@ -109,7 +110,9 @@ def test_top_k_is_exact_whatever_the_threads(way):
         weights = draw.integers(1, 3, sum(map(len, asked))).astype(np.float32)
         bounds = np.cumsum([0, *map(len, asked)])
         banned = {query: draw.integers(0, size, 3) for query in range(0, 50, 7)}
-        batch = topk.Batch(bounds, np.concatenate(asked), weights, banned)
+        batch = topk.Batch(
+            bounds, np.concatenate(asked), weights, {at: Allowed(None, np.unique(rows)) for at, rows in banned.items()}
+        )
         for k in (1, 5, 1000):
             found = topk.search(matrix, batch, k, threads=1)
             for threads in (2, 5):

@@ -32,7 +32,7 @@ class Asking(Retriever):
     """Finds what it is told, and says so in its notes."""
 
     ids: tuple[str, ...]
-    masks_excluded = True
+    filters = True
 
     def _search(self, queries: Sequence[Query], k: int) -> list:
         raise AssertionError("unused")

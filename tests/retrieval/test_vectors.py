@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, NotFound
+from whyrank.retrieval.filters import Allowed
 from whyrank.retrieval.vectors import Folder, chained, nearest, read_manifest
 from whyrank.types import Document
 
@@ -52,10 +53,13 @@ def test_nearest_equals_brute_force_for_any_block_size(data):
     matrix = matrix[random.integers(0, n, n)]  # equal rows, so equal scores
     queries = random.standard_normal((q, d)).astype(np.float32)
     banned = [np.flatnonzero(random.random(n) < 0.3) for _ in range(q)]
-    found = nearest(matrix, queries, k, banned, device="cpu", floats=data.draw(st.integers(1, n * d)))
-    for (rows, scores), query, ban in zip(found, queries, banned, strict=True):
+    only = [np.flatnonzero(random.random(n) < 0.5) if random.random() < 0.5 else None for _ in range(q)]
+    filters = {at: Allowed(*rows) for at, rows in enumerate(zip(only, banned, strict=True))}
+    found = nearest(matrix, queries, k, filters, device="cpu", floats=data.draw(st.integers(1, n * d)))
+    for (rows, scores), query, keep, ban in zip(found, queries, only, banned, strict=True):
         exact = (matrix.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
-        wanted = [row for row in sorted(range(n), key=lambda row: (-exact[row], row)) if row not in ban][:k]
+        order = sorted(range(n), key=lambda row: (-exact[row], row))
+        wanted = [row for row in order if row not in ban and (keep is None or row in keep)][:k]
         assert rows.tolist() == wanted
         assert scores.tolist() == exact[wanted].tolist()
 
@@ -64,7 +68,7 @@ def test_nearest_sees_through_the_rounding_of_float32():
     matrix = np.ones((5000, 64), dtype=np.float32)
     matrix[4321, 5] = np.nextafter(np.float32(1), np.float32(2))  # better by less than a float32 product can tell
     query = np.full((1, 64), 1000, dtype=np.float32)
-    ((rows, _),) = nearest(matrix, query, 3, [NONE], device="cpu", floats=64 * 100)
+    ((rows, _),) = nearest(matrix, query, 3, {}, device="cpu", floats=64 * 100)
     assert rows.tolist() == [4321, 0, 1]
 
 

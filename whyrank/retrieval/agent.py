@@ -30,7 +30,7 @@ class Agentic(Retriever):
 
     The ranking has the documents with evidence first, those with more quotes before those with fewer; then all others
     by reciprocal rank fusion of what each query found. Without any readable answer it is the search of the question as
-    it stands. Only documents that a search found are ranked, and excluded ones are neither ranked nor shown.
+    it stands. Only documents that a search found are ranked, and what a query may not find is neither ranked nor shown.
 
     At most `rounds` + 1 model calls a query. The model is asked for all queries at once, then their searches run as one
     batch, so that an expensive retriever is called once a round.
@@ -63,7 +63,7 @@ class Agentic(Retriever):
     sampling: Sampling = field(default_factory=Sampling)
     _corpus: Corpus | None = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse settings with which nothing could be searched or read."""
@@ -126,6 +126,7 @@ class _Hunt:
             corpus,
             agent.shown,
             excluded=query.excluded,
+            only=query.only,
             max_tokens=agent.max_passage_tokens,
             tokenizer=agent.llm.tokenizer(),
             name=query.id,

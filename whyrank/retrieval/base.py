@@ -4,18 +4,18 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from whyrank.errors import BadIndex, BadInput
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
-from whyrank.types import Corpus, Document, Query, Ranking, Run
+from whyrank.types import NO_METADATA, Corpus, Document, Query, Ranking, Run, Where, meets
 
 
 class Retriever(Part, ABC):
@@ -24,8 +24,14 @@ class Retriever(Part, ABC):
     To write one, give `_search`, and `_index` where there is something to prepare; see `docs/add-your-own.md`.
     """
 
-    masks_excluded: ClassVar[bool] = False
-    """Whether `_search` itself leaves excluded documents out *before* it cuts at k; if not, it is asked for more."""
+    filters: ClassVar[bool] = False
+    """Whether `_search` itself leaves out *before* it cuts at k what a query does not allow (`Query.excluded`, `only`).
+
+    If not, it is asked for more until there are k that the query allows.
+    """
+
+    _known: "ClassVar[_Known | None]" = None
+    """The metadata of the documents that `index` read; state of the copy that it makes, and no field."""
 
     def index(self, corpus: Iterable[Document]) -> Self:
         """A copy of this retriever that searches `corpus`; this one stays as it is.
@@ -33,8 +39,9 @@ class Retriever(Part, ABC):
         Raises:
             BadInput: the collection is empty, or two documents have the same id.
         """
-        ready = copy(self)
-        ready._index(_checked(corpus))
+        ready, known = copy(self), _Known()
+        ready._index(_checked(corpus, known))
+        object.__setattr__(ready, "_known", known)
         return ready
 
     def at(self, path: str | Path) -> Self:
@@ -43,7 +50,7 @@ class Retriever(Part, ABC):
         Raises:
             BadInput: it keeps no index of its own.
         """
-        if "path" not in {field.name for field in fields(self)}:  # type: ignore[arg-type]
+        if "path" not in {each.name for each in fields(self)}:  # type: ignore[arg-type]
             raise BadInput(f"{name_of(type(self))} keeps no index of its own that could be saved")
         return replace(self, path=str(path))  # type: ignore[type-var]
 
@@ -52,19 +59,29 @@ class Retriever(Part, ABC):
         path = getattr(self, "path", None)
         return self if path is not None and Path(path).exists() else self.index(corpus)
 
-    def search(self, queries: Sequence[Query], k: int = 100, trace: Trace | None = None) -> Run:
-        """The `k` best documents of each query; a query's excluded documents never return.
+    def search(
+        self,
+        queries: Sequence[Query],
+        k: int = 100,
+        trace: Trace | None = None,
+        where: Collection[str] | Where | None = None,
+    ) -> Run:
+        """The `k` best documents of each query, of those that it allows (`Query.excluded`, `Query.only`).
 
         Args:
             queries: with unique ids.
             k: how many documents for each.
             trace: the record of model calls, for resuming and for the ledger; retrievers without an LLM ignore it.
+            where: among which documents: their ids, or a condition on the metadata of those that `index` read; see
+                `whyrank.types.Where`. An index that was opened from a folder knows no metadata: hand in ids then,
+                `where=corpus.where({"lang": "de"})`.
 
         Returns:
             A run with every query, in the order given; a query that matches nothing has an empty ranking.
 
         Raises:
-            BadInput: `k` is below 1, a query id is given twice, or the retriever has no index yet.
+            BadInput: `k` is below 1, a query id is given twice, the retriever has no index yet, or `where` asks for
+                metadata that are not known here.
         """
         if k < 1:
             raise BadInput(f"k must be at least 1, not {k}")
@@ -73,8 +90,10 @@ class Retriever(Part, ABC):
             if query.id in seen:
                 raise BadInput(f"query {query.id!r} is given twice: query ids must be unique")
             seen.add(query.id)
-        extra = 0 if self.masks_excluded else max((len(query.excluded) for query in queries), default=0)
-        return self._run(queries, k + extra, trace).without(queries).top(k)
+        asked = queries if where is None else self._kept_to(queries, where)
+        if self.filters:
+            return self._run(asked, k, trace).without(asked).top(k)
+        return self._sifted(asked, k, trace)
 
     def save(self, path: str | Path) -> None:
         """Write the index to the folder `path`.
@@ -105,6 +124,40 @@ class Retriever(Part, ABC):
         if len(found) != len(queries):
             raise BadInput(f"{name} gave {len(found)} rankings for {len(queries)} queries")
         return Run.of({query.id: ranking for query, ranking in zip(queries, found, strict=True)}, name=name)
+
+    def _sifted(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
+        """Ask an engine that knows no filters for more and more, until each query has `k` that it allows."""
+        depth = k + max((len(query.excluded) for query in queries), default=0)
+        while True:
+            run = self._run(queries, depth, trace)
+            found = run.without(queries)
+            sizes, left = run.sizes, found.sizes
+            kept_to = {query.id: len(query.only) for query in queries if query.only is not None}
+            if not any(sizes[id] >= depth and left[id] < min(k, most) for id, most in kept_to.items()):
+                return found.top(k)
+            depth *= 4
+
+    def _kept_to(self, queries: Sequence[Query], where: Collection[str] | Where) -> list[Query]:
+        """The queries, each kept to those documents; all of them share one set of ids where they had none."""
+        if isinstance(where, str):
+            raise BadInput(f"where={where!r} is one text: hand in several ids, or a condition such as {{'lang': 'de'}}")
+        if callable(where) or isinstance(where, Mapping):
+            if self._known is None or not self._known.metadata:
+                raise BadInput(
+                    f"{self!r} knows no metadata: its documents had none, or its index was opened from a folder; "
+                    "hand in ids, such as where=corpus.where({'lang': 'de'})"
+                )
+            excluded, only = self._known.filters(where)
+        else:
+            excluded, only = frozenset[str](), frozenset(where)
+        return [
+            replace(
+                query,
+                excluded=query.excluded | excluded if query.excluded else excluded,
+                only=only if query.only is None else query.only if only is None else query.only & only,
+            )
+            for query in queries
+        ]
 
     def _index(self, corpus: Iterable[Document]) -> None:
         """Prepare this (fresh) copy for `corpus`; state is set with `object.__setattr__`, since parts are frozen.
@@ -156,13 +209,52 @@ def distinct(ids: Iterable[str]) -> list[str]:
     return given
 
 
-def _checked(corpus: Iterable[Document]) -> Iterable[Document]:
+@dataclass
+class _Known:
+    """What `index` learnt of the documents besides their texts.
+
+    Attributes:
+        metadata: by id, of those that have any.
+        bare: whether there are others.
+    """
+
+    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    bare: bool = False
+
+    def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """The documents as they are; what is known of each is noted as it goes by."""
+        for document in documents:
+            if document.metadata:
+                self.metadata[document.id] = document.metadata
+            else:
+                self.bare = True
+            yield document
+
+    def filters(self, where: Where) -> tuple[frozenset[str], frozenset[str] | None]:
+        """Which documents a condition shuts out, or else which it lets in.
+
+        Raises:
+            BadInput: it names what is known of no document.
+        """
+        if isinstance(where, Mapping):
+            names = {name for metadata in self.metadata.values() for name in metadata}
+            if strange := sorted(map(str, where.keys() - names)):
+                raise BadInput(f"where: no document has the metadata {strange[0]!r}, only {', '.join(sorted(names))}")
+        met = frozenset(id for id, metadata in self.metadata.items() if meets(metadata, where))
+        if self.bare and meets(NO_METADATA, where):
+            return frozenset(self.metadata.keys() - met), None
+        return frozenset(), met
+
+
+def _checked(corpus: Iterable[Document], known: _Known) -> Iterable[Document]:
+    """The collection, which is not empty and has no id twice; `known` is told of it at the latest when it was read."""
     documents = iter(corpus)
     if (first := next(documents, None)) is None:
         raise BadInput("the collection is empty: there is nothing to index")
-    if isinstance(corpus, Sequence):
-        deque(_unique(corpus), maxlen=0)
-    return corpus if isinstance(corpus, Corpus | Sequence) else _unique(chain([first], documents))
+    if isinstance(corpus, Corpus | Sequence):
+        deque(known.watch(corpus if isinstance(corpus, Corpus) else _unique(corpus)), maxlen=0)
+        return corpus
+    return known.watch(_unique(chain([first], documents)))
 
 
 def _unique(documents: Iterable[Document]) -> Iterator[Document]:

@@ -21,6 +21,7 @@ from whyrank.registry import name_of
 from whyrank.retrieval import folder, pieces
 from whyrank.retrieval.analysis import find_analyzer
 from whyrank.retrieval.base import Retriever, distinct
+from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.inverted import Index, as_one, on_demand
 from whyrank.retrieval.postings import Postings, Statistics, Weigh, exact_weights, idf, lucene_weights
 from whyrank.retrieval.reading import Reading
@@ -44,7 +45,7 @@ class _Lexical(Retriever):
     memory: str = "1GB"
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse parameters that BM25 does not have."""
@@ -84,6 +85,7 @@ class _Lexical(Retriever):
         queries: Mapping[str, Mapping[str, float]],
         k: int = 100,
         excluded: Mapping[str, Collection[str]] | None = None,
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> Run:
         """Search with weighted index terms instead of text: a document scores Σ weight · its BM25 weight for the term.
 
@@ -91,6 +93,7 @@ class _Lexical(Retriever):
             queries: for each query id its terms, as the analyser writes them, with weights of 0 or more.
             k: how many documents to return for each query.
             excluded: for some queries, ids of documents that must not be returned.
+            only: for some queries, ids of the documents that may be returned.
 
         Raises:
             BadInput: `k` is below 1, a weight is negative or not finite, or there is no index yet.
@@ -101,12 +104,12 @@ class _Lexical(Retriever):
             for term, weight in weighted.items():
                 if not (math.isfinite(weight) and weight >= 0):
                     raise BadInput(f"query {query!r}: the weight of {term!r} is {weight}, it must not be negative")
-        index, excluded = self._ready(), excluded or {}
+        index = self._ready()
         numbers = index.numbers
         known = [
             {numbers[term]: weighted[term] for term in weighted if term in numbers} for weighted in queries.values()
         ]
-        return self._find(index, dict(zip(queries, known, strict=True)), [excluded.get(id, ()) for id in queries], k)
+        return self._find(index, dict(zip(queries, known, strict=True)), filtering(queries, excluded, only), k)
 
     def document_terms(self, ids: Iterable[str], max_df: float = 1.0) -> dict[str, dict[str, int]]:
         """How often each index term occurs in each of these documents, by document id.
@@ -231,17 +234,11 @@ class _Lexical(Retriever):
                 if term is not None:
                     counts[term] = counts.get(term, 0) + 1
             weighted[query.id] = self._query_weights(counts, index)
-        return self._find(index, weighted, [query.excluded for query in queries], k)
+        return self._find(index, weighted, queries, k)
 
-    def _find(
-        self,
-        index: Index,
-        queries: Mapping[str, Mapping[int, float]],
-        excluded: Sequence[Collection[str]],
-        k: int,
-    ) -> Run:
+    def _find(self, index: Index, weighted: Mapping[str, Mapping[int, float]], asked: Sequence[Query], k: int) -> Run:
         """Search with term numbers and their weights, by query id."""
-        return index.search(queries, excluded, k, self.threads or os.cpu_count() or 1, name_of(type(self)))
+        return index.search(weighted, asked, k, self.threads or os.cpu_count() or 1, name_of(type(self)))
 
 
 @dataclass(frozen=True)

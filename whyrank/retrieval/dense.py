@@ -18,6 +18,7 @@ from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever, distinct, new_folder
+from whyrank.retrieval.filters import allowed, by_query, filtering
 from whyrank.retrieval.vectors import DTYPES, Folder, Rows, Vectors, chained, nearest, read_manifest
 from whyrank.types import Document, Query, Ranking, Run
 
@@ -81,7 +82,7 @@ class Dense(Retriever):
         default=None, init=False, repr=False, compare=False
     )  # shared by shards: the vectors of the queries that were asked last
 
-    masks_excluded = True
+    filters = True
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -188,6 +189,7 @@ class Dense(Retriever):
         queries: Mapping[str, NDArray[np.float32]],
         k: int = 100,
         excluded: Mapping[str, Collection[str]] | None = None,
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> Run:
         """Search with vectors instead of text: a document scores its inner product.
 
@@ -195,6 +197,7 @@ class Dense(Retriever):
             queries: for each query id its vector (d,).
             k: how many documents to return for each query.
             excluded: for some queries, ids of documents that must not be returned.
+            only: for some queries, ids of the documents that may be returned.
 
         Raises:
             BadInput: `k` is below 1, a vector is not finite or of another length, or there is no index yet.
@@ -205,10 +208,10 @@ class Dense(Retriever):
         for query, vector in queries.items():
             if vector.shape != (dimensions,) or not np.isfinite(vector).all():
                 raise BadInput(f"query {query!r}: a vector of {dimensions} finite numbers is wanted")
-        banned = [_rows(vectors, (excluded or {}).get(query, ())) for query in queries]
+        filters = allowed(filtering(queries, excluded, only), lambda: vectors.rows)
         asked = np.array(list(queries.values()), dtype=np.float32).reshape(len(queries), dimensions)
         with progress(f"searching with {self!r}", len(vectors.ids)) as advance:
-            found = nearest(vectors.matrix, asked, k, banned, device=self.device, advance=advance)
+            found = nearest(vectors.matrix, asked, k, filters, device=self.device, advance=advance)
         offsets = np.cumsum([0, *(len(rows) for rows, _ in found)], dtype=np.int64)
         codes = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in found)]).astype(np.int32)
         scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
@@ -220,7 +223,7 @@ class Dense(Retriever):
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         ids = [query.id for query in queries]
         vectors = dict(zip(ids, self.query_vectors(queries), strict=True))
-        return self.search_vectors(vectors, k, {query.id: query.excluded for query in queries})
+        return self.search_vectors(vectors, k, *by_query(queries))
 
     @classmethod
     def _as_shards(cls, parts: Sequence[Self]) -> Sequence[Self]:
@@ -294,12 +297,6 @@ class Dense(Retriever):
         vectors = Folder(Path(self.path), manifest).read()
         object.__setattr__(self, "_vectors", vectors)
         return vectors
-
-
-def _rows(vectors: Vectors, ids: Collection[str]) -> NDArray[np.int64]:
-    """The rows of those of these documents that there are."""
-    rows = vectors.rows if ids else {}
-    return np.array([rows[id] for id in ids if id in rows], dtype=np.int64)
 
 
 def _finite(

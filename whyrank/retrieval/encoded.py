@@ -16,6 +16,7 @@ from whyrank.progress import progress
 from whyrank.registry import name_of
 from whyrank.retrieval import folder
 from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.filters import Filters, allowed
 from whyrank.types import Document, Query
 
 BLOCK = 512
@@ -46,7 +47,7 @@ class Encoded(Retriever):
     trust_remote_code: bool = False
     _held: folder.Saved | None = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
     engine: ClassVar[Several]
     """The class of sentence-transformers that runs the model."""
 
@@ -148,13 +149,9 @@ class Encoded(Retriever):
             raise EngineError(f"{self!r}: the model gives numbers for a {side} that are not finite")
 
 
-def banned(ids: Sequence[str], queries: Sequence[Query]) -> dict[int, NDArray[np.int64]]:
-    """For queries that exclude documents, by their place: the numbers of those documents."""
-    if not any(query.excluded for query in queries):
-        return {}
-    places = {id: number for number, id in enumerate(ids)}
-    shut = ([places[id] for id in query.excluded if id in places] for query in queries)
-    return {at: np.array(numbers, dtype=np.int64) for at, numbers in enumerate(shut) if numbers}
+def allowed_of(ids: Sequence[str], queries: Sequence[Query]) -> Filters:
+    """What those queries may find that may not find all of the documents `ids`."""
+    return allowed(queries, lambda: {id: number for number, id in enumerate(ids)})
 
 
 def _kind(part: type[Encoded]) -> str:

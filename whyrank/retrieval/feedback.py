@@ -1,13 +1,13 @@
 """Feedback without a model: what the first documents have in common becomes part of a second query.
 
-The documents are those that the first search ranks best; a query's excluded documents are never among them. Nobody has
+The documents are those that the first search ranks best; what a query may not find is never among them. Nobody has
 judged them, so there is no step away from documents that do not answer.
 """
 
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +22,7 @@ from whyrank.retrieval.analysis import analyze
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.dense import Dense
+from whyrank.retrieval.filters import by_query
 from whyrank.types import Document, Query, Ranking, Run
 
 
@@ -34,7 +35,7 @@ class _Feedback(Retriever):
     fb_terms: int = 10
     max_df: float = 0.1
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
     _over: ClassVar[tuple[type[Retriever], ...]] = (BM25,)
     _usable: ClassVar[re.Pattern[str]] = re.compile(".{2,20}", re.DOTALL)
 
@@ -73,7 +74,7 @@ class _Feedback(Retriever):
             ids, scores = first[query.id]
             own = Counter(analyze(query.text, bm25.analyzer))
             asked[query.id] = self._expanded(own, [usable[id] for id in ids], scores.tolist())
-        found = bm25.search_terms(asked, k, _excluded(queries)).named(name_of(type(self)))
+        found = bm25.search_terms(asked, k, *by_query(queries)).named(name_of(type(self)))
         found.notes = {query: {"terms": weights} for query, weights in asked.items()}
         return found
 
@@ -169,12 +170,12 @@ class Rocchio(_Feedback):
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         if isinstance(self.retriever, BM25):
             return self._by_terms(self.retriever, queries, k)
-        dense, banned = self.retriever, _excluded(queries)
+        dense, filters = self.retriever, by_query(queries)
         asked = dict(zip((query.id for query in queries), dense.query_vectors(queries), strict=True))
-        first = dense.search_vectors(asked, self.fb_docs, banned)
+        first = dense.search_vectors(asked, self.fb_docs, *filters)
         means = {id: dense.document_vectors(found.ids).mean(axis=0) for id, found in first.items() if len(found.ids)}
         moved = {id: self.alpha * vector + self.beta * means.get(id, 0) for id, vector in asked.items()}
-        return dense.search_vectors(moved, k, banned).named(name_of(type(self)))
+        return dense.search_vectors(moved, k, *filters).named(name_of(type(self)))
 
     def _expanded(
         self, query: Mapping[str, int], documents: Sequence[Mapping[str, int]], scores: Sequence[float]
@@ -210,7 +211,3 @@ def _mixed(*parts: tuple[float, Mapping[str, float]]) -> dict[str, float]:
 
 def _names(parts: Iterable[type[Retriever]]) -> str:
     return " or ".join(f"{name_of(part)}(...)" for part in parts)
-
-
-def _excluded(queries: Sequence[Query]) -> dict[str, Collection[str]]:
-    return {query.id: query.excluded for query in queries}

@@ -36,7 +36,7 @@ class Fuse(Retriever, Fusion):
     retrievers: tuple[Retriever, ...]
     depth: int = field(default=1000, kw_only=True)
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 

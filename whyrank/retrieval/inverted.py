@@ -1,6 +1,6 @@
 """The inverted index as a lexical retriever searches it: of a whole collection, or of a shard that knows the whole."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from whyrank.retrieval import topk
 from whyrank.retrieval.analysis import Analyzer
+from whyrank.retrieval.filters import allowed
 from whyrank.retrieval.pieces import Weigher
 from whyrank.retrieval.postings import Floats, Integers, Postings, Statistics, Weigh
-from whyrank.types import Run
+from whyrank.types import Query, Run
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ class Index:
     def search(
         self,
         queries: Mapping[str, Mapping[int, float]],
-        excluded: Sequence[Collection[str]],
+        asked: Sequence[Query],
         k: int,
         threads: int,
         name: str,
     ) -> Run:
-        """Search with term numbers and their weights, by query id."""
+        """Search with term numbers and their weights, by query id; `asked` are the queries with what they filter."""
         offsets = np.cumsum([0, *map(len, queries.values())], dtype=np.int64)
         terms = np.fromiter(chain.from_iterable(queries.values()), np.int64, offsets[-1])
         weights = np.fromiter(chain.from_iterable(q.values() for q in queries.values()), np.float32, offsets[-1])
@@ -80,12 +81,8 @@ class Index:
             terms, weights = terms[here], weights[here]
         if self.fill is not None:
             self.fill(np.unique(terms))
-        banned = {
-            query: np.array([self.places[id] for id in ids if id in self.places], dtype=np.int64)
-            for query, ids in enumerate(excluded)
-            if ids
-        }
-        found = topk.search(self.matrix, topk.Batch(offsets, terms, weights, banned), k, threads)
+        filters = allowed(asked, lambda: self.places)
+        found = topk.search(self.matrix, topk.Batch(offsets, terms, weights, filters), k, threads)
         return found.run(list(queries), self.ids, name)
 
 

@@ -134,7 +134,7 @@ def _lower_turkish(token: str) -> str:
 
 @cache
 def _joined_script() -> re.Pattern[str]:
-    import regex  # type: ignore[import-untyped]  # as in `analysis`: only text beyond ASCII pays
+    import regex  # type: ignore[import-untyped]  # as in `words`: only text beyond ASCII pays
 
     joined: re.Pattern[str] = regex.compile(r"\p{LB=SA}")
     return joined
@@ -143,7 +143,7 @@ def _joined_script() -> re.Pattern[str]:
 @cache
 def _neighbourly() -> re.Pattern[str]:
     """Matches a token that is cut into characters."""
-    import regex  # type: ignore[import-untyped]  # as in `analysis`: only text beyond ASCII pays
+    import regex
 
     marks = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
     scripts = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from whyrank.encoders import Several, Side
 from whyrank.errors import BadInput, need
 from whyrank.progress import progress
-from whyrank.retrieval.encoded import PROBE, Encoded, banned
+from whyrank.retrieval.encoded import PROBE, Encoded, allowed_of
 from whyrank.retrieval.vectors import DTYPES
 from whyrank.types import Query, Ranking
 
@@ -86,13 +86,14 @@ class Late(Encoded):
         index = self._ready()
         ids, vectors, offsets = index.texts["ids"], index.arrays["vectors"], index.arrays["offsets"]
         tokens = self._tokens([query.text for query in queries], "query")
-        shut = banned(ids, queries)
+        filters = allowed_of(ids, queries)
         with progress(f"searching with {self!r}", len(queries)) as advance:
             for start in range(0, len(queries), _QUERIES):
                 asked = tokens[start : start + _QUERIES]
                 scores, error = self._scores(asked, vectors, offsets)
                 for at, query in enumerate(asked):
-                    scores[at, shut.get(start + at, np.empty(0, dtype=np.int64))] = -np.inf
+                    if start + at in filters:
+                        filters[start + at].shut(scores[at], -np.inf)
                     rows = _hopeful(scores[at], k, error[at])
                     best = _exact(query, vectors, offsets, rows)
                     order = np.lexsort((rows, -best))[:k]

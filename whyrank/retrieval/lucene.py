@@ -61,7 +61,7 @@ class Lucene(Retriever):
     _own: "tempfile.TemporaryDirectory[str] | None" = field(default=None, init=False, repr=False, compare=False)
     _searcher: Any = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded = True
+    filters = True
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -115,7 +115,7 @@ class Lucene(Retriever):
     def _search(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         searcher = self._opened()
         slice_ = max(self._threads, _HELD // k)
-        plain = [query for query in queries if not query.excluded]
+        plain = [query for query in queries if not query.restricted]
         found: dict[str, Ranking] = {}
         with progress("searching", len(queries)) as advance:
             for start in range(0, len(plain), slice_):
@@ -125,9 +125,10 @@ class Lucene(Retriever):
                 )
                 found |= {query.id: _ranking(hits.get(query.id)) for query in block}
                 advance(len(block))
+            allowed = _Allowed(searcher.get_analyzer())
             for query in queries:
-                if query.excluded:
-                    found[query.id] = _ranking(searcher.search(_without(query, searcher.get_analyzer()), k))
+                if query.restricted:
+                    found[query.id] = _ranking(searcher.search(allowed.query(query), k))
                     advance()
         return (found[query.id] for query in queries)
 
@@ -210,17 +211,31 @@ def _hush() -> None:
     )
 
 
-def _without(query: Query, analyzer: Any) -> Any:  # noqa: ANN401 (Java objects)
-    """The Lucene query for the text that matches none of the excluded documents."""
-    occur, term = _java("org.apache.lucene.search.BooleanClause$Occur"), _java("org.apache.lucene.util.BytesRef")
-    words = _java("io.anserini.search.query.BagOfWordsQueryGenerator")().buildQuery("contents", analyzer, query.text)
-    banned = _java("java.util.ArrayList")()
-    for id in sorted(query.excluded):
-        banned.add(term(id.encode()))
-    builder = _java("org.apache.lucene.search.BooleanQuery$Builder")()
-    builder.add(words, occur.MUST)
-    builder.add(_java("org.apache.lucene.search.TermInSetQuery")("id", banned), occur.MUST_NOT)
-    return builder.build()
+class _Allowed:
+    """Makes Lucene queries that match no document which their query may not find."""
+
+    def __init__(self, analyzer: Any) -> None:  # noqa: ANN401 (a Java object)
+        self._analyzer, self._sets = analyzer, dict[int, Any]()
+        self._occur = _java("org.apache.lucene.search.BooleanClause$Occur")
+
+    def query(self, query: Query) -> Any:  # noqa: ANN401 (a Java object)
+        """The Lucene query for the text and the filters."""
+        bag = _java("io.anserini.search.query.BagOfWordsQueryGenerator")()
+        builder = _java("org.apache.lucene.search.BooleanQuery$Builder")()
+        builder.add(bag.buildQuery("contents", self._analyzer, query.text), self._occur.MUST)
+        if query.only is not None:
+            builder.add(self._one_of(query.only), self._occur.FILTER)
+        builder.add(self._one_of(query.excluded), self._occur.MUST_NOT)
+        return builder.build()
+
+    def _one_of(self, ids: frozenset[str]) -> Any:  # noqa: ANN401 (a Java object)
+        """The query for these ids; queries that share a set share it."""
+        if id(ids) not in self._sets:
+            terms = _java("java.util.ArrayList")()
+            for one in sorted(ids):
+                terms.add(_java("org.apache.lucene.util.BytesRef")(one.encode()))
+            self._sets[id(ids)] = _java("org.apache.lucene.search.TermInSetQuery")("id", terms)
+        return self._sets[id(ids)]
 
 
 def _ranking(hits: Iterable[Any]) -> Ranking:

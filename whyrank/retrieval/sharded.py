@@ -40,7 +40,7 @@ class Sharded(Retriever):
     size: int = 1 << 20
     _shards: Sequence[Retriever] | None = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded = True
+    filters = True
 
     def __post_init__(self) -> None:
         """Refuse a retriever that has its index elsewhere."""

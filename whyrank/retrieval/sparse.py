@@ -14,7 +14,7 @@ from whyrank.errors import BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval import topk
-from whyrank.retrieval.encoded import PROBE, Encoded, banned
+from whyrank.retrieval.encoded import PROBE, Encoded, allowed_of
 from whyrank.types import Query, Ranking, Run
 
 
@@ -71,8 +71,8 @@ class Splade(Encoded):
             return Run.of({}, name=name)
         ids = index.texts["ids"]
         asked = self._weights([query.text for query in queries], "query")
-        shut = banned(ids, queries)
-        batch = topk.Batch(asked.indptr.astype(np.int64), asked.indices, asked.data, shut)
+        filters = allowed_of(ids, queries)
+        batch = topk.Batch(asked.indptr.astype(np.int64), asked.indices, asked.data, filters)
         arrays = index.arrays
         matrix = topk.Matrix(arrays["offsets"], arrays["documents"], arrays["weights"], len(ids))
         found = topk.search(matrix, batch, k, self.threads or os.cpu_count() or 1)

@@ -98,6 +98,7 @@ class SearchTool:
         k: int = 5,
         *,
         excluded: Collection[str] = (),
+        only: Collection[str] | None = None,
         max_tokens: int = 256,
         max_queries: int = 8,
         tokenizer: Tokenizer | None = None,
@@ -111,6 +112,7 @@ class SearchTool:
             corpus: the texts.
             k: documents for each query.
             excluded: ids of documents that must never be shown.
+            only: ids of the documents that may be shown; None is all.
             max_tokens: of each document's text as it is shown.
             max_queries: queries in one call; `call` leaves the rest out and says so.
             tokenizer: to measure texts with, else their length is estimated from the characters.
@@ -122,7 +124,8 @@ class SearchTool:
         """
         if min(k, max_tokens, max_queries) < 1:
             raise BadInput(f"k, max_tokens and max_queries must be at least 1, not {k}, {max_tokens}, {max_queries}")
-        self.retriever, self.corpus, self.k, self.excluded = retriever, corpus, k, frozenset(excluded)
+        self.retriever, self.corpus, self.k = retriever, corpus, k
+        self.excluded, self.only = frozenset(excluded), None if only is None else frozenset(only)
         self.max_tokens, self.max_queries, self.tokenizer = max_tokens, max_queries, tokenizer
         self.trace, self.name = trace, name
         self.ledger = Ledger()
@@ -147,7 +150,9 @@ class SearchTool:
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise BadInput(f"queries must be a list of texts, not {texts!r}")
         call = self.ledger.calls + 1
-        return [Query(f"{self.name} {call}.{at}", text, self.excluded) for at, text in enumerate(texts, start=1)]
+        return [
+            Query(f"{self.name} {call}.{at}", text, self.excluded, self.only) for at, text in enumerate(texts, start=1)
+        ]
 
     def take(self, queries: Sequence[Query], run: Run) -> list[Found]:
         """Show the first `k` documents that `run` has for each of `queries`, and remember them."""

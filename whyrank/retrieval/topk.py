@@ -5,7 +5,7 @@ number rising, whatever the number of threads. The sums run in SciPy's compiled 
 lock, so that threads help. They are called directly: the public matrix product would copy each posting list first.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import local
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import _sparsetools as kernels
 
+from whyrank.retrieval.filters import Filters
 from whyrank.retrieval.postings import Floats, Integers
 from whyrank.types import Run
 
@@ -51,13 +52,13 @@ class Batch:
         offsets: (Q+1,) int64.
         terms: (M,) term numbers.
         weights: (M,) float32, none negative.
-        banned: for some queries the numbers of the documents that they must not find.
+        filters: what those queries may find that may not find all.
     """
 
     offsets: NDArray[np.int64]
     terms: Integers
     weights: Floats
-    banned: Mapping[int, Integers]
+    filters: Filters
 
     def __len__(self) -> int:
         """How many queries there are."""
@@ -141,8 +142,8 @@ class _Desk:
         totals.fill(0)
         add = self._add_together if self._matrix.size <= SMALL else self._add_one
         add(batch, part, totals)
-        for query in batch.banned.keys() & range(part.start, part.stop):
-            totals[query - part.start, batch.banned[query]] = 0
+        for query in batch.filters.keys() & range(part.start, part.stop):
+            batch.filters[query].shut(totals[query - part.start], 0)
         if self._matrix.size <= SMALL:
             keys = _keys(totals, self._last_keys, self._keys[:n_queries])
         else:

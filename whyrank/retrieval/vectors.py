@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, NotFound, need
 from whyrank.progress import Advance
+from whyrank.retrieval.filters import Filters
 from whyrank.retrieval.folder import kind_of
 from whyrank.types import Document
 
@@ -242,7 +243,7 @@ def nearest(
     matrix: NDArray[Any] | Rows,
     queries: NDArray[np.float32],
     k: int,
-    banned: Sequence[NDArray[np.int64]],
+    filters: Filters,
     *,
     device: str | None = None,
     floats: int = _FLOATS,
@@ -257,7 +258,7 @@ def nearest(
         matrix: (n, d).
         queries: (q, d).
         k: how many rows.
-        banned: (q,) row numbers that are left out, for each query.
+        filters: what those queries may find that may not find all rows.
         device: for the products; None takes the GPU where there is one.
         floats: bound on the numbers of `matrix` multiplied at once.
         advance: told the number of rows done.
@@ -277,9 +278,9 @@ def nearest(
         for first in range(0, len(queries), _QUERIES):
             span = range(first, min(first + _QUERIES, len(queries)))
             lowest = [best[at][1][-1] - error[at] if len(best[at][1]) == k else -np.inf for at in span]
-            shut = [ban[(ban >= start) & (ban < start + step)] - start for ban in banned[first : span.stop]]
+            near = {at - first: filters[at].within(start, start + len(rows)) for at in filters.keys() & span}
             scores = torch.from_numpy(queries[first : span.stop]).to(place) @ block.T
-            for at, columns in _hopeful(torch, scores, k, np.array(lowest), 2 * error[first : span.stop], shut):
+            for at, columns in _hopeful(torch, scores, k, np.array(lowest), 2 * error[first : span.stop], near):
                 exact = (rows[columns].astype(np.float64) * queries[first + at].astype(np.float64)).sum(axis=1)
                 best[first + at] = _merged(best[first + at], (columns + start, exact), k)
         if advance:
@@ -293,12 +294,11 @@ def _hopeful(
     k: int,
     lowest: NDArray[np.float64],
     error: NDArray[np.float64],
-    shut: Sequence[NDArray[np.int64]],
+    filters: Filters,
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """For each query the columns that could be among its k best, given how far the scores may be off."""
-    for at, columns in enumerate(shut):
-        if len(columns):
-            scores[at, torch.from_numpy(columns).to(scores.device)] = -torch.inf
+    for at, allowed in filters.items():
+        allowed.on(torch, scores.device).shut(scores[at], -torch.inf)
     kth = scores.topk(min(k, scores.shape[1])).values[:, -1].cpu().numpy().astype(np.float64)
     bound = np.nextafter(np.maximum(kth - error, lowest).astype(np.float32), np.float32(-np.inf))
     least = torch.from_numpy(bound).to(scores.device)[:, None]

@@ -4,10 +4,11 @@ from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
 from whyrank.types.fingerprint import Fingerprint
 from whyrank.types.run import Ranking, Run, float32, trec_order
 from whyrank.types.task import RankTask
-from whyrank.types.texts import Corpus, Document, Metadata, Query, Where, meets
+from whyrank.types.texts import NO_METADATA, Corpus, Document, Metadata, Query, Where, meets
 
 __all__ = [
     "LARGEST_GRADE",
+    "NO_METADATA",
     "Corpus",
     "Dataset",
     "Document",

@@ -155,12 +155,12 @@ class Run(Mapping[str, Ranking]):
         return self._where(np.arange(len(self.codes)) - self.offsets[self.rows] < k)
 
     def without(self, queries: Iterable[Query]) -> "Run":
-        """The run without the documents that each of `queries` does not allow: those it excludes, or not among its `only`."""
-        filters = {query.id: query for query in queries if query.filters}
-        if not filters:
+        """The run without the documents that one of `queries` does not allow for itself (`excluded`, `only`)."""
+        restricted = {query.id: query for query in queries if query.restricted}
+        if not restricted:
             return self
         keep = np.ones(len(self.codes), dtype=bool)
-        for query_id, query in filters.items():
+        for query_id, query in restricted.items():
             if (row := self._row.get(query_id)) is not None:
                 span = self._span(row)
                 keep[span] = [query.allows(id) for id in self._ids(self.codes[span])]

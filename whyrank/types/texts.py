@@ -1,10 +1,10 @@
 """Texts: Query, Document, and the Corpus of documents."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 from whyrank.errors import BadInput
 from whyrank.types.fingerprint import Fingerprint
@@ -46,11 +46,11 @@ class Metadata(Mapping[str, Any]):
         return repr(self._held)
 
 
-NOTHING = Metadata({})
+NO_METADATA = Metadata({})
 
 Where = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
-"""Which documents, by their metadata: `{"lang": "de", "year": [2023, 2024]}`, where a list is any of its values and a
-document that has a list itself is met by any of its values; or a function of the metadata."""
+"""Which documents, by their metadata: `{"lang": "de", "year": [2023, 2024]}`, where a list means any of its values, and so does
+a list that a document has; or a function of the metadata."""
 
 
 def meets(metadata: Mapping[str, Any], where: Where) -> bool:
@@ -65,9 +65,12 @@ def meets(metadata: Mapping[str, Any], where: Where) -> bool:
 
 
 def _one_of(found: object, wanted: object) -> bool:
-    several = list(found) if isinstance(found, list | tuple | set | frozenset) else [found]
-    choices = list(wanted) if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
-    return any(one in choices for one in several)
+    choices = wanted if _is_several(wanted) else [wanted]
+    return any(one in choices for one in (found if _is_several(found) else [found]))
+
+
+def _is_several(value: object) -> TypeGuard[Collection[object]]:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Query:
     only: frozenset[str] | None = None
 
     @property
-    def filters(self) -> bool:
+    def restricted(self) -> bool:
         """Whether there are documents that may not be returned."""
         return bool(self.excluded) or self.only is not None
 
@@ -110,7 +113,7 @@ class Document:
     id: str
     text: str
     title: str = ""
-    metadata: Mapping[str, Any] = field(default=NOTHING, kw_only=True)
+    metadata: Mapping[str, Any] = field(default=NO_METADATA, kw_only=True)
 
     def __post_init__(self) -> None:
         """Hold the metadata so that nobody changes it."""

@@ -49,7 +49,7 @@ class Rewritten(Retriever):
     depth: int = 1000
     _texts: Corpus | None = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Write the policy into the spec."""
@@ -111,13 +111,16 @@ class Rewritten(Retriever):
     def _find(
         self, queries: Mapping[str, Query], looks: Mapping[str, Look], trace: Trace | None
     ) -> dict[str, tuple[Document, ...]]:
-        """What each look finds, searched together, with texts; what a query excludes is never among it."""
+        """What each look finds, searched together, with texts; never what a query may not find."""
         if self._texts is None:
             raise BadInput(
                 f"{name_of(type(self.rewriter))} reads passages, but only an index is here: call ready(corpus), which "
                 "uses an index that is there already, or index(corpus), with the collection"
             )
-        asked = [Query(id, look.text, queries[id].excluded | look.without) for id, look in looks.items()]
+        asked = [
+            replace(queries[id], text=look.text, excluded=queries[id].excluded | look.without)
+            for id, look in looks.items()
+        ]
         run = self.retriever.search(asked, max(look.k for look in looks.values()), trace)
         return {id: tuple(self._text(self._texts, doc) for doc in run[id].ids[: look.k]) for id, look in looks.items()}
 

@@ -16,6 +16,7 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.dense import Dense
+from whyrank.retrieval.filters import allowed
 from whyrank.retrieval.tree.index import Index, Shown
 from whyrank.retrieval.tree.slates import read, render
 from whyrank.retrieval.tree.summaries import Extractive, Written
@@ -83,7 +84,7 @@ class Tree(Retriever):
     max_passage_tokens: int = 256
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
-    masks_excluded: ClassVar[bool] = True
+    filters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse numbers with which there is no tree or no walk."""
@@ -158,7 +159,8 @@ class Tree(Retriever):
     def plan(self, query: Query) -> Plan[tuple[Found, list[dict[str, Any]]]]:
         """The walk of one query: what it found, and the reports of its calls."""
         index = self._ready()
-        excluded = [index.places[id] for id in query.excluded if id in index.places]
+        filters = allowed([query], lambda: index.places)
+        excluded = filters[0].rest(len(index.ids)).tolist() if filters else []
         walk = Walk(index.shape, self.policy, excluded)
         how = self.summaries if isinstance(self.summaries, Extractive) else Extractive()
         shown = Shown(index, excluded, walk.gone, how)
