@@ -5,7 +5,7 @@ from whyrank.io.files import atomic_write, lines
 from whyrank.io.qrels import read_qrels, write_qrels
 from whyrank.io.runs import read_run, write_run
 from whyrank.io.tasks import read_tasks, write_tasks
-from whyrank.io.texts import iter_corpus, read_corpus, read_queries
+from whyrank.io.texts import iter_corpus, read_corpus, read_queries, write_corpus
 
 __all__ = [
     "atomic_write",
@@ -18,6 +18,7 @@ __all__ = [
     "read_run",
     "read_tasks",
     "write_candidates",
+    "write_corpus",
     "write_qrels",
     "write_run",
     "write_tasks",

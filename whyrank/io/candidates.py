@@ -19,9 +19,11 @@ import numpy as np
 from whyrank.errors import BadInput
 from whyrank.io.files import atomic_write, suffix
 from whyrank.io.records import records
+from whyrank.io.texts import metadata_of, metadata_record
 from whyrank.types import Corpus, Dataset, Document, Query, Ranking, Run
 
 TEXT_FIELDS = ("text", "segment", "contents", "content", "body", "passage")
+_TOLD = frozenset({"title", *TEXT_FIELDS})
 
 
 def read_candidates(path: str | Path) -> Dataset:
@@ -49,7 +51,7 @@ def read_candidates(path: str | Path) -> Dataset:
         if queries.setdefault(query.id, query) is not query:
             raise BadInput(f"{where}: query {query.id!r} occurs twice")
         for document, _ in hits:
-            if documents.setdefault(document.id, document) != document:
+            if not _same(documents.setdefault(document.id, document), document):
                 raise BadInput(f"{where}: document {document.id!r} stands for two different texts")
         rankings[query.id] = _ranking(hits, where)
     if not queries:
@@ -84,7 +86,7 @@ def write_candidates(run: Run, data: Dataset, path: str | Path, k: int | None = 
             scores = map(float, texts[start:end].tolist())
             hits = [_hit(doc, score, run, data) for doc, score in zip(ids[:k], scores, strict=False)]
             record = {"query": {"qid": id, "text": queries[id].text}, "candidates": hits}
-            file.write(f"{before}{json.dumps(record, ensure_ascii=False)}".encode())
+            file.write(f"{before}{json.dumps(record, ensure_ascii=False)}".encode("utf-8", "backslashreplace"))
             before = ",\n" if ending == ".json" else "\n"
         file.write(b"\n]\n" if ending == ".json" and len(run) else b"[]\n" if ending == ".json" else b"\n")
 
@@ -94,7 +96,7 @@ def _hit(id: str, score: float, run: Run, data: Dataset) -> dict[str, Any]:
         raise BadInput(f"run {run.name!r}: document {id!r} is not among the {len(data.corpus)} of {data.name!r}")
     document = data.corpus[id]
     title = {"title": document.title} if document.title else {}
-    return {"docid": id, "score": score, "doc": {**title, "text": document.text}}
+    return {"docid": id, "score": score, "doc": {**title, "text": document.text, **metadata_record(document)}}
 
 
 def _hits(record: Mapping[str, Any]) -> tuple[Query, list[tuple[Document, float]]]:
@@ -107,6 +109,11 @@ def _hits(record: Mapping[str, Any]) -> tuple[Query, list[tuple[Document, float]
     return Query(_id(record["hits"][0]["qid"]), _text(record["query"])), hits
 
 
+def _same(one: Document, other: Document) -> bool:
+    """Whether they say the same; what else is known may be of the query, such as a rank."""
+    return (one.title, one.text) == (other.title, other.text)
+
+
 def _document(id: str, fields: Mapping[str, Any] | str) -> Document:
     if isinstance(fields, str):
         return Document(id, _text(fields))
@@ -115,7 +122,8 @@ def _document(id: str, fields: Mapping[str, Any] | str) -> Document:
     given = [fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)]
     if not given:
         raise ValueError(f"document {id!r} has none of the fields {', '.join(TEXT_FIELDS)}")
-    return Document(id, _text(next(filter(None, given), "")), _text(fields.get("title") or ""))
+    title = _text(fields.get("title") or "")
+    return Document(id, _text(next(filter(None, given), "")), title, metadata=metadata_of(fields, _TOLD))
 
 
 def _id(given: object) -> str:

@@ -8,13 +8,15 @@ from typing import Any
 from whyrank.errors import BadInput
 from whyrank.io.files import lines
 from whyrank.io.folders import write_lines
-from whyrank.types import Document, Query, RankTask
+from whyrank.io.texts import metadata_record
+from whyrank.types import NO_METADATA, Document, Query, RankTask
 
 
 def read_tasks(path: str | Path) -> Iterator[RankTask]:
     """The tasks of a JSONL file, one after the other.
 
-    A line is `{"query": {"id", "text", "excluded_ids"?: [ids]}, "documents": [{"id", "text", "title"?}, …],
+    A line is `{"query": {"id", "text", "excluded_ids"?: [ids], "only_ids"?: [ids]},
+    "documents": [{"id", "text", "title"?, "metadata"?}, …],
     "grades": {id: grade}, "order"?: [ids], "thought"?: text, "source"?: {…}}`.
 
     Raises:
@@ -39,11 +41,13 @@ def write_tasks(tasks: Iterable[RankTask], path: str | Path) -> int:
 def task_record(task: RankTask) -> dict[str, Any]:
     """The task as JSON has it; `task_from` reads it again."""
     documents = [
-        {"id": one.id, "text": one.text} | ({"title": one.title} if one.title else {}) for one in task.documents
+        {"id": one.id, "text": one.text} | ({"title": one.title} if one.title else {}) | metadata_record(one)
+        for one in task.documents
     ]
     excluded = {"excluded_ids": sorted(task.query.excluded)} if task.query.excluded else {}
+    only = {} if task.query.only is None else {"only_ids": sorted(task.query.only)}
     record: dict[str, Any] = {
-        "query": {"id": task.query.id, "text": task.query.text, **excluded},
+        "query": {"id": task.query.id, "text": task.query.text, **excluded, **only},
         "documents": documents,
         "grades": dict(task.grades),
     }
@@ -70,20 +74,28 @@ def task_from(record: Mapping[str, Any]) -> RankTask:
 def _task(given: Mapping[str, Any]) -> RankTask:
     if not isinstance(given, dict):
         raise TypeError(f"expected a JSON object, found {given!r:.40}")
-    excluded = given["query"].get("excluded_ids", [])
-    if not isinstance(excluded, list):
-        raise TypeError(f"'excluded_ids' must be a list of document ids, not {excluded!r}")
+    asked = given["query"]
+    excluded = _ids(asked, "excluded_ids") or frozenset()
     return RankTask(
-        Query(_text(given["query"], "id"), _text(given["query"], "text"), frozenset(map(str, excluded))),
-        tuple(
-            Document(_text(one, "id"), _text(one, "text"), _text(one, "title") if one.get("title") else "")
-            for one in given["documents"]
-        ),
+        Query(_text(asked, "id"), _text(asked, "text"), excluded, _ids(asked, "only_ids")),
+        tuple(map(_document, given["documents"])),
         {str(id): float(grade) for id, grade in given["grades"].items()},
         tuple(str(id) for id in given.get("order", ())),
         _text(given, "thought") if given.get("thought") else "",
         dict(given.get("source", {})),
     )
+
+
+def _document(given: Mapping[str, Any]) -> Document:
+    title = _text(given, "title") if given.get("title") else ""
+    return Document(_text(given, "id"), _text(given, "text"), title, metadata=given.get("metadata", NO_METADATA))
+
+
+def _ids(given: Mapping[str, Any], key: str) -> frozenset[str] | None:
+    ids = given.get(key)
+    if not (ids is None or isinstance(ids, list)):
+        raise TypeError(f"{key!r} must be a list of document ids, not {ids!r}")
+    return None if ids is None else frozenset(map(str, ids))
 
 
 def _text(given: Mapping[str, Any], key: str) -> str:

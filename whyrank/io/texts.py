@@ -1,13 +1,19 @@
 """Collections and queries as JSONL: one object a line, with the keys of BEIR, Pyserini or BRIGHT."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.io.files import lines
-from whyrank.types import Corpus, Document, Query
+from whyrank.io.folders import write_lines
+from whyrank.types import NO_METADATA, Corpus, Document, Query
+
+TEXTS = ("text", "contents", "content")
+"""Under which keys a document may have its text."""
+
+_DOCUMENT = frozenset({"_id", "id", "title", *TEXTS})
 
 
 def read_corpus(path: str | Path) -> Corpus:
@@ -19,7 +25,8 @@ def iter_corpus(path: str | Path) -> Iterator[Document]:
     """The documents of a JSONL file, one after the other, for collections that are larger than memory.
 
     Each line is an object with `_id` or `id`, with `text`, `contents` or `content`, and perhaps a `title`. An empty
-    text is a document like any other.
+    text is a document like any other. All other keys are the document's metadata, together with what stands in an
+    object `metadata`, as BEIR has it.
 
     Raises:
         NotFound: no such file.
@@ -29,13 +36,62 @@ def iter_corpus(path: str | Path) -> Iterator[Document]:
     for where, number, given in _objects(path):
         id = _id(given, where, seen, number)
         title = given.get("title") or ""
-        yield Document(id, _text(given, ("text", "contents", "content"), where), _clean(title, "title", where))
+        text, title = _text(given, TEXTS, where), _clean(title, "title", where)
+        yield Document(id, text, title, metadata=metadata_of(given, _DOCUMENT))
     if not seen:
         raise BadInput(f"{path}: the file has no documents")
 
 
+def write_corpus(documents: Iterable[Document], path: str | Path) -> int:
+    """Write documents as `iter_corpus` reads them, metadata included; also `.gz`.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        BadInput: metadata that JSON does not have.
+    """
+    return write_lines(Path(path), map(document_record, documents))
+
+
+def document_record(document: Document) -> dict[str, Any]:
+    """A document as JSON has it.
+
+    Raises:
+        BadInput: metadata that JSON does not have.
+    """
+    title = {"title": document.title} if document.title else {}
+    return {"_id": document.id, **title, "text": document.text, **metadata_record(document)}
+
+
+def metadata_record(document: Document) -> dict[str, Any]:
+    """The key `metadata` of a document's record; nothing where it has none.
+
+    Raises:
+        BadInput: metadata that JSON does not have.
+    """
+    if not document.metadata:
+        return {}
+    try:
+        json.dumps(told := dict(document.metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"document {document.id!r}: its metadata cannot be written as JSON: {error}") from None
+    return {"metadata": told}
+
+
+def metadata_of(given: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    """What a record says besides the keys that are `known`, with what stands in its object `metadata`."""
+    if given.keys() <= known:
+        return NO_METADATA
+    rest = {key: value for key, value in given.items() if key not in known}
+    own = rest.pop("metadata", None)
+    return {**rest, **own} if isinstance(own, Mapping) else rest if own in (None, "", []) else {**rest, "metadata": own}
+
+
 def read_queries(path: str | Path) -> tuple[Query, ...]:
-    """Read queries from JSONL: `_id` or `id`, `text` or `query`, and perhaps `excluded_ids`, documents never to return.
+    """Read queries from JSONL: `_id` or `id`, `text` or `query`, and perhaps lists of document ids.
+
+    Those in `excluded_ids` are never returned; where there are `only_ids`, no others are.
 
     Raises:
         NotFound: no such file.
@@ -46,10 +102,8 @@ def read_queries(path: str | Path) -> tuple[Query, ...]:
     for where, number, given in _objects(path):
         id = _id(given, where, seen, number)
         text = _text(given, ("text", "query"), where)
-        excluded = given.get("excluded_ids") or []
-        if not isinstance(excluded, list) or not all(isinstance(one, str) for one in excluded):
-            raise BadInput(f"{where}: 'excluded_ids' must be a list of document ids, not {excluded!r}")
-        queries.append(Query(id, text, frozenset(excluded) - {"N/A"}))
+        excluded, only = (_ids(given, key, where) for key in ("excluded_ids", "only_ids"))
+        queries.append(Query(id, text, (excluded or frozenset()) - {"N/A"}, only))
     if not queries:
         raise BadInput(f"{path}: the file has no queries")
     return tuple(queries)
@@ -78,6 +132,15 @@ def _id(given: Mapping[str, Any], where: str, seen: dict[str, int], number: int)
     if (before := seen.setdefault(_clean(id, "id", where), number)) != number:
         raise BadInput(f"{where}: the id {id!r} occurs twice, first in line {before}")
     return id
+
+
+def _ids(given: Mapping[str, Any], key: str, where: str) -> frozenset[str] | None:
+    ids = given.get(key)
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise BadInput(f"{where}: {key!r} must be a list of document ids, not {ids!r}")
+    return frozenset(ids)
 
 
 def _text(given: Mapping[str, Any], keys: Sequence[str], where: str) -> str:

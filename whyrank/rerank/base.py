@@ -113,10 +113,11 @@ class Reranker(Part, ABC):
         (order,) = self.rank_requests([request], trace)
         scores, calls = order.scores or (None,) * len(documents), tuple(_timed(call, trace) for call in order.calls)
         shown = showings(calls)
-        items = (
-            Ranked(rank, at, documents[at].id, documents[at].text, scores[at], None, *shown.get(at, ((), ())))
-            for rank, at in enumerate(order.ranking, start=1)
-        )
+        items = []
+        for rank, at in enumerate(order.ranking, start=1):
+            one = documents[at]
+            head = (rank, at, one.id, one.text, scores[at], None)
+            items.append(Ranked(*head, *shown.get(at, ((), ())), metadata=one.metadata))
         return RankedList(tuple(items), calls, asked, repr(self))
 
     def rank_requests(self, requests: Sequence[Request], trace: Trace | None = None) -> list[Order]:

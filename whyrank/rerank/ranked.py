@@ -13,7 +13,7 @@ from whyrank.llm.ledger import Tally
 from whyrank.rerank.formats import STATUSES
 from whyrank.rerank.mentions import mentions
 from whyrank.terminal import plain
-from whyrank.types import Dataset, Query, Run
+from whyrank.types import NO_METADATA, Dataset, Document, Query, Run
 
 Report = Mapping[str, Any]
 """What came of one model call; `Order.calls` says what it holds. In a run's notes "shown" holds ids."""
@@ -32,6 +32,7 @@ class Ranked:
         first_score: the first stage's score; None where there was no first stage, or the document was not reranked.
         calls: the reports of the model calls that showed it, in the order asked.
         places: where each of these calls showed it, from 0.
+        metadata: what else is known of it, as `Document.metadata`.
     """
 
     rank: int
@@ -42,6 +43,7 @@ class Ranked:
     first_score: float | None = None
     calls: tuple[Report, ...] = field(default=(), repr=False)
     places: tuple[int, ...] = field(default=(), repr=False)
+    metadata: Mapping[str, Any] = field(default=NO_METADATA, repr=False)
 
     @property
     def first_rank(self) -> int:
@@ -125,12 +127,13 @@ class RankedList(Sequence[Ranked]):
                 "reranked: the run was changed since, so take the reranked one itself"
             )
         before = {id: at for at, id in enumerate(first)}
-        texts = {} if data is None else {id: data.corpus[id].text for id in ids if id in data.corpus}
+        documents = {} if data is None else {id: data.corpus[id] for id in ids if id in data.corpus}
         shown = showings(calls)
         items = []
         for rank, id in enumerate(ids, start=1):
-            head = (rank, before.get(id, rank - 1), id, texts.get(id, ""), scores.get(id), first.get(id))
-            items.append(Ranked(*head, *shown.get(id, ((), ()))))
+            one = documents.get(id, Document(id, ""))
+            head = (rank, before.get(id, rank - 1), id, one.text, scores.get(id), first.get(id))
+            items.append(Ranked(*head, *shown.get(id, ((), ())), metadata=one.metadata))
         queries = {} if data is None else {query.id: query for query in data.queries}
         return cls(tuple(items), calls, queries.get(query_id, Query(query_id, "")), run.name)
 
@@ -182,6 +185,7 @@ class RankedList(Sequence[Ranked]):
                 "calls": [self.number(call) for call in item.calls],
                 "statuses": item.statuses,
                 "spent": item.spent.to_dict(),
+                **({"metadata": dict(item.metadata)} if item.metadata else {}),
             }
             for item in self.items[:top]
         ]

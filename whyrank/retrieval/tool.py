@@ -6,7 +6,7 @@ that read results as text. The agent of `agent.py` reads through this tool as we
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from whyrank.errors import BadInput
@@ -14,7 +14,7 @@ from whyrank.llm.base import Tokenizer
 from whyrank.llm.budget import clip
 from whyrank.llm.trace import Trace
 from whyrank.retrieval.base import Retriever
-from whyrank.types import Corpus, Query, Ranking, Run
+from whyrank.types import NO_METADATA, Corpus, Query, Ranking, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Hit:
         text: how its text begins, in one line; empty where it was shown before.
         score: as the retriever gave it.
         new: whether it is shown for the first time.
+        metadata: what else is known of it, as `Document.metadata`; models are not shown it.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Hit:
     text: str
     score: float
     new: bool
+    metadata: Mapping[str, Any] = field(default=NO_METADATA, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ class SearchTool:
         except (ValueError, RecursionError) as error:
             self.ledger.refused += 1
             return json.dumps({"error": f"{error}: call with {{'queries': ['…', '…']}}"}, ensure_ascii=False)
-        results = [asdict(found) for found in self.search(texts[: self.max_queries])]
+        results = [asdict(found, dict_factory=_for_models) for found in self.search(texts[: self.max_queries])]
         left_out = {"left_out": texts[self.max_queries :]} if len(texts) > self.max_queries else {}
         return json.dumps({"results": results, **left_out}, ensure_ascii=False)
 
@@ -204,7 +206,11 @@ class SearchTool:
         document, new = self.corpus[id], id not in self.seen
         number = self.seen.setdefault(id, len(self.seen) + 1)
         text = clip(one_line(document.text), self.tokenizer, self.max_tokens) if new else ""
-        return Hit(number, id, one_line(document.title), text, score, new)
+        return Hit(number, id, one_line(document.title), text, score, new, document.metadata)
+
+
+def _for_models(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if name != "metadata"}
 
 
 def show(found: Sequence[Found]) -> str:

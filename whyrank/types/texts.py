@@ -49,8 +49,8 @@ class Metadata(Mapping[str, Any]):
 NO_METADATA = Metadata({})
 
 Where = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
-"""Which documents, by their metadata: `{"lang": "de", "year": [2023, 2024]}`, where a list means any of its values, and so does
-a list that a document has; or a function of the metadata."""
+"""Which documents, by their metadata: `{"lang": "de", "year": [2023, 2024]}`, where a list means any of its values, as
+does a list that a document has; or a function of the metadata."""
 
 
 def meets(metadata: Mapping[str, Any], where: Where) -> bool:
