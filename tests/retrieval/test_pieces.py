@@ -125,7 +125,7 @@ from whyrank.retrieval import vectors
 folder = vectors.Folder.at(Path(sys.argv[1]), "float16", 1024, {})
 block = np.random.default_rng(0).standard_normal((2_000, 1024)).astype(np.float16)
 def search(matrix):
-    vectors.nearest(matrix, block[:20].astype(np.float32), 10, [np.empty(0, int)] * 20, device="cpu", floats=1 << 21)
+    vectors.nearest(matrix, block[:20].astype(np.float32), 10, {}, device="cpu", floats=1 << 21)
 search(block)
 before = peak()
 for number in range(20):
