@@ -6,8 +6,8 @@ from pathlib import Path
 
 import openai
 
+from whyrank import journal
 from whyrank.experiment import rerank
-from whyrank.llm import trace
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker
 from whyrank.types import Corpus, Dataset, Document, Query, Run
@@ -30,7 +30,7 @@ def start(spec: str, depth: int, first: str, folder: str, key: str, last: int | 
     With `last`, the process is gone once the trace is so many bytes long, be it in the middle of a line.
     """
     os.environ["OPENAI_API_KEY"] = key
-    write = trace._write
+    write = journal._write
 
     def mortal(file: int, data: bytes) -> None:
         room = last - os.fstat(file).st_size
@@ -40,5 +40,5 @@ def start(spec: str, depth: int, first: str, folder: str, key: str, last: int | 
         write(file, data)
 
     if last is not None:
-        trace._write = mortal
+        journal._write = mortal
     rerank(first, make(spec, Reranker), DATA, Path(folder), depth)

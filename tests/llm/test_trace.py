@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, Usage
+from whyrank.llm.digest import sound
 from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Call, Price, Prices
 from whyrank.llm.schedule import Plan, drive
@@ -27,7 +28,7 @@ def chain(name: str, steps: int = 3) -> Plan[list[str]]:
     said: list[str] = []
     for step in range(steps):
         text = f"{name} {step} {said} “déjà” \u2028 \ud83d"
-        (completion,) = yield [Prompt((Message("user", (Piece(text),)),), Sampling(seed=step))]
+        (completion,) = yield [Prompt((Message("user", (Piece(text),)),), Sampling(seed=step, logprobs=2))]
         said.append(completion.text if isinstance(completion, Ok) else "")
     return said
 
@@ -92,9 +93,9 @@ def test_killed_at_any_byte_it_resumes_repeats_nothing_and_ends_the_same(
         for line in again:
             asked_then = Prompt(
                 tuple(Message(said["role"], (Piece(said["content"]),)) for said in line["messages"]),
-                Sampling(seed=line["sampling"]["seed"]),
+                Sampling(seed=line["sampling"]["seed"], logprobs=2),
             )
-            assert trace.get(line["key"]) == answer(asked_then)
+            assert trace.get(line["key"]) == sound(answer(asked_then))
 
 
 @pytest.mark.parametrize("damage", [b"{", b"not json", b"{}", b"[]", b"null", b'{"key": 1}', b"\xff\xfe", b""])
@@ -150,8 +151,8 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
     child.start()
     try:
         assert here.recv() == "up"
-        os.close(trace._file)  # as the end of this process would
-        trace._file = None
+        os.close(trace._journal._file)  # as the end of this process would
+        trace._journal._file = None
         Trace(path).close()
     finally:
         child.kill()
@@ -192,6 +193,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from whyrank.llm.base import Message, Piece, Prompt
+from whyrank.llm.digest import sound
 from whyrank.llm.fake import Fake
 from whyrank.llm.schedule import drive
 from whyrank.llm.trace import Trace

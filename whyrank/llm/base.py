@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -94,6 +94,7 @@ class Prompt:
         sample: which draw this is.
         answer_tokens: what an answer takes at most, its thought apart, where the asker knows; None where not.
         reserve: tokens that are kept free in the model's window beside `max_tokens`, for a call that goes on.
+        reads: whether a token is one whose log probabilities are read; others are not kept. None keeps all.
     """
 
     messages: tuple[Message, ...]
@@ -101,6 +102,7 @@ class Prompt:
     sample: int = 0
     answer_tokens: int | None = None
     reserve: int = 0
+    reads: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
 
     @property
     def chat(self) -> list[dict[str, str]]:
@@ -185,7 +187,8 @@ class Failed:
     """A call that brought no answer; its text is for people and never reaches a parser.
 
     Attributes:
-        kind: what class of failure; `RETRIED` says which are worth another try, `FATAL` which no call can escape.
+        kind: what class of failure; `RETRIED` says which are worth another try, `PASSING` which are the server's
+            and may be gone tomorrow, `FATAL` which no call can escape.
         detail: what the engine said: its first 1,000 characters, without keys and passwords.
         retry_after: seconds that the server asked to wait, or None.
         key: as in `Ok`.
@@ -207,6 +210,7 @@ Exchange: TypeAlias = Generator[Prompt, tuple[Prompt, Completion], Completion]
 """How one prompt is asked: yields a call, is sent it as it was asked and what came, and so on to the completion."""
 
 RETRIED: frozenset[str] = frozenset({"rate_limit", "server", "timeout", "connection", "bad_answer"})
+PASSING: frozenset[str] = frozenset({"rate_limit", "server", "timeout", "connection"})
 FATAL: frozenset[str] = frozenset({"auth", "not_found"})
 
 

@@ -19,6 +19,7 @@ from typing import Generic, TypeAlias, TypeVar
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
 from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Tokenizer, Usage
 from whyrank.llm.budget import cuts, fit, shrink
+from whyrank.llm.digest import digested
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
 from whyrank.llm.trace import Trace
@@ -231,7 +232,8 @@ class _Scheduler(Generic[T]):
         """Ask the engine until each of `calls` has an answer or has failed for good."""
         while calls:
             began = time.perf_counter()
-            completions = await self.llm.agenerate([call.prompt for call in calls])
+            came = await self.llm.agenerate([call.prompt for call in calls])
+            completions = [digested(call.prompt, one) for call, one in zip(calls, came, strict=True)]
             seconds = time.perf_counter() - began
             again: list[tuple[_Open[T], Completion]] = []
             pause = 0.0

@@ -5,17 +5,25 @@ replayed, and only what failed or never finished is asked again.
 """
 
 import json
-import os
-import sys
-import weakref
-from collections.abc import Iterator
+import math
+import operator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Ok, Prompt, Usage
+from whyrank.journal import Journal
+from whyrank.llm.base import PASSING, Completion, Failed, Ok, Prompt, Usage
+from whyrank.llm.digest import believed, sound
 from whyrank.llm.ledger import Call, Ledger, Prices
+
+T = TypeVar("T")
+
+LARGEST = 1_000_000
+"""Places of a completion: what a damaged line says beyond that is not believed."""
 
 
 class Trace:
@@ -50,10 +58,10 @@ class Trace:
         self.path = Path(path) if path is not None else None
         self.ledger = Ledger(prices)
         self.max_cost, self.max_tokens = max_cost, max_tokens
+        self.failing: dict[str, Failed] = {}
+        self._taken, self._cost = Usage(), 0.0
         self._calls: dict[str, Call] = {}
-        self._file: int | None = None
-        if self.path is not None:
-            self._open(self.path)
+        self._journal = None if self.path is None else self._open(self.path)
 
     def get(self, key: str) -> Ok | None:
         """The answer to the call of that key, if there is one."""
@@ -70,28 +78,37 @@ class Trace:
         Raises:
             BadInput: the trace was closed.
         """
-        if self.path is not None:
-            if self._file is None:
+        if self._journal is not None:
+            if self._journal.closed:
                 raise BadInput(f"{self.path}: this trace was closed; open it again to record calls")
-            line = json.dumps(_to_record(call, prompt)) + "\n"
-            _write(self._file, line.encode())
-        self._keep(call)
+            self._journal.append(json.dumps(_to_record(call, prompt), allow_nan=False).encode() + b"\n")
+        self._keep(call, sum(len(piece.text) for message in prompt.messages for piece in message.pieces))
+        if isinstance(call.completion, Failed):
+            self.failing[call.key] = call.completion
+        else:
+            self.failing.pop(call.key, None)
+
+    @property
+    def passing(self) -> Counter[str]:
+        """How many calls of this session have no answer for a reason that may pass (`PASSING`), by kind.
+
+        The same work done again asks these, and what follows from them, and nothing else.
+        """
+        return Counter(failed.kind for failed in self.failing.values() if failed.kind in PASSING)
 
     def spent(self) -> str | None:
         """Why no new call may start, or None."""
-        total = self.ledger.total
-        if self.max_cost is not None and total.cost >= self.max_cost:
-            return f"the calls have cost {total.cost:.4f} of {self.max_cost} (max_cost)"
-        if self.max_tokens is not None and total.tokens >= self.max_tokens:
-            return f"the calls have taken {total.tokens:,} of {self.max_tokens:,} tokens (max_tokens)"
+        tokens = self._taken.input + self._taken.output
+        if self.max_cost is not None and self._cost >= self.max_cost:
+            return f"the calls have cost {self._cost:.4f} of {self.max_cost} (max_cost)"
+        if self.max_tokens is not None and tokens >= self.max_tokens:
+            return f"the calls have taken {tokens:,} of {self.max_tokens:,} tokens (max_tokens)"
         return None
 
     def close(self) -> None:
         """Let others write to the file. What was recorded is there already: each line is written at once."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-            _open_traces.discard(self)
+        if self._journal is not None:
+            self._journal.close()
 
     def __enter__(self) -> "Trace":
         """The trace itself."""
@@ -101,28 +118,26 @@ class Trace:
         """Close the file."""
         self.close()
 
-    def __del__(self) -> None:
-        """Close the file."""
-        if getattr(self, "_file", None) is not None:
-            self.close()
-
-    def _open(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        _open_traces.add(self)
+    def _open(self, path: Path) -> Journal:
+        journal, end = Journal(path, "trace"), 0
         try:
-            _lock(self._file, path)
-            end = 0
-            for line_end, record in _read(path):
-                self._keep(_to_call(record))
+            seen: set[int] = set()
+            for line_end, record, call in _read(path):
                 end = line_end
-            _mend(self._file, end)
+                if not _repeated(record, self._calls, seen):
+                    self._keep(call, _asked(record))
+            journal.mend(end)
         except BaseException:
-            self.close()
+            journal.close()
             raise
+        return journal
 
-    def _keep(self, call: Call) -> None:
+    def _keep(self, call: Call, asked: int) -> None:
         self.ledger.add(call)
+        usage = believed(call.completion, asked)
+        self._taken += usage
+        if self.ledger.prices is not None:
+            self._cost += self.ledger.prices.cost(call.model, usage)
         if isinstance(call.completion, Ok) or self.get(call.key) is None:
             self._calls[call.key] = call
 
@@ -135,18 +150,18 @@ def records(path: str | Path) -> Iterator[dict[str, Any]]:
     Raises:
         BadInput: a line is damaged: file and line.
     """
-    return (record for _, record in _read(Path(path)))
+    return (record for _, record, _ in _read(Path(path)))
 
 
-def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each record with the place in the file where its line ends; a torn last line is left out."""
+def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Call]]:
+    """Where each line ends in the file, its record, and the call of that; a torn last line is left out."""
     end = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)
-                _to_call(record)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                call, _ = _to_call(record), _asked(record)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 if not line.endswith(b"\n"):
                     return
                 raise BadInput(
@@ -154,43 +169,18 @@ def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     "delete the line to ask its call again"
                 ) from None
             end += len(line)
-            yield end, record
+            yield end, record, call
 
 
-def _mend(file: int, end: int) -> None:
-    """Cut off what follows the last whole record, and close its line if only the line's end is missing."""
-    os.ftruncate(file, end)
-    if end and os.pread(file, 1, end - 1) != b"\n":
-        _write(file, b"\n")
-
-
-def _write(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]
-
-
-def _lock(file: int, path: Path) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BadInput(f"{path}: another run writes to this trace; wait for it, or give another folder") from None
-
-
-_open_traces: "weakref.WeakSet[Trace]" = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    """In a forked child: a lock lives as long as any process holds the file, and the child may outlive a killed run."""
-    for trace in list(_open_traces):
-        trace.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+def _repeated(record: dict[str, Any], calls: Mapping[str, Call], seen: set[int]) -> bool:
+    """Whether this line was read before: no answered call is ever asked again, and failed ones differ in seconds."""
+    if record["status"] == "ok":
+        known = calls.get(record["key"])
+        return known is not None and isinstance(known.completion, Ok)
+    line = hash(json.dumps(record, sort_keys=True))
+    again = line in seen
+    seen.add(line)
+    return again
 
 
 def _to_record(call: Call, prompt: Prompt) -> dict[str, Any]:
@@ -207,15 +197,53 @@ def _to_record(call: Call, prompt: Prompt) -> dict[str, Any]:
     if isinstance(came, Failed):
         return head | {"status": "failed", "kind": came.kind, "detail": came.detail} | tail
     answer = {"text": came.text, "reasoning": came.reasoning, "finish": came.finish, "usage": asdict(came.usage)}
-    return head | {"status": "ok"} | answer | {"logprobs": came.logprobs} | tail
+    return head | {"status": "ok"} | answer | {"logprobs": _packed(came.logprobs)} | tail
 
 
 def _to_call(record: dict[str, Any]) -> Call:
-    completion: Ok | Failed
+    """The call that a line tells of; an answer that cannot be used (`sound`) counts as failed, and is asked again."""
+    completion: Completion
     if record["status"] == "failed":
         completion = Failed(record["kind"], record["detail"])
     else:
-        usage, logprobs = Usage(**record["usage"]), tuple(record["logprobs"])
+        usage, logprobs = Usage(**record["usage"]), _unpacked(record["logprobs"])
         completion = Ok(record["text"], record["reasoning"], usage, record["finish"], logprobs)
-    head = (record["key"], record["model"], record["query"], record["step"])
-    return Call(*head, completion, record["retries"], record["seconds"], tuple(record["cut"]))
+    texts = [_of(str, record[name], name) for name in ("key", "model", "query")]
+    seconds, cut = float(record["seconds"]), tuple(_of(str, one, "cut") for one in record["cut"])
+    numbers = _of(int, record["retries"], "retries"), seconds
+    key, model, query = texts
+    return Call(key, model, query, _of(int, record["step"], "step"), sound(completion), *numbers, cut)
+
+
+def _asked(record: dict[str, Any]) -> int:
+    """The characters of the prompt."""
+    return sum(len(message["content"]) for message in record.get("messages", ()))
+
+
+def _of(kind: type[T], value: object, name: str) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r:.40}")
+    return value
+
+
+def _packed(places: Sequence[dict[str, float]]) -> list[Any]:
+    """Log probabilities as JSON: empty places in a row as their number, minus infinity as null."""
+    packed: list[Any] = []
+    for empty, some in groupby(places, key=operator.not_):
+        run = list(some)
+        packed += [len(run)] if empty else [dict(map(_finite, place.items())) for place in run]
+    return packed
+
+
+def _finite(entry: tuple[str, float]) -> tuple[str, float | None]:
+    return entry[0], None if entry[1] == -math.inf else entry[1]
+
+
+def _unpacked(packed: Sequence[Any]) -> tuple[dict[str, float], ...]:
+    places: list[dict[str, float]] = []
+    for one in packed:
+        if isinstance(one, int):
+            places += [{}] * min(one, LARGEST)
+        else:
+            places.append({token: -math.inf if chance is None else chance for token, chance in one.items()})
+    return tuple(places)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.llm.base import Ok, Sampling
 from whyrank.llm.budget import clip
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
@@ -99,9 +99,7 @@ class Pointwise(LLMReranker):
     ) -> Plan[list[float]]:
         """The mean score of each of `whom` over the samples `drawn` that could be read, NaN where there is none."""
         prompts = {at: self.format.render(request.query.text, [texts[at]], self.sampling) for at in whom}
-        open = {
-            (at, sample): Prompt(prompts[at].messages, prompts[at].sampling, sample) for sample in drawn for at in whom
-        }
+        open = {(at, sample): replace(prompts[at], sample=sample) for sample in drawn for at in whom}
         read: dict[int, list[float]] = {at: [] for at in whom}
         for _ in range(self.retries + 1):
             if not open:

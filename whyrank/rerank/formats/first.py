@@ -83,6 +83,7 @@ class First(Format[Parsed]):
             prompt,
             sampling=replace(drawn, max_tokens=tokens, logprobs=self.alternatives),
             answer_tokens=answer,
+            reads=_read_at,
         )
 
     def labels(self, n: int) -> Sequence[str]:
@@ -139,6 +140,10 @@ def _letter(token: str) -> str:
     """The letter that a token is, but for blanks around it; else nothing."""
     bare = token.strip()
     return bare if len(bare) == 1 and bare in LETTERS else ""
+
+
+def _read_at(token: str) -> bool:
+    return bool(_letter(token))
 
 
 def _chances(place: Mapping[str, float], letters: str) -> dict[str, float]:

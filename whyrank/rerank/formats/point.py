@@ -93,7 +93,12 @@ class PointFormat(Format[Graded]):
             Piece(f"\n\n{self._reminder()}"),
         )
         messages = (Message("system", (Piece(self._task()),)), Message("user", user))
-        return Prompt(messages, self._drawn(sampling or Sampling()))
+        return Prompt(messages, self._drawn(sampling or Sampling()), reads=self._reads)
+
+    @staticmethod
+    def _reads(token: str) -> bool:
+        """Whether the log probabilities of a token tell the score."""
+        return False
 
     def again(self, prompt: Prompt, completion: Ok) -> Prompt:
         """The prompt that asks again after an answer without a score.

@@ -88,6 +88,10 @@ class Rubric(PointFormat):
             return math.nan, False
         return float(found[1]), plain and found[1].isdigit()
 
+    @staticmethod
+    def _reads(token: str) -> bool:
+        return token.strip().isdigit()
+
     def _drawn(self, sampling: Sampling) -> Sampling:
         return replace(sampling, logprobs=max(sampling.logprobs, ALTERNATIVES)) if self.weighted else sampling
 

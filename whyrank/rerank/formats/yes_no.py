@@ -65,6 +65,10 @@ class YesNo(PointFormat):
             return lines[-1], False
         return (first[1].lower(), False) if first else ("", False)
 
+    @staticmethod
+    def _reads(token: str) -> bool:
+        return _bare(token) in _WORDS
+
     def _drawn(self, sampling: Sampling) -> Sampling:
         return replace(sampling, logprobs=max(sampling.logprobs, ALTERNATIVES))
 
