@@ -121,8 +121,9 @@ def _refuse(error: Any) -> int:  # noqa: ANN401 (click's UsageError)
 
 def _system(error: OSError) -> str:
     """What the system reports: a file or folder that cannot be used, or a full disk."""
-    why = error.strerror or str(error) or type(error).__name__
-    return f"cannot read or write {error.filename}: {why}" if error.filename is not None else why
+    if error.strerror is None:  # numpy's, of a file that did not take all of an array
+        return f"not all could be written ({error}): is the disk full?"
+    return error.strerror if error.filename is None else f"cannot read or write {error.filename}: {error.strerror}"
 
 
 def _end(code: int, text: str) -> int:

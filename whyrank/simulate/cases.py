@@ -33,6 +33,9 @@ class Case:
     utilities: Floats
     grades: Mapping[str, int]
 
+MOST = 100_000_000
+"""How many candidates, of all queries together, a profile draws."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -68,10 +71,12 @@ class Profile:
         """As many queries, the same for the same seed.
 
         Raises:
-            BadInput: no query, or a first stage worse than chance is asked for.
+            BadInput: no query, more than memory holds, or a first stage worse than chance is asked for.
         """
         if queries < 1:
             raise BadInput(f"at least 1 query is wanted, not {queries}")
+        if queries * self.n > MOST:
+            raise BadInput(f"{queries} queries with {self.n} candidates each: at most {MOST:,} candidates are drawn")
         draw = np.random.default_rng(seed)
         relevant = draw.random((queries, self.n)) < self.relevant
         relevant[np.arange(queries), draw.integers(self.n, size=queries)] |= ~relevant.any(axis=1)
