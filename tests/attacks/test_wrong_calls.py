@@ -32,11 +32,15 @@ GOOD = (
     ("train", "queries", "--data", "toy", "-o", "OUT.jsonl"),
 )
 FILES = (
-    "empty text.txt table.csv bad.json list.json scores.json nan.json run.trec twice.trec other.trec qrels.txt "
-    "bad.qrels tasks.jsonl bad.jsonl prices.toml bad.toml sft.toml types.toml onlycorpus noqueries notrun nomanifest "
-    "rewrites.json binary latin.jsonl folder loop bm25 lw bm25/run.trec lw/notes.jsonl lw/trace.jsonl lw/manifest.json "
-    "nowhere /dev/null /proc /proc/self/mem / . .. ~ '' toy toys world beir/nothing"
-).replace("''", "").split()
+    (
+        "empty text.txt table.csv bad.json list.json scores.json nan.json run.trec twice.trec other.trec qrels.txt "
+        "bad.qrels tasks.jsonl bad.jsonl prices.toml bad.toml sft.toml types.toml onlycorpus noqueries notrun nomanifest "
+        "rewrites.json binary latin.jsonl folder loop bm25 lw bm25/run.trec lw/notes.jsonl lw/trace.jsonl lw/manifest.json "
+        "nowhere /dev/null /proc /proc/self/mem / . .. ~ '' toy toys world beir/nothing"
+    )
+    .replace("''", "")
+    .split()
+)
 SPECS = (
     "bm25()", "bm25(k1=-1)", "bm25(k1='a')", "bm25(path='text.txt')", "bm25(path='folder')", "bm25(path='lw')", "bm25(",
     "bm52()", "bm25(k=1)", "bm25()()", "", "()", "fake()", "listwise()", "listwise(fake())", "listwise('gpt-4')",
@@ -73,7 +77,12 @@ def told(ended: Ended, command: object) -> None:
 
 
 BAD = st.one_of(st.sampled_from(NUMBERS), st.sampled_from(WORDS), st.sampled_from(SPECS), st.sampled_from(FILES))
-SLOW = settings(max_examples=int(os.environ.get('WRONG_CALLS', 80)), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SLOW = settings(
+    max_examples=int(os.environ.get("WRONG_CALLS", 80)),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
 
 
 @pytest.mark.parametrize("command", GOOD, ids=lambda command: command[0])
@@ -158,8 +167,14 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(whyrank.__file__).parent.par
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("rerank", "bm25", "listwise(openai('x', base_url='URL'))", "--data", "toy", "-o", "OUT"), "; the same command"),
-        (("search", "rewritten(bm25(), hyde(openai('x', base_url='URL')))", "--data", "toy", "-o", "OUT"), "; the same"),
+        (
+            ("rerank", "bm25", "listwise(openai('x', base_url='URL'))", "--data", "toy", "-o", "OUT"),
+            "; the same command",
+        ),
+        (
+            ("search", "rewritten(bm25(), hyde(openai('x', base_url='URL')))", "--data", "toy", "-o", "OUT"),
+            "; the same",
+        ),
     ],
 )
 def test_an_interrupt_is_one_line_that_says_how_to_go_on(folder, tmp_path, command, said):

@@ -1,5 +1,6 @@
 """What all formats share: text in blocks of whole lines, files that are written whole, ids in TREC columns."""
 
+import errno
 import gzip
 import os
 import re
@@ -13,6 +14,9 @@ from typing import BinaryIO, NamedTuple, cast
 from whyrank.errors import BadInput, NotFound
 
 BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or the size of a file is used up; of a write it names no file."""
 
 _UNSAFE = re.compile(r"[\s\ufeff]|\\(?=u[0-9a-fA-F]{4})")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -32,8 +36,13 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         ...     _ = file.write(b"kept whole")
         >>> path.read_text()
         'kept whole'
+
+    Raises:
+        BadInput: the path names no file, as `.` and an empty one.
     """
     target = Path(path)
+    if not target.name or target.name == "..":
+        raise BadInput(f"{str(path)!r} is a folder, and a file to write is wanted")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
@@ -49,7 +58,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(FileNotFoundError):
             partial.unlink()
-        if isinstance(error, OSError) and error.filename == str(partial):
+        if isinstance(error, OSError) and (error.filename == str(partial) or error.errno in FULL):
             error.filename = str(target)  # what was asked for
         raise
 

@@ -33,6 +33,7 @@ class Case:
     utilities: Floats
     grades: Mapping[str, int]
 
+
 MOST = 100_000_000
 """How many candidates, of all queries together, a profile draws."""
 
