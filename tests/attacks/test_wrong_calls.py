@@ -32,15 +32,11 @@ GOOD = (
     ("train", "queries", "--data", "toy", "-o", "OUT.jsonl"),
 )
 FILES = (
-    (
-        "empty text.txt table.csv bad.json list.json scores.json nan.json run.trec twice.trec other.trec qrels.txt "
-        "bad.qrels tasks.jsonl bad.jsonl prices.toml bad.toml sft.toml types.toml onlycorpus noqueries notrun nomanifest "
-        "rewrites.json binary latin.jsonl folder loop bm25 lw bm25/run.trec lw/notes.jsonl lw/trace.jsonl lw/manifest.json "
-        "nowhere /dev/null /proc /proc/self/mem / . .. ~ '' toy toys world beir/nothing"
-    )
-    .replace("''", "")
-    .split()
-)
+    "", *"empty text.txt table.csv bad.json list.json scores.json nan.json run.trec twice.trec other.trec".split(),
+    *"qrels.txt bad.qrels tasks.jsonl bad.jsonl prices.toml bad.toml sft.toml types.toml onlycorpus noqueries".split(),
+    *"notrun nomanifest rewrites.json binary latin.jsonl folder loop bm25 lw bm25/run.trec lw/notes.jsonl".split(),
+    *"lw/trace.jsonl lw/manifest.json nowhere /dev/null /proc /proc/self/mem / . .. ~ toy toys world beir/x".split(),
+)  # fmt: skip
 SPECS = (
     "bm25()", "bm25(k1=-1)", "bm25(k1='a')", "bm25(path='text.txt')", "bm25(path='folder')", "bm25(path='lw')", "bm25(",
     "bm52()", "bm25(k=1)", "bm25()()", "", "()", "fake()", "listwise()", "listwise(fake())", "listwise('gpt-4')",
@@ -50,11 +46,14 @@ SPECS = (
     "rm3()", "rm3(bm25())", "cascade(listwise(fake()), 5)", "hybrid(listwise(fake('[1]')))", "os.system('x')",
     "hard_negatives(bm25())", "teacher_rankings(fake('[1]'))", "noisy(sigma=-1)", "noisy()", "1", "None", "[bm25()]",
     "bm25(k1=1e400)", "bm25(k1=float('nan'))", "listwise(fake('[1]'), sampling=sampling(temperature=-1))", "\x00", "é",
-    "listwise(openai('x'))", "listwise(openai('x', base_url='htp://x'))", "encoder_rerank('tinny')", "a.b:c", "tree(fake())",
+    "listwise(openai('x'))", "listwise(openai('x', base_url='htp://x'))", "encoder_rerank('tinny')", "a.b:c",
+    "tree(fake())",
 )  # fmt: skip
 NUMBERS = ("0", "-1", "1", "3", "1e3", "nan", "inf", "99999999999999999999", "abc", "", "0x1", "١", "1.5")
-WORDS = ("test", "dev", "train", "nDCG@10", "nDCG", "ndcg@10", "R@0", "R@-1", "P(rel=9)@5", "foo", "rrf", "combsum", "minmax",
-         "q01", "q99", "1,2", "1,x", "hops", "-", "--", "-x", "--json", "--help", "x\ny", "\x1b[2J", "\udc80", "🐝")  # fmt: skip
+WORDS = (
+    "test", "dev", "train", "nDCG@10", "nDCG", "ndcg@10", "R@0", "R@-1", "P(rel=9)@5", "foo", "rrf", "combsum", "minmax",
+    "q01", "q99", "1,2", "1,x", "hops", "-", "--", "-x", "--json", "--help", "x\ny", "\x1b[2J", "\udc80", "🐝",
+)  # fmt: skip
 OPTIONS = (
     "--data -o --out -k --rewrites --max-cost --max-tokens --prices --split --json --depth -q --query --top --thoughts "
     "--method --norm --rrf-k --weights --like --tune -m --measure --qrels --compare --by --from --limit --noise "
@@ -181,8 +180,9 @@ def test_an_interrupt_is_one_line_that_says_how_to_go_on(folder, tmp_path, comma
     with socket.create_server(("127.0.0.1", 0)) as server:  # takes calls and answers none
         server.settimeout(60)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        given = [one.replace("URL", url).replace("OUT", str(tmp_path / "x")) for one in command]
         started = subprocess.Popen(
-            [sys.executable, "-m", "whyrank", *(one.replace("URL", url).replace("OUT", str(tmp_path / "x")) for one in command)],
+            [sys.executable, "-m", "whyrank", *given],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
