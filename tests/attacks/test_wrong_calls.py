@@ -51,7 +51,8 @@ SPECS = (
 )  # fmt: skip
 NUMBERS = ("0", "-1", "1", "3", "1e3", "nan", "inf", "99999999999999999999", "abc", "", "0x1", "١", "1.5")
 WORDS = (
-    "test", "dev", "train", "nDCG@10", "nDCG", "ndcg@10", "R@0", "R@-1", "P(rel=9)@5", "foo", "rrf", "combsum", "minmax",
+    "test", "dev", "train", "nDCG@10", "nDCG", "ndcg@10", "R@0", "R@-1", "P(rel=9)@5", "foo", "rrf", "combsum",
+    "minmax",
     "q01", "q99", "1,2", "1,x", "hops", "-", "--", "-x", "--json", "--help", "x\ny", "\x1b[2J", "\udc80", "🐝",
 )  # fmt: skip
 OPTIONS = (
