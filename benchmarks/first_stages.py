@@ -30,7 +30,7 @@ MEASURES = ("nDCG@10", "R@100")
 LEVEL = 0.05
 HEAD = ("collection", "run", "nDCG@10", "Δ to BM25, 95 % interval", "p, to BM25", "p, to MiniLM", "R@100")
 
-Grades = Mapping[str, Mapping[str, int]]
+Grades = Mapping[str, Mapping[str, float]]
 
 
 def main() -> None:

@@ -152,7 +152,7 @@ def add(runs: dict[str, Run], name: str, found: Mapping[str, Run], pairs: Mappin
     runs[f"hybrid: BM25 {fusion.weights[0]:.2f}, {name}"] = fusion.of([pairs["test"][0], found["test"]])
 
 
-def quality(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> float:
+def quality(run: Run, qrels: Mapping[str, Mapping[str, float]]) -> float:
     """What the weights are tuned for."""
     return evaluate(run.top(10), qrels, "nDCG@10")["nDCG@10"]
 

@@ -154,9 +154,9 @@ def test_a_collection_has_each_document_once():
         Corpus([same, same])
 
 
-@pytest.mark.parametrize("grade", [0.5, "1", None, 10**7])
-def test_grades_are_whole_numbers(grade):
-    with pytest.raises(BadInput, match=r"query 'q', document 'd': the grade .* is not a whole number"):
+@pytest.mark.parametrize("grade", [float("nan"), "1", None, 10**7])
+def test_grades_are_numbers(grade):
+    with pytest.raises(BadInput, match=r"query 'q', document 'd': the grade .* is not a number"):
         Qrels({"q": {"d": grade}})
 
 

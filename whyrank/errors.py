@@ -90,6 +90,23 @@ def need(module: str, *, extra: str, asked_by: str = "") -> ModuleType:
         ) from None
 
 
+def want(given: object, kind: type | tuple[type, ...], what: str, mend: str) -> None:
+    """Refuse what is not of a kind, at the door and not where it is first used.
+
+    Args:
+        given: what was handed in.
+        kind: what it must be.
+        what: who takes it, and as what: "evaluate: the run".
+        mend: what to hand in instead.
+
+    Raises:
+        BadInput: `given` is of another kind.
+    """
+    if not isinstance(given, kind):
+        name = "None" if given is None else f"a {type(given).__name__}"
+        raise BadInput(f"{what} is {name}: {mend}")
+
+
 def no_near_miss(model: str, known: str, asked_by: str) -> None:
     """Refuse a model's name that is nearly `known`, which comes along, before the hub is asked for it for a minute.
 

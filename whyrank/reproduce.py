@@ -209,7 +209,7 @@ def card(recipe: str, seed: int, report: Mapping[str, Any], measured: Mapping[st
     )
 
 
-def _ndcg(run: Run, judged: Mapping[str, Mapping[str, int]]) -> float:
+def _ndcg(run: Run, judged: Mapping[str, Mapping[str, float]]) -> float:
     return evaluate(run, judged, "nDCG@10")["nDCG@10"]
 
 

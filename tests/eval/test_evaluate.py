@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.eval import evaluate
+from whyrank.eval import compare, evaluate
 from whyrank.io import read_qrels, read_run, write_run
 from whyrank.types import Query, Ranking, Run
 
@@ -192,20 +192,80 @@ def test_a_single_measure_may_stand_alone():
 @pytest.mark.parametrize(
     ("measure", "text"),
     [
-        ("ndcg@10", "no measure is written 'ndcg@10': did you mean nDCG?"),
+        ("nDGC@10", "no measure is written 'nDGC@10': did you mean nDCG@10?"),
+        ("nDCG(rel=2)@10", "nDCG takes a cut-off as in nDCG@10, and the parameters dcg, gains, judged_only"),
+        ("INST@10", "the measure 'INST@10' is not computed here: give a function"),
+        ("NERR8(max_rel=3)@10", "the measure 'NERR8(max_rel=3)@10' is not computed here"),
+        ("nDCG(gains={1:'x'})@5", "nDCG takes a cut-off"),
+        ("nDCG@" + "9" * 5000, "nDCG takes a cut-off"),
+        ("P" + "(" * 5000, "no measure is written"),
+        ("RBP(p=1.5)", "the measure 'RBP(p=1.5)' has no such p"),
         ("nDCG@ten", "no measure is written 'nDCG@ten': nDCG takes a cut-off as in nDCG@10"),
         ("P", "no measure is written 'P': P takes a cut-off as in P@10"),
         ("P(foo=1)@5", "no measure is written 'P(foo=1)@5'"),
         ("quality", "no measure is written 'quality': try nDCG@10"),
         ("__import__('os').getcwd()", "no measure is written"),
         ("nDCG@0", "the measure 'nDCG@0' looks at no document"),
-        ("RBP@10", "the measure 'RBP@10' is not computed here: give a function (grades, ranking) -> float"),
+        ("SDCG@10", "the measure 'SDCG@10' is not computed here: give a function (grades, ranking) -> float"),
     ],
 )
 def test_measures_that_cannot_be_computed(measure, text):
     with pytest.raises(BadInput) as caught:
         evaluate(Run.of({"a": ["x"]}), {"a": {"x": 1}}, [measure])
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        *[(one, "nDCG@10") for one in ("ndcg@10", "NDCG@10", "ndcg_cut_10", "ndcg_cut.10", "nDCG @ 10", "Ndcg_10")],
+        *[
+            ("map", "AP"),
+            ("MAP@100", "AP@100"),
+            ("map_cut_100", "AP@100"),
+            ("recall@100", "R@100"),
+            ("recall_5", "R@5"),
+        ],
+        *[
+            ("P_5", "P@5"),
+            ("precision@5", "P@5"),
+            ("p(REL=2)@5".replace("REL", "rel"), "P(rel=2)@5"),
+            ("mrr@10", "RR@10"),
+        ],
+        *[("recip_rank", "RR"), ("hits@3", "Success@3"), ("success_1", "Success@1"), ("R-Precision", "Rprec")],
+        *[("num_rel_ret", "NumRet(rel=1)"), ("set_recall", "SetR"), ("iprec_at_recall_0.10", "IPrec@0.1")],
+    ],
+)
+def test_other_spellings(written, name):
+    report = evaluate(Run.of({"a": ["x"]}), {"a": {"x": 2}}, [written])
+    assert list(report.means) == [name] and report[written] == report[name]
+
+
+@pytest.mark.parametrize(
+    ("run", "qrels", "told"),
+    [
+        ([Run.of({"a": ["x"]})] * 2, {"a": {"x": 1}}, "evaluate: the run is a list: hand in one Run"),
+        ("run.trec", {"a": {"x": 1}}, "evaluate: the run is a str: hand in one Run, such as read_run"),
+        ({"a": ["x"]}, {"a": {"x": 1}}, "evaluate: the run is a dict"),
+        (None, {"a": {"x": 1}}, "evaluate: the run is None"),
+        (Run.of({"a": ["x"]}), "qrels.txt", "evaluate: what judges is a str: hand in {query: "),
+        (Run.of({"a": ["x"]}), None, "what judges is None"),
+        (Run.of({"a": ["x"]}), [("a", "x", 1)], "what judges is a list"),
+    ],
+)
+def test_what_is_no_run_and_no_judgements_is_refused_at_the_door(run, qrels, told):
+    with pytest.raises(BadInput, match=told):
+        evaluate(run, qrels, "RR")
+    with pytest.raises(BadInput, match="a measure is a name such as nDCG@10"):
+        evaluate(Run.of({"a": ["x"]}), {"a": {"x": 1}}, [7])
+
+
+def test_compare_takes_reports():
+    one = Run.of({"a": ["x"]})
+    with pytest.raises(BadInput, match=r"compare: reports\[0\] is a Run: compare takes a list of reports"):
+        compare([one, one])
+    with pytest.raises(BadInput, match=r"what is compared is a Report: compare takes a list"):
+        compare(evaluate(one, {"a": {"x": 1}}), evaluate(one, {"a": {"x": 1}}))
 
 
 def test_input_that_cannot_be_meant():

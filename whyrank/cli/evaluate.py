@@ -1,7 +1,7 @@
 """`whyrank eval`: how good runs are."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,12 @@ def evaluate_runs(
     compare: Annotated[bool, typer.Option("--compare", help="Test each run against the first.")] = False,
     by: Annotated[
         str | None, typer.Option("--by", help="Also for each class of queries, such as hops in world.")
+    ] = None,
+    ties: Annotated[
+        Literal["id", "rising", "file", "expected"] | None,
+        typer.Option(
+            "--ties", help="How equal scores are ordered: by falling id as in trec_eval, rising id, file, or all ways."
+        ),
     ] = None,
     split: Split = None,
     json: AsJson = False,
@@ -45,9 +51,11 @@ def evaluate_runs(
         raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
     opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
     refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
-    reports = [evaluation.evaluate(run, found.qrels, measures) for run in opened]
+    reports = [evaluation.evaluate(run, found.qrels, measures, ties=ties) for run in opened]
     if by is not None:
-        reports += chain(*(evaluation.by_slice(run, found.qrels, measures, found.slices[by]) for run in opened))
+        reports += chain(
+            *(evaluation.by_slice(run, found.qrels, measures, found.slices[by], ties=ties) for run in opened)
+        )
     for run in runs:
         if tuned_on(run, data, split):
             say(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want
 from whyrank.eval.report import Report, grid
 from whyrank.terminal import line
 
@@ -77,7 +77,7 @@ def compare(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Compare runs with a baseline on every measure they share, query by query.
+    """Compare runs with a baseline on every measure they share, query by query; counts (`NumRel`, …) are left out.
 
     Significance is by the paired randomisation test (Fisher, 1935; Smucker, Allan and Carterette, CIKM 2007): the signs
     of the differences are drawn at random `permutations` times, or all enumerated where that is less work. The interval
@@ -93,12 +93,14 @@ def compare(
         seed: of both.
 
     Raises:
-        BadInput: fewer than two runs, no baseline of that name, other judged queries, no common measure.
+        BadInput: something that is no report, fewer than two runs, no baseline of that name, other judged queries, no
+            common measure.
     """
     base, others = _parted(reports, baseline)
-    measures = [measure for measure in base.means if all(measure in report.means for report in others)]
+    shared = [measure for measure in base.means if all(measure in report.means for report in others)]
+    measures = [measure for measure in shared if measure not in base.counts]
     if not measures:
-        raise BadInput("the runs to compare have no measure in common")
+        raise BadInput("the runs to compare have no measure in common" + (" but counts" if shared else ""))
     pairs = [(report, measure) for measure in measures for report in others]
     differences = np.column_stack([_differences(report, base, measure) for report, measure in pairs])
     rng = np.random.default_rng(seed)
@@ -164,6 +166,10 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _parted(reports: Sequence[Report], baseline: str | None) -> tuple[Report, list[Report]]:
+    evaluated = "compare takes a list of reports: evaluate(run, qrels) of each run"
+    want(reports, Sequence, "compare: what is compared", evaluated)
+    for at, report in enumerate(reports):
+        want(report, Report, f"compare: reports[{at}]", evaluated)
     if len(reports) < 2:
         raise BadInput(f"a comparison needs at least two runs, not {len(reports)}")
     names = [report.name for report in reports]

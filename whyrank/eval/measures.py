@@ -1,23 +1,20 @@
 """Measures by name (`nDCG@10`, as ir_measures spells them) or as a function of one's own."""
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ir_measures
 
 from whyrank.errors import BadInput
+from whyrank.eval import formulas, spelling
+from whyrank.eval.formulas import Formula, Grades, level
 from whyrank.types import Run
 
-Custom = Callable[[Mapping[str, int], Sequence[str]], float]
+Custom = Callable[[Mapping[str, float], Sequence[str]], float]
 """A measure of one's own: from the grades of a query's judged documents and its ranked ids, best first, to a value."""
 
 Measure = Any
 """A measure of ir_measures (which has no types), or a `Custom` one."""
-
-_ENGINE = ir_measures.providers.FallbackProvider(
-    [ir_measures.pytrec_eval, ir_measures.judged, ir_measures.msmarco, ir_measures.compat, ir_measures.accuracy]
-)
 
 
 def parse_measures(measures: Iterable[str | Custom] | str | Custom) -> dict[str, Measure]:
@@ -38,59 +35,89 @@ def depth(measures: Iterable[Measure]) -> int | None:
     return None if None in cutoffs else max(cutoff for cutoff in cutoffs if cutoff is not None)
 
 
-def values(
-    measures: Mapping[str, Measure], run: Run, qrels: Mapping[str, Mapping[str, int]]
-) -> Iterator[tuple[str, str, float]]:
-    """(measure, query, value) for each query of `run`, all of which are judged and have a ranking that is not empty."""
-    named = {measure: name for name, measure in measures.items() if _is_named(measure)}
-    if named and len(run):
-        evaluator = _ENGINE.evaluator(list(named), {query: _with_level(qrels[query]) for query in run})
-        for metric in evaluator.iter_calc(run.to_dict()):
-            yield named[metric.measure], metric.query_id, float(metric.value)
-    for name, measure in measures.items():
-        if not _is_named(measure):
-            for query, ranking in run.items():
-                yield name, query, float(measure(qrels[query], ranking.ids))
+def values(measures: Mapping[str, Measure], run: Run, qrels: Mapping[str, Grades]) -> Iterator[tuple[str, str, float]]:
+    """(measure, query, value) for each query of `run`, all of which are judged and have a ranking that is not empty.
+
+    Each value is what the measure alone would give, whatever stands beside it. ir_measures does not promise that: it
+    joins what can be had in one call of trec_eval, mapped gains, `judged_only` and all. So only measures that take no
+    more than a cut-off and a level are asked together; `judged_only` is a cut of the run, made here.
+    """
+    whole = all(isinstance(grade, int) for query in run for grade in qrels[query].values())
+    judged_only = {
+        name for name, measure in measures.items() if is_named(measure) and measure.params.get("judged_only")
+    }
+    if judged_only:
+        cut = Run.of({query: [id for id in ids if id in qrels[query]] for query, (ids, _) in run.items()})
+        cut = cut.only({query for query, size in cut.sizes.items() if size})
+        yield from _values({name: measures[name](judged_only=False) for name in judged_only}, cut, qrels, whole)
+    yield from _values({name: one for name, one in measures.items() if name not in judged_only}, run, qrels, whole)
 
 
-def _with_level(grades: Mapping[str, int]) -> dict[str, int]:
-    """The grades, with one of 0 where all are negative: without it trec_eval's C code reads stray memory."""
-    return {**grades, "": 0} if max(grades.values()) < 0 else dict(grades)
+def count(measure: Measure) -> Formula | None:
+    """The function of a measure that counts, and is summed over queries where others are averaged."""
+    return formulas.COUNTS.get(measure.NAME) if is_named(measure) else None
 
 
-def _is_named(measure: Measure) -> bool:
+def is_named(measure: Measure) -> bool:
+    """Whether it is one of ir_measures, not a function."""
     return isinstance(measure, ir_measures.Measure)
 
 
+def _values(
+    measures: Mapping[str, Measure], run: Run, qrels: Mapping[str, Grades], whole: bool
+) -> Iterator[tuple[str, str, float]]:
+    shared, alone = {}, []
+    for name, measure in measures.items():
+        if (function := _function(measure, whole)) is not None:
+            for query, ranking in run.items():
+                yield name, query, float(function(qrels[query], ranking.ids))
+        elif measure.params.keys() <= {"cutoff", "rel"}:
+            shared[measure] = name
+        else:
+            alone.append({measure: name})
+    asked = [group for group in (shared, *alone) if group and len(run)]
+    if not asked:
+        return
+    levels, rankings = {query: _levels(qrels[query]) for query in run}, run.to_dict()
+    for group in asked:
+        for metric in spelling.ENGINE.evaluator(list(group), levels).iter_calc(rankings):
+            yield group[metric.measure], metric.query_id, float(metric.value)
+
+
+def _function(measure: Measure, whole: bool) -> Custom | None:
+    """What computes a measure here; None where ir_measures does. `whole`: all grades are whole numbers."""
+    if not is_named(measure):
+        custom: Custom = measure
+        return custom
+    own = formulas.ALWAYS.get(measure.NAME)
+    if measure.NAME == "nDCG" and not (whole and measure.params.keys() <= {"cutoff", "judged_only"}):
+        own = formulas.ndcg
+    if own is None:
+        return None
+    return lambda grades, ranking: own(grades, ranking, measure.params)
+
+
+def _levels(grades: Grades) -> dict[str, int]:
+    """The grades as whole numbers, with one of 0 where all are negative: else trec_eval's C code reads stray memory."""
+    whole = {id: level(grade) for id, grade in grades.items()}
+    return {**whole, "": 0} if max(whole.values()) < 0 else whole
+
+
 def _parse(given: str | Custom) -> tuple[str, Measure]:
-    if not isinstance(given, str) and not _is_named(given):
+    if not isinstance(given, str) and not is_named(given):
+        if not callable(given):
+            raise BadInput(
+                f"a measure is a name such as nDCG@10, or a function (grades, ranking) -> float: not {given!r:.60}"
+            )
         return getattr(given, "__name__", repr(given)), given
-    try:
-        measure = ir_measures.parse_measure(given)
-        measure.validate_params()
-    except (ValueError, NameError, AssertionError, TypeError, KeyError):
-        raise BadInput(f"no measure is written {str(given)!r}{_nearest(str(given))}") from None
-    if measure.params.get("cutoff", 1) < 1:
-        raise BadInput(f"the measure {str(given)!r} looks at no document: its cut-off must be at least 1")
-    if not _ENGINE.supports(measure):
-        raise BadInput(
-            f"the measure {str(given)!r} is not computed here: give a function (grades, ranking) -> float in its place"
-        )
+    measure = spelling.read(str(given))
+    if _function(measure, whole=True) is None and not spelling.ENGINE.supports(measure):
+        raise BadInput(spelling.not_here(str(given)))
     return str(measure), measure
 
 
-def _nearest(name: str) -> str:
-    registry: list[str] = list(ir_measures.measures.registry)
-    known = {one.lower(): one for one in reversed(registry)}  # a name stands before its aliases
-    stem = name.partition("@")[0].partition("(")[0].strip()
-    if stem in registry:
-        return f": {stem} takes a cut-off as in {stem}@10, and parameters as in {stem}(rel=2)@10"
-    near = difflib.get_close_matches(stem.lower(), known, n=1)
-    return f": did you mean {known[near[0]]}?" if near else ": try nDCG@10, R@100, AP, RR@10, P@5 or Success@1"
-
-
 def _cutoff(measure: Measure) -> int | None:
-    if not _is_named(measure) or measure.params.get("judged_only"):
+    if not is_named(measure) or measure.params.get("judged_only"):
         return None
     cutoff: int | None = measure.params.get("cutoff")
     return cutoff

@@ -20,7 +20,7 @@ _FILLER = "\x00nothing"
 
 def ranx_compare(
     runs: Sequence[Run],
-    qrels: Mapping[str, Mapping[str, int]],
+    qrels: Mapping[str, Mapping[str, float]],
     measures: Sequence[str] = ("nDCG@10", "R@100"),
     test: str = "student",
     max_p: float = 0.05,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from whyrank.errors import BadInput
+from whyrank.eval.spelling import canonical
 from whyrank.terminal import line
 
 
@@ -25,6 +26,8 @@ class Report:
             that of the document ids.
         entries: how many entries the run has for judged queries.
         judged_share: how many of the first 10 documents are judged, a mean over queries, in [0, 1].
+        counts: the measures that count (`NumRel`, …): `means` and `means_ranked` have their sums.
+        remarks: what makes the figures doubtful, in sentences: ties that decide, documents that nobody judged.
     """
 
     name: str
@@ -35,16 +38,19 @@ class Report:
     ties: int = 0
     entries: int = 0
     judged_share: float = 0.0
+    counts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __getitem__(self, measure: str) -> float:
-        """The mean over all judged queries.
+        """The mean over all judged queries, or the sum of a count; in any spelling that `evaluate` takes.
 
         Raises:
             BadInput: the measure was not computed.
         """
-        if measure not in self.means:
+        name = measure if measure in self.means else canonical(measure)
+        if name not in self.means:
             raise BadInput(f"the report of {self.name!r} has no {measure!r}: it has {', '.join(self.means)}")
-        return self.means[measure]
+        return self.means[name]
 
     @property
     def queries(self) -> tuple[str, ...]:
@@ -53,15 +59,15 @@ class Report:
 
     @cached_property
     def means(self) -> dict[str, float]:
-        """The mean of each measure over all judged queries; missing ones count 0."""
-        return {measure: _mean(list(values.values())) for measure, values in self.per_query.items()}
+        """The mean of each measure over all judged queries; missing ones count 0. Of counts, the sum."""
+        return {measure: self._mean(measure, list(values.values())) for measure, values in self.per_query.items()}
 
     @cached_property
     def means_ranked(self) -> dict[str, float]:
         """The mean of each measure over the judged queries for which the run has documents."""
         missing = set(self.missing)
         return {
-            measure: _mean([value for query, value in values.items() if query not in missing])
+            measure: self._mean(measure, [value for query, value in values.items() if query not in missing])
             for measure, values in self.per_query.items()
         }
 
@@ -76,6 +82,7 @@ class Report:
             "ties": self.ties,
             "entries": self.entries,
             "judged_share": self.judged_share,
+            "remarks": list(self.remarks),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +102,10 @@ class Report:
     def __str__(self) -> str:
         """A small table."""
         return table([self])
+
+    def _mean(self, measure: str, values: Sequence[float]) -> float:
+        total = math.fsum(values)
+        return total if measure in self.counts else total / len(values) if values else 0.0
 
 
 def table(reports: Sequence[Report]) -> str:
@@ -134,8 +145,9 @@ def _row(report: Report, measures: Sequence[str]) -> list[str]:
 def _cell(report: Report, measure: str) -> str:
     if measure not in report.means:
         return "–"
-    beside = f" ({report.means_ranked[measure]:.4f})" if report.missing else ""
-    return f"{report.means[measure]:.4f}{beside}"
+    form = ",.0f" if measure in report.counts else ".4f"
+    beside = f" ({report.means_ranked[measure]:{form}})" if report.missing else ""
+    return f"{report.means[measure]:{form}}{beside}"
 
 
 def _some(queries: Sequence[str]) -> str:
@@ -145,7 +157,3 @@ def _some(queries: Sequence[str]) -> str:
 
 def _set(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else 0.0

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from whyrank.datasets import load
 from whyrank.errors import BadInput, NotFound
-from whyrank.eval import evaluate
+from whyrank.eval.score import report_of
 from whyrank.experiment.folder import Limits, Result, asked_of, once
 from whyrank.experiment.runs import open_runs, refuse_foreign, task_of
 from whyrank.fusion import Fusion
@@ -58,7 +58,7 @@ class Tuning:
             )
 
         def value(run: Run) -> float:
-            return next(iter(evaluate(run, judged, self.measure).means.values()))
+            return next(iter(report_of(run, judged, self.measure).means.values()))
 
         tuned = fusion.tuned(runs, value)
         even = replace(fusion, weights=())

@@ -31,7 +31,7 @@ class Case:
 
     request: Request
     utilities: Floats
-    grades: Mapping[str, int]
+    grades: Mapping[str, float]
 
 
 MOST = 100_000_000
@@ -99,7 +99,7 @@ class Profile:
         return utilities + low * noise
 
 
-def from_run(run: Run, qrels: Mapping[str, Mapping[str, int]], depth: int = 100, seed: int = 0) -> list[Case]:
+def from_run(run: Run, qrels: Mapping[str, Mapping[str, float]], depth: int = 100, seed: int = 0) -> list[Case]:
     """The judged queries of a first-stage run with their real grades, for the judge to err about.
 
     A candidate of grade g, where G is the highest grade in `qrels`, gets a utility drawn evenly from the g-th of G even

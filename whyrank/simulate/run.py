@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from whyrank.errors import BadInput
-from whyrank.eval import evaluate
 from whyrank.eval.report import grid
+from whyrank.eval.score import report_of
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker
 from whyrank.simulate.cases import Case, Floats, ranked
@@ -168,5 +168,5 @@ def _short(value: float) -> str:
 def _quality(cases: Sequence[Case], orders: Sequence[Sequence[int]], measure: str) -> Floats:
     qrels = {case.request.query.id: case.grades for case in cases}
     run = Run.of({case.request.query.id: ranked(case, order) for case, order in zip(cases, orders, strict=True)})
-    (values,) = evaluate(run, qrels, [measure]).per_query.values()
+    (values,) = report_of(run, qrels, [measure]).per_query.values()
     return np.array(list(values.values()))

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.eval import evaluate
 from whyrank.eval.measures import depth, parse_measures
+from whyrank.eval.score import report_of
 from whyrank.io import read_tasks
 from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
 from whyrank.llm.local import Chat
@@ -95,7 +95,7 @@ class Lists:
             order, reports = ranked(self._format, list(islice(rest, len(asked))), len(task.documents))
             calls += reports
             rankings[str(number)] = [task.documents[at].id for at in order]
-        report = evaluate(Run.of(rankings), {str(at): grades(task) for at, task in enumerate(self._tasks)},
+        report = report_of(Run.of(rankings), {str(at): grades(task) for at, task in enumerate(self._tasks)},
                           [self._config.measure])  # fmt: skip
         n, told = len(calls), [one for one in completions if isinstance(one, Ok)]
         return {
@@ -133,7 +133,7 @@ class Searches:
         rewriter = replace(self._rewriter, llm=llm, sampling=Sampling(max_tokens=self._config.max_tokens))
         run = replace(self._search, rewriter=rewriter).search(self._queries, self._k)
         done = outcomes(run)
-        report = evaluate(run, self._qrels, [self._config.measure])
+        report = report_of(run, self._qrels, [self._config.measure])
         return {
             self._config.measure: next(iter(report.means.values())),
             "well_formed": done.get("rewritten", 0) / max(sum(done.values()), 1),

@@ -12,24 +12,33 @@ from whyrank.types.texts import Corpus, Query
 LARGEST_GRADE = 1_000_000
 
 
-class Qrels(Mapping[str, Mapping[str, int]]):
-    """Relevance judgements: `qrels["q1"]["d7"]` is the grade that an assessor gave; 0 or less is not relevant."""
+class Qrels(Mapping[str, Mapping[str, float]]):
+    """Relevance judgements: `qrels["q1"]["d7"]` is the grade that an assessor gave; 0 or less is not relevant.
 
-    def __init__(self, grades: Mapping[str, Mapping[str, int]]) -> None:
-        """Hold `{query id: {document id: grade}}`.
+    Whole grades are `int`; fractions, which some collections have, stay `float`.
+    """
+
+    def __init__(self, grades: Mapping[str, Mapping[str, float]]) -> None:
+        """Hold `{query id: {document id: grade}}`; numbers may be numpy's.
 
         Raises:
-            BadInput: a grade is not a whole number, or beyond ±1,000,000 (trec_eval sets aside memory by the largest).
+            BadInput: an id is no text, or a grade no number, or beyond ±1,000,000 (trec_eval sets aside memory by the
+                largest).
         """
-        self._grades = {query: dict(judged) for query, judged in grades.items()}
-        for query, judged in self._grades.items():
-            for id, grade in judged.items():
-                if not isinstance(grade, int | np.integer) or abs(grade) > LARGEST_GRADE:
-                    raise BadInput(
-                        f"query {query!r}, document {id!r}: the grade {grade!r} is not a whole number within ±1,000,000"
-                    )
+        self._grades: dict[str, dict[str, float]] = {}
+        for query, judged in grades.items():
+            if not isinstance(query, str) or not isinstance(judged, Mapping):
+                raise BadInput(
+                    f"qrels are {{query id: {{document id: grade}}}}, ids as text, not {{{query!r}: {judged!r:.60}}}"
+                )
+            self._grades[query] = {id: _grade(query, id, grade) for id, grade in judged.items()}
 
-    def __getitem__(self, query_id: str) -> Mapping[str, int]:
+    @classmethod
+    def of(cls, given: "Mapping[str, Mapping[str, float]]") -> "Qrels":
+        """The same judgements as `Qrels`, which are checked."""
+        return given if isinstance(given, Qrels) else cls(given)
+
+    def __getitem__(self, query_id: str) -> Mapping[str, float]:
         """The judged documents of one query with their grades."""
         return self._grades[query_id]
 
@@ -44,6 +53,17 @@ class Qrels(Mapping[str, Mapping[str, int]]):
     def __repr__(self) -> str:
         """Size."""
         return f"Qrels({len(self):,} queries, {sum(map(len, self._grades.values())):,} judgements)"
+
+
+def _grade(query: str, id: object, grade: object) -> float:
+    """The grade as `int` where it is whole, else as `float`."""
+    if type(grade) is int and isinstance(id, str) and abs(grade) <= LARGEST_GRADE:
+        return grade
+    if not isinstance(id, str):
+        raise BadInput(f"query {query!r}: the document id {id!r} is no text: write {str(id)!r}")
+    if not isinstance(grade, int | float | np.integer | np.floating) or not -LARGEST_GRADE <= grade <= LARGEST_GRADE:
+        raise BadInput(f"query {query!r}, document {id!r}: the grade {grade!r:.40} is not a number within ±1,000,000")
+    return int(grade) if float(grade).is_integer() else float(grade)
 
 
 @dataclass(frozen=True)

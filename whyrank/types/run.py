@@ -42,7 +42,10 @@ class Run(Mapping[str, Ranking]):
             compared in float32, as trec_eval compares.
         name: the run's tag.
         notes: what travels beside the order, by query id: reasons, raw model scores, the status of each model call.
+        places: (N,) int64, where in its file each entry stood, if reading put ties into another order; else None.
     """
+
+    places: NDArray[np.int64] | None = None
 
     def __init__(
         self,
@@ -206,7 +209,9 @@ class Run(Mapping[str, Ranking]):
 
     def _with(self, query_ids: Sequence[str], offsets: NDArray[np.int64], keep: NDArray[np.bool_]) -> "Run":
         codes, scores = self.codes[keep], self.scores[keep]
-        return Run(query_ids, offsets, codes, self.documents, scores, name=self.name, notes=self.notes)
+        part = Run(query_ids, offsets, codes, self.documents, scores, name=self.name, notes=self.notes)
+        part.places = None if self.places is None else self.places[keep]
+        return part
 
     def _check(self) -> None:
         if len(self._row) < len(self.query_ids):
@@ -278,11 +283,20 @@ def _table(ids: Iterable[str]) -> NDArray[Any]:
     return table
 
 
+def _numbers(scores: Mapping[str, float]) -> NDArray[np.float64]:
+    try:
+        return np.array(list(scores.values()), dtype=np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"the scores of {next(iter(scores))!r} and others are no numbers of double precision: {error}"
+        ) from None
+
+
 def _as_ranking(given: Ranking | Sequence[str] | Mapping[str, float]) -> Ranking:
     if isinstance(given, Ranking):
         return given
     if isinstance(given, Mapping):
-        ids, scores = list(given), np.array(list(given.values()), dtype=np.float64)
+        ids, scores = list(given), _numbers(given)
         order = trec_order(ids, scores)
         return Ranking([ids[at] for at in order.tolist()], scores[order])
     return Ranking(given, np.arange(len(given), 0, -1, dtype=np.float64))
