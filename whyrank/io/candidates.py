@@ -46,7 +46,7 @@ def read_candidates(path: str | Path) -> Dataset:
     for where, record in records(path):
         try:
             query, hits = _hits(record)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise BadInput(f"{where}: no query with candidates ({type(error).__name__}: {error})") from None
         if queries.setdefault(query.id, query) is not query:
             raise BadInput(f"{where}: query {query.id!r} occurs twice")
@@ -141,7 +141,7 @@ def _text(given: object) -> str:
 
 def _score(given: object) -> float:
     if type(given) not in (int, float) or not math.isfinite(score := float(given)):  # type: ignore[arg-type]
-        raise ValueError(f"a score must be a finite number, not {given!r}")
+        raise ValueError(f"a score must be a finite number, not {given!r:.40}")
     return score
 
 

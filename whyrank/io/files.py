@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple, cast
 from whyrank.errors import BadInput, NotFound
 
 BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
+LONGEST = 1 << 28  # bytes of a line; beyond, a file of a few megabytes could unpack to more than there is memory
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or the size of a file is used up; of a write it names no file."""
@@ -157,7 +158,12 @@ def _opened(path: Path) -> BinaryIO:
 
 def _read(file: BinaryIO, path: str | Path, first: int) -> bytes:
     try:
-        return file.read(BLOCK) + file.readline()
+        data = file.read(BLOCK)
+        data += file.readline(LONGEST)
+        if len(data) > LONGEST and not data.endswith(b"\n"):
+            line = first + data.count(b"\n")
+            raise BadInput(f"{path}:{line}: the line is longer than {LONGEST >> 20} MiB: write it as several")
+        return data
     except EOFError:
         raise BadInput(
             f"{path}: the compressed file is cut off after line {first - 1}: fetch or write it again"

@@ -1,7 +1,10 @@
-"""The records of a file: JSON lines, one JSON array, or Parquet; each with its place, for messages."""
+"""The records of a file: JSON lines, one JSON array, or Parquet; each with its place, for messages.
+
+All JSON that comes from a file of data is read by `from_json`: whatever is in it becomes a value or one `BadInput`.
+"""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,21 +33,47 @@ def records(path: Path, columns: Sequence[str] | None = None) -> Records:
         yield where, record
 
 
+def from_json(
+    text: str,
+    path: str | Path,
+    line: Callable[[int], int],
+    hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:  # noqa: ANN401 (JSON may hold anything)
+    """What a JSON text of a file says.
+
+    Args:
+        text: the text.
+        path: its file, for errors.
+        line: the number in the file of the text's n-th line, from 1.
+        hook: makes each object from its pairs of key and value, by default a dictionary.
+
+    Raises:
+        BadInput: it is no JSON, is nested too deeply, or has a number of more digits than Python reads.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=hook)
+    except json.JSONDecodeError as error:
+        ends = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+        cut = "; is the file cut off here?" if ends else ""
+        found = f", found {text[:40]!r}" if error.pos == 0 else ""
+        where = f"{path}:{line(error.lineno)}"
+        raise BadInput(f"{where}: not JSON: {error.msg} (column {error.colno}){found}{cut}") from None
+    except RecursionError:
+        raise BadInput(f"{path}:{line(1)}: the JSON is nested too deeply to be read") from None
+    except ValueError as error:
+        raise BadInput(f"{path}:{line(1)}: a number in the JSON cannot be read: {error}") from None
+
+
 def _lines(path: Path, _: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
     for number, line in lines(path):
-        try:
-            yield f"{path}:{number}", json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}:{number}: not JSON: {error.msg} (column {error.colno})") from None
+        yield f"{path}:{number}", from_json(line, path, lambda _, number=number: number)  # type: ignore[misc]
 
 
 def _array(path: Path, _: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
     numbered = list(lines(path))
-    try:
-        array = json.loads("\n".join(line for _, line in numbered))
-    except json.JSONDecodeError as error:
-        number = numbered[error.lineno - 1][0] if numbered else 1
-        raise BadInput(f"{path}:{number}: not JSON: {error.msg} (column {error.colno})") from None
+    array = from_json(
+        "\n".join(line for _, line in numbered), path, lambda nth: numbered[nth - 1][0] if numbered else 1
+    )
     if not isinstance(array, list):
         raise BadInput(f"{path}: expected a JSON array of objects, found a {type(array).__name__}")
     yield from ((f"{path}, record {number}", record) for number, record in enumerate(array, 1))

@@ -1,8 +1,8 @@
-"""Runs as files: TREC's six columns, JSON `{query id: {document id: score}}`, or candidates with text."""
+"""Runs as files: TREC's six columns, JSON `{query id: {document id: score}}` or `{query id: [ids]}`, or candidates."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -12,10 +12,11 @@ import numpy as np
 from whyrank.errors import BadInput
 from whyrank.io.candidates import read_candidates
 from whyrank.io.files import atomic_write, blocks, suffix
+from whyrank.io.records import from_json
 from whyrank.io.trec import read_trec, trec_text
 from whyrank.types import Run
 
-_SHAPE = "{query id: {document id: score}}"
+_SHAPE = "{query id: {document id: score}} or {query id: [document ids, best first]}"
 
 
 def read_run(path: str | Path) -> Run:
@@ -60,11 +61,7 @@ def _json_text(run: Run) -> Iterator[str]:
 
 def _read_json(path: Path) -> Run:
     text = b"".join(block.data for block in blocks(path)).decode()
-    try:
-        given = json.loads(text, object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        cut = ": the file is cut off here" if error.pos >= len(text.rstrip()) else ""
-        raise BadInput(f"{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno}){cut}") from None
+    given = from_json(text, path, lambda nth: nth, _object)
     if isinstance(given, list) and any(isinstance(one, dict) for one in given):
         return _candidates(path)
     if not isinstance(given, dict) or not given:
@@ -72,14 +69,25 @@ def _read_json(path: Path) -> Run:
     if isinstance(given, _Repeating):
         raise BadInput(f"{path}: query {given.key!r} occurs twice")
     for query, ranking in given.items():
-        if not isinstance(ranking, dict) or not all(type(score) in (int, float) for score in ranking.values()):
-            raise BadInput(f"{path}: query {query!r}: expected {_SHAPE}, with numbers as scores")
         if isinstance(ranking, _Repeating):
             raise BadInput(f"{path}: query {query!r}: document {ranking.key!r} is ranked twice")
+        listed = isinstance(ranking, list) and all(isinstance(id, str) for id in ranking)
+        scored = isinstance(ranking, dict) and all(type(score) in (int, float) for score in ranking.values())
+        if not listed and not scored:
+            raise BadInput(f"{path}: query {query!r}: expected {_SHAPE}, with numbers as scores")
     try:
-        return Run.of(given, name=path.name.split(".")[0])
+        run = Run.of(given, name=path.name.split(".")[0])
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+    if run.ties:
+        run.places = np.array([place for query, (ids, _) in run.items() for place in _places(given[query], ids)])
+    return run
+
+
+def _places(given: Mapping[str, float] | Sequence[str], ids: Sequence[str]) -> Iterator[int]:
+    """Where in the file's object each of the ids stood."""
+    at = {id: place for place, id in enumerate(given)}
+    return (at[id] for id in ids)
 
 
 def _candidates(path: Path) -> Run:

@@ -1,6 +1,5 @@
 """RankTasks as JSONL: one list to rank a line, texts and all, so that a file is a training set by itself."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from whyrank.errors import BadInput
 from whyrank.io.files import lines
 from whyrank.io.folders import write_lines
+from whyrank.io.records import from_json
 from whyrank.io.texts import metadata_record
 from whyrank.types import NO_METADATA, Document, Query, RankTask
 
@@ -25,10 +25,9 @@ def read_tasks(path: str | Path) -> Iterator[RankTask]:
     """
     for number, line in lines(path):
         where = f"{path}:{number}"
+        given = from_json(line, path, lambda _, number=number: number)  # type: ignore[misc]
         try:
-            yield task_from(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{where}: not JSON: {error.msg}; is the file cut off here?") from None
+            yield task_from(given)
         except BadInput as error:
             raise BadInput(f"{where}: {error}") from None
 
@@ -67,7 +66,7 @@ def task_from(record: Mapping[str, Any]) -> RankTask:
         raise BadInput(f"the key {error.args[0]!r} is missing") from None
     except BadInput:
         raise
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise BadInput(f"not a task: {error}") from None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from whyrank.errors import BadInput
 from whyrank.io.files import lines
 from whyrank.io.folders import write_lines
+from whyrank.io.records import from_json
 from whyrank.types import NO_METADATA, Corpus, Document, Query
 
 TEXTS = ("text", "contents", "content")
@@ -112,12 +113,7 @@ def read_queries(path: str | Path) -> tuple[Query, ...]:
 def _objects(path: str | Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     for number, line in lines(path):
         where = f"{path}:{number}"
-        try:
-            given = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(
-                f"{where}: not JSON: {error.msg} (column {error.colno}); is the file cut off here?"
-            ) from None
+        given = from_json(line, path, lambda _, number=number: number)  # type: ignore[misc]
         if not isinstance(given, dict):
             raise BadInput(f"{where}: expected a JSON object with an id and a text, found {line[:40]!r}")
         yield where, number, given

@@ -1,7 +1,10 @@
-"""TREC runs (`query Q0 document rank score tag`), read in blocks into arrays, by line only where something is wrong."""
+"""TREC runs (`query Q0 document rank score tag`), read in blocks into arrays, by line only where something is wrong.
+
+A line that begins with `#` and is no whole entry is a comment, as in trec_eval 10.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
 from whyrank.io.files import Block, block_lines, blocks, columns, escape, escape_all, lines, unescape
+from whyrank.progress import warn
 from whyrank.types import Run, float32, trec_order
 
 EXPECTED = "expected: query Q0 document rank score tag"
@@ -18,10 +22,11 @@ _SPACED = re.compile(r"(\S+) (Q0) (\S.* .*\S) (\d+) ([-+.\deE]+) (\S+)")
 
 
 class _Columns(NamedTuple):
-    """Three columns of some lines; ids in UTF-8 and still escaped."""
+    """Four columns of some lines; ids in UTF-8 and still escaped, ranks as they are written."""
 
     queries: Sequence[bytes]
     documents: Sequence[bytes]
+    ranks: Sequence[bytes]
     scores: NDArray[np.float64]
 
 
@@ -33,9 +38,12 @@ def read_trec(path: Path) -> Run:
         entries.add(_columns(block) or _columns_by_line(path, block))
         tag = tag or _tag(block)
     if not entries.row_of:
-        raise BadInput(f"{path}: the file has only blank lines")
+        raise BadInput(f"{path}: the file has only blank lines and comments")
     _refuse_cut_tag(path, block, tag)
-    return entries.run(unescape(tag.decode()))
+    run = entries.run(unescape(tag.decode()))
+    if entries.ranks_say_more and path.is_file():
+        _tell_contradictions(path)
+    return run
 
 
 def trec_text(run: Run) -> Iterator[str]:
@@ -57,7 +65,9 @@ class _Entries:
         self._rows: list[NDArray[np.int32]] = []
         self._documents: list[NDArray[Any]] = []
         self._scores: list[NDArray[np.float64]] = []
-        self._query, self._seen = b"", set[bytes]()
+        self._query, self._seen, self._first = b"", set[bytes](), 1
+        self.ranks_say_more = False
+        """Whether ranks do not just count the lines of each query, or scores do not fall with the lines."""
 
     def add(self, given: _Columns) -> None:
         """Take the next lines; a document twice among neighbouring lines of a query is refused at once."""
@@ -66,11 +76,13 @@ class _Entries:
         for query, group in groupby(given.queries):
             end = at + len(list(group))
             if query != self._query:
-                self._query, self._seen = query, set()
+                self._query, self._seen, self._first = query, set(), int(given.ranks[at] != b"0")
             known = len(self._seen)
             self._seen.update(given.documents[at:end])
             if len(self._seen) < known + end - at:
                 _refuse_repeat(self._path)
+            if given.ranks[at:end] != _counted(known + self._first, end - at):
+                self.ranks_say_more = True
             rows.append(self.row_of.setdefault(query, len(self.row_of)))
             lengths.append(end - at)
             at = end
@@ -87,13 +99,16 @@ class _Entries:
         )
         offsets = np.concatenate([[0], np.cumsum(np.bincount(rows))]).astype(np.int64)
         together = bool((rows[1:] >= rows[:-1]).all())
-        documents, scores = _as_trec_eval(rows, documents, scores, offsets)
+        documents, scores, places, resorted = _as_trec_eval(rows, documents, scores, offsets)
+        self.ranks_say_more |= resorted
         if not together:
             for start, end in pairwise(offsets.tolist()):
                 if len(set(documents[start:end].tolist())) < end - start:
                     _refuse_repeat(self._path)
         queries = [unescape(query.decode()) for query in self.row_of]
-        return Run(queries, offsets, np.arange(len(rows), dtype=np.int32), documents, scores, name=name)
+        run = Run(queries, offsets, np.arange(len(rows), dtype=np.int32), documents, scores, name=name)
+        run.places = places
+        return run
 
 
 def _columns(block: Block) -> _Columns | None:
@@ -102,27 +117,35 @@ def _columns(block: Block) -> _Columns | None:
     tokens = data.split()
     if len(tokens) != 6 * count or tokens[1::6].count(tokens[1]) != count or (b"\t" in data and b" " in data):
         return None
-    documents, numbers = tokens[2::6], tokens[4::6]
-    if not b"".join(tokens[3::6]).isdigit() or b"_" in b"".join(numbers) or documents[0] == b"Q0":
+    documents, ranks, numbers = tokens[2::6], tokens[3::6], tokens[4::6]
+    if not b"".join(ranks).isdigit() or b"_" in b"".join(numbers) or documents[0] == b"Q0":
         return None
     try:
         scores = np.fromiter(map(float, numbers), np.float64, count)
     except ValueError:
         return None
-    return _Columns(tokens[0::6], documents, scores) if np.isfinite(scores).all() else None
+    return _Columns(tokens[0::6], documents, ranks, scores) if np.isfinite(scores).all() else None
 
 
 def _columns_by_line(path: Path, block: Block) -> _Columns:
-    entries = [_entry(f"{path}:{number}", line) for number, line in block_lines(block)]
-    queries, documents, scores = zip(*entries, strict=True) if entries else ((), (), ())
+    entries = [_entry(f"{path}:{number}", line) for number, line in _uncommented(block_lines(block))]
+    queries, documents, ranks, scores = zip(*entries, strict=True) if entries else ((), (), (), ())
     return _Columns(
         [query.encode() for query in queries],
         [document.encode() for document in documents],
+        [b"%d" % rank for rank in ranks],
         np.array(scores, dtype=np.float64),
     )
 
 
-def _entry(where: str, line: str) -> tuple[str, str, float]:
+def _uncommented(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The lines but comments: those that begin with `#`, unless it is an entry whose query id does."""
+    for number, line in numbered:
+        if not (line.startswith("#") and (len(fields := _fields(line)) != 6 or _number(fields[4]) is None)):
+            yield number, line
+
+
+def _entry(where: str, line: str) -> tuple[str, str, int, float]:
     fields = _fields(line)
     if len(fields) != 6:
         raise BadInput(f"{where}: {len(fields)} fields, expected 6{_hint(fields)}")
@@ -138,7 +161,7 @@ def _entry(where: str, line: str) -> tuple[str, str, float]:
         raise BadInput(f"{where}: the score (5th field) is {score!r}, no number: are columns mixed up? {EXPECTED}")
     if not np.isfinite(value):
         raise BadInput(f"{where}: document {unescape(document)!r} has the score {score}: scores must be finite numbers")
-    return query, document, value
+    return query, document, int(position), value
 
 
 def _fields(line: str) -> list[str]:
@@ -165,22 +188,23 @@ def _number(text: str) -> float | None:
 
 
 def _tag(block: Block) -> bytes:
-    line = next((line for _, line in block_lines(block)), None)
+    line = next((line for _, line in _uncommented(block_lines(block))), None)
     return _fields(line)[5].encode() if line is not None else b""
 
 
 def _refuse_cut_tag(path: Path, block: Block, tag: bytes) -> None:
     """A last line without its end whose tag is only the beginning of the tag was cut off there."""
     last = block.data.rsplit(None, 1)[-1]
-    if not block.data.endswith(b"\n") and last != tag and tag.startswith(last):
+    comment = block.data.rpartition(b"\n")[2].startswith(b"#")
+    if not block.data.endswith(b"\n") and not comment and last != tag and tag.startswith(last):
         line = block.first + block.size - 1
         raise BadInput(f"{path}:{line}: the tag is {last.decode()!r}, not {tag.decode()!r}: the file is cut off here")
 
 
 def _refuse_repeat(path: Path) -> NoReturn:
     seen: dict[tuple[str, str], int] = {}
-    for number, line in lines(path):
-        query, document, _ = _entry(f"{path}:{number}", line)
+    for number, line in _uncommented(lines(path)):
+        query, document, _, _ = _entry(f"{path}:{number}", line)
         before = seen.setdefault((query, document), number)
         if before != number:
             raise BadInput(
@@ -198,16 +222,59 @@ def _strings(ids: Sequence[bytes]) -> NDArray[Any]:
 
 def _as_trec_eval(
     rows: NDArray[np.int32], documents: NDArray[Any], scores: NDArray[np.float64], offsets: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The entries with each query's together and in the order of `trec_order`; nothing moves that stands right."""
-    narrow = float32(scores)
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64] | None, bool]:
+    """The entries with each query's together and in the order of `trec_order`; nothing moves that stands right.
+
+    Then where each stood, if ties were moved, and whether scores did not fall with the lines of a query.
+    """
+    narrow, places, resorted = float32(scores), None, False
     if ((rows[1:] < rows[:-1]) | ((rows[1:] == rows[:-1]) & (narrow[1:] > narrow[:-1]))).any():
-        order = np.lexsort((-narrow, rows))
-        rows, documents, scores, narrow = rows[order], documents[order], scores[order], narrow[order]
+        places = np.lexsort((-narrow, rows)).astype(np.int64)
+        together = np.argsort(rows, kind="stable")
+        resorted = not np.array_equal(narrow[together], narrow[places])
+        rows, documents, scores, narrow = rows[places], documents[places], scores[places], narrow[places]
     ties = np.flatnonzero((rows[1:] == rows[:-1]) & (narrow[1:] == narrow[:-1]))
     wrong = ties[documents[ties + 1] > documents[ties]]
+    if len(wrong) and places is None:
+        places = np.arange(len(rows), dtype=np.int64)
     for row in np.unique(rows[wrong]).tolist():
         start, end = offsets[row : row + 2].tolist()
         order = trec_order(documents[start:end].tolist(), scores[start:end]) + start
         documents[start:end], scores[start:end] = documents[order], scores[order]
-    return documents, scores
+        places[start:end] = places[order]  # type: ignore[index]  # set where anything is wrong
+    return documents, scores, places if len(wrong) else None, resorted
+
+
+_NUMBERS: list[bytes] = []
+_MANY = 100_000
+
+
+def _counted(first: int, count: int) -> list[bytes]:
+    """So many numbers from `first` on, as they are written; none where they are very many."""
+    if first + count > _MANY:
+        return []
+    _NUMBERS.extend(b"%d" % number for number in range(len(_NUMBERS), first + count))
+    return _NUMBERS[first : first + count]
+
+
+def _tell_contradictions(path: Path) -> None:
+    """Warn where scores rise while ranks fall: the scores count, and the ranks may be what was meant."""
+    row_of: dict[bytes, int] = {}
+    rows, ranks, scores = [], [], []
+    for block in blocks(path):
+        given = _columns(block) or _columns_by_line(path, block)
+        rows.append(np.array([row_of.setdefault(query, len(row_of)) for query in given.queries], dtype=np.int64))
+        ranks.append(np.fromiter(map(float, given.ranks), np.float64, len(given.ranks)))
+        scores.append(float32(given.scores))
+    row, rank, score = np.concatenate(rows), np.concatenate(ranks), np.concatenate(scores)
+    order = np.lexsort((-score, rank, row))
+    row, rank, score = row[order], rank[order], score[order]
+    against = np.flatnonzero((row[1:] == row[:-1]) & (rank[1:] > rank[:-1]) & (score[1:] > score[:-1]))
+    if against.size:
+        at, query = int(against[0]), list(row_of)[int(row[against[0]])]
+        warn(
+            f"{path}: in {len(np.unique(row[against])):,} of {len(row_of):,} queries the scores contradict the ranks, "
+            f"as in {unescape(query.decode())!r}, where rank {rank[at]:.0f} has {score[at]:g} and "
+            f"{rank[at + 1]:.0f} has {score[at + 1]:g}: the scores count, as in trec_eval; if the ranks are "
+            "right, cut the file to query, document and rank"
+        )
