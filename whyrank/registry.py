@@ -9,11 +9,11 @@ import ast
 import difflib
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, wraps
 from importlib.metadata import entry_points
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from whyrank.errors import BadSpec, WhyrankError
@@ -122,6 +122,10 @@ BUILTIN: dict[str, str] = {
     "noisy": "whyrank.simulate.judge:Noisy",
 }
 
+HOW: Mapping[str, Any] = MappingProxyType({"how": True})
+"""Marks a field that says how a part works, how fast, where or how much at once, and not what comes out:
+`concurrency: int = field(default=8, metadata=HOW)`. Experiments that differ in such fields alone are the same."""
+
 P = TypeVar("P", bound="Part")
 C = TypeVar("C")
 
@@ -226,6 +230,11 @@ def parameters(part: Part) -> dict[str, Any]:
             "give the part a value instead, or a class of its own, or work without a folder (`.rerank`, `.search`)"
         )
     return {"part": name_of(type(part)), **{name: _plain(value) for name, value in values.items()}}
+
+
+def hows(part: Part) -> frozenset[str]:
+    """The names of the fields of a part, and of every part that it is made of, that are marked by `HOW`."""
+    return frozenset(field.name for inner in walk(part) for field in fields(inner) if field.metadata.get("how"))  # type: ignore[arg-type]
 
 
 def walk(part: Part) -> Iterator[Part]:

@@ -22,7 +22,8 @@ from whyrank.datasets import load
 from whyrank.errors import need
 from whyrank.eval import evaluate
 from whyrank.io import write_tasks
-from whyrank.io.folders import begin, read_manifest, write_lines, write_manifest
+from whyrank.io.folders import read_manifest, write_lines, write_manifest
+from whyrank.io.taking import taking
 from whyrank.llm.base import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
@@ -95,7 +96,8 @@ def tiny(out: str | Path, seed: int = 0, recipe: str = "tiny.toml", share: float
     task = {"reproduce": "tiny", "recipe": recipe, "seed": seed, "share": share}
     config = _placed(read_recipe(recipe), folder, seed, share)
     if read_manifest(folder) or not Path(config.output).exists():  # a training without one knows what it was asked
-        begin(folder, task, PACKAGES)
+        with taking(folder, task, PACKAGES):
+            pass
     write_lessons(folder, seed, share)
     write_tokenizer(folder / "tokenizer")
     trained = train(config)

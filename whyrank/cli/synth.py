@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, MaxCost, MaxTokens, PriceTable, Split
-from whyrank.cli.tell import prices_of, say, say_json, without_effect
+from whyrank.cli.tell import end_unanswered, prices_of, say, say_json, without_effect
+from whyrank.progress import warn
 
 
 def synth(
@@ -41,8 +42,12 @@ def synth(
     )
     if json:
         say_json({"file": str(made.file), **made.report})
+        end_unanswered(made.report, made.file)
         return
     say(f"{made.file}: {made.report['made']:,} made of {made.report['read']:,} tasks")
     for name, title in (("dropped", "dropped"), ("counts", "also"), ("calls", "model calls")):
         if counts := made.report[name]:
             say(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))
+    if not made.report["made"]:
+        warn(f"nothing was made of {made.report['read']:,} tasks: {made.file.parent / 'dropped.jsonl'} says why")
+    end_unanswered(made.report, made.file)

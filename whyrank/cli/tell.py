@@ -1,13 +1,16 @@
 """What verbs print, and what they refuse."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from whyrank.progress import warn
 from whyrank.terminal import json_text, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from whyrank.experiment import Result
     from whyrank.llm.ledger import Prices
     from whyrank.train.trainer import Trained
@@ -35,12 +38,19 @@ def tell_trained(trained: "Trained", json: bool) -> None:
         say(f"{source}: " + ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items()))
     if held_out := trained.report["held_out"]:
         say("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
+    groups, dropped = trained.report.get("groups"), trained.report.get("dropped_groups")
+    if groups and dropped is not None and dropped >= groups:
+        warn(
+            f"nothing was learnt: all {groups:,} groups were dropped, since the completions of each were worth the "
+            "same: take easier or harder tasks, more generations, a higher temperature, or another reward"
+        )
 
 
 def tell(result: "Result", json: bool) -> None:
     """Say what a run folder holds now."""
     if json:
         say_json({"folder": str(result.folder), **result.report})
+        end_unanswered(result.report, result.folder / "run.trec")
         return
     lines = [f"{result.folder}: {result.report['queries']:,} queries, {result.report['entries']:,} entries"]
     if calls := result.report.get("calls"):
@@ -51,7 +61,27 @@ def tell(result: "Result", json: bool) -> None:
     if tuned := result.report.get("tuned"):
         where = f"{tuned['measure']} on {tuned['queries']:,} queries of {tuned['data']}, {tuned['split']}"
         lines.append(f"{result.report['spec']}: {tuned['value']:.4f} {where} ({tuned['equal_weights']:.4f} evenly)")
+    if empty := result.report.get("empty"):
+        lines.append(f"nothing was found for {empty:,} of the queries")
     say("\n".join(lines))
+    end_unanswered(result.report, result.folder / "run.trec")
+
+
+def end_unanswered(report: "Mapping[str, Any]", file: Path) -> None:
+    """Where model calls failed for a reason that may pass, say so last of all, and exit with 3.
+
+    Args:
+        report: has them as `unanswered`.
+        file: what was written all the same.
+    """
+    if failed := report.get("unanswered"):
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in failed.items())
+        say(
+            f"unfinished: {sum(failed.values()):,} model calls failed ({kinds}), and {file} is what came out without "
+            "them: the same command asks them again, and no answered one",
+            err=True,
+        )
+        raise typer.Exit(3)
 
 
 def without_effect(ctx: typer.Context, why: str, *options: str) -> None:

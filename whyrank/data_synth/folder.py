@@ -24,12 +24,13 @@ from typing import Any
 from whyrank.data_synth.base import Made, Preference, Synth
 from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_run, read_tasks
-from whyrank.io.folders import begin, read_json, write_json, write_lines, write_manifest
+from whyrank.io.folders import read_json, write_json, write_lines, write_manifest
+from whyrank.io.taking import outputs, taking
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
-from whyrank.registry import parameters, walk
+from whyrank.registry import hows, parameters, walk
 from whyrank.types import Dataset, Query, RankTask, Run
 
 
@@ -75,22 +76,32 @@ def synthesise(
         "spec": repr(method),
         "part": parameters(method),
         "input": {"tasks": len(tasks), "sha256": _hash(tasks)},
-        **({} if data is None else {"data": {"name": data.name, "documents": len(data.corpus)}}),
+        **({} if data is None else {"data": _about(data)}),
     }
-    if (done := begin(folder, task, another="something else", nothing="no synthesis")) is not None:
-        return Synthesised(folder / done["file"], read_json(folder / "report.json"))
-    start = time.perf_counter()
-    with _trace(folder, method, prices, max_cost, max_tokens) as trace:
-        made = method.apply(tasks, data, trace)
-        report = _report(made) | {"ledger": trace.ledger.total.to_dict()}
-    refuse_all_failed(report)
-    report["seconds"] = round(time.perf_counter() - start, 3)
-    file = folder / ("pairs.jsonl" if any(isinstance(one, Preference) for one in _items(made)) else "tasks.jsonl")
-    write_lines(file, (_record(one) for one in _items(made)))
-    write_lines(folder / "dropped.jsonl", _dropped(tasks, made))
-    write_json(folder / "report.json", report)
-    write_manifest(folder, task, (), finished=True, file=file.name)
-    return Synthesised(file, report)
+    limits = (prices, max_cost, max_tokens)
+    with taking(folder, task, another="something else", nothing="no synthesis", how=hows(method)) as done:
+        if done is not None:
+            return Synthesised(folder / str(done["file"]), read_json(folder / "report.json"))
+        start = time.perf_counter()
+        with _trace(folder, method, *limits) as trace:
+            made = method.apply(tasks, data, trace)
+            report = _report(made) | {"ledger": trace.ledger.total.to_dict()}
+            if passing := trace.passing:
+                report["unanswered"] = dict(sorted(passing.items()))
+        refuse_all_failed(report)
+        report["seconds"] = round(time.perf_counter() - start, 3)
+        file = folder / ("pairs.jsonl" if any(isinstance(one, Preference) for one in _items(made)) else "tasks.jsonl")
+        write_lines(file, (_record(one) for one in _items(made)))
+        write_lines(folder / "dropped.jsonl", _dropped(tasks, made))
+        write_json(folder / "report.json", report)
+        told = {"file": file.name, "outputs": outputs(folder, [file.name, "dropped.jsonl", "report.json"])}
+        write_manifest(folder, task, (), finished="unanswered" not in report, **told)
+        return Synthesised(file, report)
+
+
+def _about(data: Dataset) -> dict[str, Any]:
+    """What a manifest tells of the collection that a method searches."""
+    return {"name": data.name, "documents": len(data.corpus), "content": {"documents": data.corpus.fingerprint}}
 
 
 def tasks_of(

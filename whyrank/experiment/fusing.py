@@ -9,7 +9,7 @@ from typing import Any, Self
 from whyrank.datasets import load
 from whyrank.errors import BadInput, NotFound
 from whyrank.eval.score import report_of
-from whyrank.experiment.folder import Limits, Result, asked_of, once
+from whyrank.experiment.folder import Limits, Result, asked_of, content_of_queries, once
 from whyrank.experiment.runs import open_runs, refuse_foreign, task_of
 from whyrank.fusion import Fusion
 from whyrank.llm.trace import Trace
@@ -108,7 +108,7 @@ def fuse(
         "part": parameters(fusion),
         "k": k,
         "inputs": [asked_of(source) for source in sources],
-        **({"data": data.name} if data else {}),
+        **({"data": _about(data)} if data else {}),
         **found,
     }
 
@@ -118,6 +118,11 @@ def fuse(
         return fused
 
     return once(Path(out), task, fusion, Limits(), work)
+
+
+def _about(data: Dataset) -> dict[str, Any]:
+    """What a manifest tells of the data set that a fusion is for: no text of it is used but what queries exclude."""
+    return {"name": data.name, "queries": len(data.queries), "content": {"queries": content_of_queries(data.queries)}}
 
 
 def fusion_of(folder: str | Path) -> Fusion:

@@ -13,7 +13,7 @@ from whyrank.experiment.telling import texts_of
 from whyrank.io import read_run
 from whyrank.llm.trace import Trace
 from whyrank.registry import parameters, walk
-from whyrank.rerank.base import Reranker
+from whyrank.rerank.base import Reranker, requests_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes
 from whyrank.types import Dataset, Run
@@ -76,15 +76,17 @@ def rerank(
         EngineError: the engine cannot be used, or every single model call failed.
     """
     data = texts_of(source) if data is None else data
+    first = read_run(run_file(source))
+    requests, _ = requests_of(first, data, depth)
+    shown = (document for request in requests for document in request.documents)
     task = {
         "verb": "rerank",
         "spec": repr(reranker),
         "part": parameters(reranker),
-        "data": about(data),
+        "data": about(data, [request.query for request in requests], shown),
         "depth": depth,
         "input": asked_of(source),
     }
-    first = read_run(run_file(source))
     return once(
         Path(out), task, reranker, limits or Limits(), lambda _, trace: reranker.rerank(first, data, depth, trace)
     )

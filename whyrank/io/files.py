@@ -1,10 +1,12 @@
 """What all formats share: text in blocks of whole lines, files that are written whole, ids in TREC columns."""
 
 import errno
+import glob
 import gzip
 import os
 import re
 import secrets
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from whyrank.errors import BadInput, NotFound
+from whyrank.journal import lock
 
 BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
 LONGEST = 1 << 28  # bytes of a line; beyond, a file of a few megabytes could unpack to more than there is memory
@@ -19,6 +22,10 @@ LONGEST = 1 << 28  # bytes of a line; beyond, a file of a few megabytes could un
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or the size of a file is used up; of a write it names no file."""
 
+AGE = 60.0
+"""Seconds after which what a killed process was writing is swept from a folder that nobody holds."""
+
+_PARTIAL = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.partial", re.DOTALL)
 _UNSAFE = re.compile(r"[\s\ufeff]|\\(?=u[0-9a-fA-F]{4})")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
@@ -45,9 +52,11 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     if not target.name or target.name == "..":
         raise BadInput(f"{str(path)!r} is a folder, and a file to write is wanted")
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, target.name, AGE)
     partial = target.with_name(f".{target.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         with open(partial, "xb") as raw:
+            lock(raw.fileno())
             if target.suffix == ".gz":
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
                     yield cast(BinaryIO, packed)
@@ -62,6 +71,23 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and (error.filename == str(partial) or error.errno in FULL):
             error.filename = str(target)  # what was asked for
         raise
+
+
+def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
+    """Remove what `atomic_write` was writing into a folder when it was killed; what is still written stays.
+
+    Args:
+        folder: where.
+        name: the file that it was to become; by default any.
+        age: seconds; younger ones stay.
+    """
+    pattern = name if name == "*" else glob.escape(name[:100])
+    for partial in folder.glob(f".{pattern}.*-????????.partial"):
+        if not _PARTIAL.fullmatch(partial.name) or partial.is_symlink():
+            continue
+        with suppress(OSError), open(partial, "rb") as file:
+            if time.time() - os.fstat(file.fileno()).st_mtime >= age and lock(file.fileno()):
+                partial.unlink()
 
 
 class Block(NamedTuple):

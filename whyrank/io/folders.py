@@ -16,40 +16,6 @@ from whyrank.errors import BadInput
 from whyrank.io.files import atomic_write
 
 
-def begin(
-    folder: Path,
-    task: Mapping[str, Any],
-    packages: Sequence[str] = (),
-    another: str = "another run",
-    nothing: str = "no run",
-) -> dict[str, Any] | None:
-    """Take `folder` for `task`, to begin or to go on with; or the manifest of what was finished there before.
-
-    A folder in which another task was begun and nothing was done, since it failed at once, is taken over.
-
-    Args:
-        folder: made where it is missing.
-        task: what is asked, in plain types.
-        packages: whose versions the manifest tells.
-        another: what errors call a folder of another task.
-        nothing: what errors say that a folder of other files holds.
-
-    Raises:
-        BadInput: the folder holds another task, other files, or a damaged manifest.
-    """
-    if before := read_manifest(folder):
-        if before.get("finished") or not _idle(folder):
-            _refuse_another(folder, before.get("task", {}), json.loads(json.dumps(task)), another)
-        if before.get("finished"):
-            return before
-    elif folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file, and a folder is wanted: choose another with -o")
-    elif folder.exists() and any(folder.iterdir()):
-        raise BadInput(f"the folder {folder} is not empty and holds {nothing}: choose another with -o")
-    write_manifest(folder, task, packages, finished=False)
-    return None
-
-
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a folder; empty where there is none.
 
@@ -57,7 +23,10 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         BadInput: it is damaged.
     """
     path = Path(folder) / "manifest.json"
-    return read_json(path) if path.is_file() else {}
+    found = read_json(path) if path.is_file() else {}
+    if found and not (isinstance(found.get("task"), dict) and isinstance(found.get("finished"), bool)):
+        raise BadInput(f"{path}: damaged, it says no task: {_mend(path)}")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -97,6 +66,12 @@ def versions(packages: Sequence[str] = ()) -> dict[str, str]:
     return found
 
 
+def plain(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task as it is read back from a manifest."""
+    found: dict[str, Any] = json.loads(json.dumps(task))
+    return found
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one object, indented."""
     with atomic_write(path) as file:
@@ -117,26 +92,19 @@ def _object(path: Path, text: bytes, line: int = 1) -> dict[str, Any]:
     """The object that begins in this line of a file."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         line, found = line + getattr(error, "lineno", 1) - 1, None
     if not isinstance(found, dict):
-        raise BadInput(f"{path}:{line}: damaged: delete the folder and run again")
+        raise BadInput(f"{path}:{line}: damaged: {_mend(path)}")
     return found
 
 
-def _idle(folder: Path) -> bool:
-    """Whether nothing was done there: besides the manifest there is at most a trace in which no call is answered."""
-    if {path.name for path in folder.iterdir()} - {"manifest.json", "trace.jsonl"}:
-        return False
-    trace = folder / "trace.jsonl"
-    return not trace.exists() or b'"status": "ok"' not in trace.read_bytes()
-
-
-def _refuse_another(folder: Path, before: Mapping[str, Any], task: Mapping[str, Any], another: str) -> None:
-    differ = sorted(key for key in {*before, *task} if before.get(key) != task.get(key))
-    if differ:
-        key = "spec" if "spec" in differ else differ[0]
-        raise BadInput(
-            f"the folder {folder} holds {another} ({key}: {before.get(key)} there, {task.get(key)} here): "
-            "choose another folder with -o, or delete that one"
-        )
+def _mend(path: Path) -> str:
+    """How to go on where a file of a folder is damaged; what was paid for is never thrown away."""
+    if (trace := path.with_name("trace.jsonl")).is_file() and (paid := trace.read_bytes().count(b'"status": "ok"')):
+        whole = f"{paid:,} answered calls in {trace} are kept"
+    elif (scores := path.with_name("scores.jsonl")).is_file():
+        whole = f"the scores in {scores} are kept"
+    else:
+        return "delete the folder and run again"
+    return f"remove this file, and the same command makes it again; {whole}, and are not asked again"

@@ -21,6 +21,7 @@ from whyrank.llm.base import (
     split_reasoning,
     thinking,
 )
+from whyrank.registry import HOW
 
 Answer = str | Callable[[Prompt], str | Completion]
 
@@ -47,9 +48,9 @@ class Fake(LLM):
 
     answer: Answer = ""
     model: str = "fake"
-    concurrency: int = 8
+    concurrency: int = field(default=8, metadata=HOW)
     context: int | None = None
-    latency: float = 0.0
+    latency: float = field(default=0.0, metadata=HOW)
     failures: float = 0.0
     seed: int = 0
     _tries: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)

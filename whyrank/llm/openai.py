@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from whyrank.errors import BadInput, need
 from whyrank.llm.base import LLM, Completion, Failed, Failure, Ok, Prompt, Tokenizer, Usage, split_reasoning, thinking
 from whyrank.llm.budget import load_tokenizer
+from whyrank.registry import HOW
 
 _TOO_LONG = re.compile(
     r"context.{0,20}(length|window|size)|prompt is too long|too many tokens|maximum.{0,20}tokens", re.I | re.S
@@ -55,9 +56,9 @@ class OpenAI(LLM):
     """
 
     model: str
-    base_url: str | None = None
-    concurrency: int = 32
-    timeout: float = 600.0
+    base_url: str | None = field(default=None, metadata=HOW)
+    concurrency: int = field(default=32, metadata=HOW)
+    timeout: float = field(default=600.0, metadata=HOW)
     context: int | None = None
     tokenizer_from: str | None = None
     prefill: bool | None = None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from whyrank.errors import need
 from whyrank.llm.base import Completion, Failed, Prompt, Sampling
 from whyrank.llm.local import Asked, Chat, Local, shared
+from whyrank.registry import HOW
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 
@@ -33,8 +34,8 @@ class Transformers(Local):
 
     extra: ClassVar[str] = "transformers"
 
-    batch: int = 8
-    device: str | None = None
+    batch: int = field(default=8, metadata=HOW)
+    device: str | None = field(default=None, metadata=HOW)
 
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         stopped = threading.Event()

@@ -8,13 +8,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 from whyrank.errors import EngineError, need
 from whyrank.llm.base import Completion, Failed, Prompt
 from whyrank.llm.local import Asked, Local, located, shared
+from whyrank.registry import HOW
 
 _SETTINGS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -48,9 +49,9 @@ class VLLM(Local):
 
     extra: ClassVar[str] = "vllm"
 
-    concurrency: int = 256
-    gpu_memory: float = 0.9
-    gpus: int = 1
+    concurrency: int = field(default=256, metadata=HOW)
+    gpu_memory: float = field(default=0.9, metadata=HOW)
+    gpus: int = field(default=1, metadata=HOW)
 
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         return await asyncio.gather(*map(self._one, prompts))

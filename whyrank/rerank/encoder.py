@@ -1,7 +1,7 @@
 """Reranking by an encoder: cosine of two vectors (bi-encoder), or one score of the pair (cross-encoder)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from whyrank.encoders import BiEncoder, bi_encoder, cross_encoder, kind_of
 from whyrank.errors import BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.progress import progress
+from whyrank.registry import HOW
 from whyrank.rerank.base import Order, Request, Reranker
 
 _KINDS = ("auto", "bi", "cross")
@@ -45,8 +46,8 @@ class EncoderRerank(Reranker):
     document_prompt: str | None = None
     normalize: bool = True
     max_length: int | None = None
-    batch_size: int = 32
-    device: str | None = None
+    batch_size: int = field(default=32, metadata=HOW)
+    device: str | None = field(default=None, metadata=HOW)
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.llm.trace import Trace
-from whyrank.registry import name_of
+from whyrank.registry import HOW, name_of
 from whyrank.retrieval import folder, pieces
 from whyrank.retrieval.analysis import find_analyzer
 from whyrank.retrieval.base import Retriever, distinct
@@ -40,9 +40,9 @@ class _Lexical(Retriever):
     k1: float = 0.9
     b: float = 0.4
     analyzer: str = "english"
-    threads: int | None = None
-    processes: int = 1
-    memory: str = "1GB"
+    threads: int | None = field(default=None, metadata=HOW)
+    processes: int = field(default=1, metadata=HOW)
+    memory: str = field(default="1GB", metadata=HOW)
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True

@@ -16,7 +16,7 @@ from whyrank.encoders import BiEncoder, Side, bi_encoder
 from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
-from whyrank.registry import name_of
+from whyrank.registry import HOW, name_of
 from whyrank.retrieval.base import Retriever, distinct, new_folder
 from whyrank.retrieval.filters import allowed, by_query, filtering
 from whyrank.retrieval.vectors import DTYPES, Folder, Rows, Vectors, chained, nearest, read_manifest
@@ -73,8 +73,8 @@ class Dense(Retriever):
     normalize: bool = True
     max_length: int | None = None
     dtype: Literal["float16", "float32"] = "float16"
-    batch_size: int = 32
-    device: str | None = None
+    batch_size: int = field(default=32, metadata=HOW)
+    device: str | None = field(default=None, metadata=HOW)
     trust_remote_code: bool = False
     _vectors: Vectors | None = field(default=None, init=False, repr=False, compare=False)
     _agreed: bool = field(default=False, init=False, repr=False, compare=False)

@@ -20,6 +20,7 @@ import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need
 from whyrank.progress import progress
+from whyrank.registry import HOW
 from whyrank.retrieval.base import Retriever, new_folder
 from whyrank.types import Document, Query, Ranking
 
@@ -57,7 +58,7 @@ class Lucene(Retriever):
     path: str | None = None
     k1: float = 0.9
     b: float = 0.4
-    threads: int | None = None
+    threads: int | None = field(default=None, metadata=HOW)
     _own: "tempfile.TemporaryDirectory[str] | None" = field(default=None, init=False, repr=False, compare=False)
     _searcher: Any = field(default=None, init=False, repr=False, compare=False)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import sparse
 from whyrank.encoders import Several, Side
 from whyrank.errors import BadInput, EngineError
 from whyrank.llm.trace import Trace
-from whyrank.registry import name_of
+from whyrank.registry import HOW, name_of
 from whyrank.retrieval import topk
 from whyrank.retrieval.encoded import PROBE, Encoded, allowed_of
 from whyrank.types import Query, Ranking, Run
@@ -42,7 +42,7 @@ class Splade(Encoded):
     """
 
     max_terms: int | None = None
-    threads: int | None = None
+    threads: int | None = field(default=None, metadata=HOW)
 
     engine: ClassVar[Several] = "SparseEncoder"
 
