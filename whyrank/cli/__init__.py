@@ -22,6 +22,7 @@ from whyrank.cli.synth import synth
 from whyrank.cli.tell import say
 from whyrank.cli.train import training
 from whyrank.errors import BudgetSpent, WhyrankError
+from whyrank.io.files import FULL
 from whyrank.progress import show
 from whyrank.terminal import plain
 
@@ -123,7 +124,10 @@ def _system(error: OSError) -> str:
     """What the system reports: a file or folder that cannot be used, or a full disk."""
     if error.strerror is None:  # numpy's, of a file that did not take all of an array
         return f"not all could be written ({error}): is the disk full?"
-    return error.strerror if error.filename is None else f"cannot read or write {error.filename}: {error.strerror}"
+    why = error.strerror
+    if error.errno in FULL and sys.argv[1:2] and sys.argv[1] in GO_ON:
+        why += "; make room, and the same command goes on"
+    return why if error.filename is None else f"cannot read or write {error.filename}: {why}"
 
 
 def _end(code: int, text: str) -> int:

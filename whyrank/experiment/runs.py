@@ -7,7 +7,7 @@ from typing import Any
 
 from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_run
-from whyrank.io.folders import read_lines, read_manifest
+from whyrank.io.folders import mend, read_lines, read_manifest
 from whyrank.types import Run
 
 
@@ -52,7 +52,7 @@ def open_run(source: str | Path, notes: bool = False) -> Run:
         try:
             run.notes = {note.pop("query"): note for note in read_lines(beside)}
         except KeyError:
-            raise BadInput(f"{beside}: damaged, a note names no query: delete the folder and run again") from None
+            raise BadInput(f"{beside}: damaged, a note names no query: {mend(beside)}") from None
     return run
 
 

@@ -25,7 +25,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "manifest.json"
     found = read_json(path) if path.is_file() else {}
     if found and not (isinstance(found.get("task"), dict) and isinstance(found.get("finished"), bool)):
-        raise BadInput(f"{path}: damaged, it says no task: {_mend(path)}")
+        raise BadInput(f"{path}: damaged, it says no task: {mend(path)}")
     return found
 
 
@@ -95,11 +95,11 @@ def _object(path: Path, text: bytes, line: int = 1) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         line, found = line + getattr(error, "lineno", 1) - 1, None
     if not isinstance(found, dict):
-        raise BadInput(f"{path}:{line}: damaged: {_mend(path)}")
+        raise BadInput(f"{path}:{line}: damaged: {mend(path)}")
     return found
 
 
-def _mend(path: Path) -> str:
+def mend(path: Path) -> str:
     """How to go on where a file of a folder is damaged; what was paid for is never thrown away."""
     if (trace := path.with_name("trace.jsonl")).is_file() and (paid := trace.read_bytes().count(b'"status": "ok"')):
         whole = f"{paid:,} answered calls in {trace} are kept"
