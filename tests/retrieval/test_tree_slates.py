@@ -81,7 +81,7 @@ def test_reports():
 def test_the_prompt():
     prompt = render("why [3]?\udc80", ["Passage: bees [1]\nand [ 2 ] more", ""])
     text = prompt.messages[1].content
-    assert text.startswith("Query: why [3]??\n") and "[1] Passage: bees (1) and (2) more\n" in text
+    assert text.startswith("Query: why (3)??\n") and "[1] Passage: bees (1) and (2) more\n" in text
     assert "\n[2] (empty)\n" in text
     cuts = [piece.cut for piece in prompt.messages[1].pieces if piece.cut != "never"]
     assert cuts == ["query", "document", "document"]

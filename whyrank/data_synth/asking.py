@@ -68,7 +68,7 @@ def about(format: Format[Any], query: str, documents: Sequence[Document], settin
     tokenizer = settings.llm.tokenizer()
     passages = [clip(clean(document.content), tokenizer, settings.max_passage_tokens) for document in documents]
     prompt = format.render(query, passages, settings.sampling)
-    return Question(prompt, partial(_read, format, n=len(documents)))
+    return Question(prompt, partial(_read, format, n=len(documents), prompt=prompt))
 
 
 def ask(questions: Sequence[Question[A]], samples: int = 1) -> Plan[list[list[Said[A]]]]:
@@ -128,6 +128,6 @@ def instructions(prompt: Prompt) -> str:
     return hashlib.sha256(fixed.encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _read(format: Format[Any], completion: Completion, n: int) -> tuple[Any, dict[str, Any]]:
-    answer, report = read(format, completion, n)
+def _read(format: Format[Any], completion: Completion, n: int, prompt: Prompt) -> tuple[Any, dict[str, Any]]:
+    answer, report = read(format, completion, n, prompt)
     return answer, report

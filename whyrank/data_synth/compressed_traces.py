@@ -9,8 +9,9 @@ from whyrank.data_synth.asking import Question, Said, about, ask, sourced
 from whyrank.data_synth.base import Item, LLMSynth, Made, Preference, from_1
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Piece, Prompt, Sampling, split_reasoning
+from whyrank.llm.base import Completion, Failed, Message, Piece, Prompt, Sampling
 from whyrank.llm.budget import count
+from whyrank.llm.reasoning import parted
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, Reasoned
 from whyrank.rerank.formats.base import traced
@@ -171,7 +172,7 @@ def _closed(thought: str) -> str:
 def _read(completion: Completion) -> tuple[str, dict[str, Any]]:
     if isinstance(completion, Failed):
         return "", {"status": "failed", "failure": completion.kind, "detail": completion.detail, **traced(completion)}
-    words = split_reasoning(completion.text)[1].strip()
+    words = parted(completion.text).answer.strip()
     status = "truncated" if completion.finish == "length" else "exact" if words else "no_answer"
     return words, {"status": status, "finish": completion.finish, **traced(completion)}
 

@@ -6,7 +6,6 @@ remembered and what it costs is the scheduler's (`schedule.py`) and the trace's 
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from whyrank.errors import BadInput, BadSpec
 from whyrank.llm.loop import run
+from whyrank.llm.reasoning import split_reasoning as split_reasoning
+from whyrank.llm.reasoning import thinking as thinking
 from whyrank.registry import Part
 from whyrank.secrets import excerpt
 
@@ -306,39 +307,3 @@ class LLM(Part, ABC):
 
     async def aclose(self) -> None:
         """Release what the engine holds for one event loop, such as connections."""
-
-
-_THOUGHT = re.compile(r"\A\s*(?:<think>)?(?P<thought>.*)</think>\s*", re.DOTALL | re.IGNORECASE)
-
-
-def thinking(text: str) -> bool:
-    """Whether what the assistant wrote so far ends inside a thought, so that what follows is still part of it.
-
-    Examples:
-        >>> thinking("<think>bees and"), thinking("<think>bees</think>")
-        (True, False)
-    """
-    low = text.lower()
-    return low.rfind("<think>") > low.rfind("</think>")
-
-
-def split_reasoning(text: str) -> tuple[str, str]:
-    """Part a raw completion into (reasoning, answer).
-
-    Reasoning is found as `<think>…</think>` and, where a chat template pre-fills the opening tag, as everything before
-    a lone `</think>`. An opening tag that is never closed means that the model was still thinking: all is reasoning,
-    blanks at its ends included, so that it can be gone on with.
-
-    Examples:
-        >>> split_reasoning("<think>bees</think>[2] > [1]")
-        ('bees', '[2] > [1]')
-        >>> split_reasoning("bees</think>[2] > [1]")
-        ('bees', '[2] > [1]')
-        >>> split_reasoning("<think>bees and")
-        ('bees and', '')
-    """
-    if match := _THOUGHT.match(text):
-        return match["thought"].strip(), text[match.end() :]
-    if text.lstrip()[:7].lower() == "<think>":
-        return text.lstrip()[7:], ""
-    return "", text

@@ -104,12 +104,13 @@ class Adaptive(LLMReranker):
         """Order each block, all in one round, and believe the answers; the orders, of all documents shown."""
         if not blocks:
             return []
-        completions = yield [
+        prompts = [
             self.format.render(request.query.text, [texts[at] for at in block], self.sampling) for block in blocks
         ]
+        completions = yield prompts
         step, orders = calls[-1]["round"] + 1 if calls else 0, []
-        for block, completion in zip(blocks, completions, strict=True):
-            parsed, report = read(self.format, completion, len(block))
+        for block, prompt, completion in zip(blocks, prompts, completions, strict=True):
+            parsed, report = read(self.format, completion, len(block), prompt)
             order = [block[place] for place in parsed.permutation]
             beliefs.update(order[: len(order) - parsed.missing])
             calls.append({"round": step, "shown": list(block), **report})

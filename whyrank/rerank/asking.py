@@ -61,8 +61,8 @@ class Asker(Generic[Answer]):
         draws = samples or (0,) * len(groups)
         completions = yield [replace(prompt, sample=draw) for prompt, draw in zip(prompts, draws, strict=True)]
         answers = []
-        for group, completion in zip(groups, completions, strict=True):
-            answer, report = read(self._format, completion, len(group))
+        for group, prompt, completion in zip(groups, prompts, completions, strict=True):
+            answer, report = read(self._format, completion, len(group), prompt)
             answers.append(answer)
             self._calls.append({"round": self._rounds, "shown": list(group), **report})
         self._rounds += 1

@@ -75,7 +75,7 @@ class Listwise(LLMReranker):
                 shown = order[start:end]
                 prompt = self.format.render(request.query.text, [passages[at] for at in shown], self.sampling)
                 (completion,) = yield [prompt]
-                parsed, report = read(self.format, completion, len(shown))
+                parsed, report = read(self.format, completion, len(shown), prompt)
                 order[start:end] = [shown[place] for place in parsed.permutation]
                 at = {"pass": number} if self.passes > 1 else {}
                 calls.append({"window": [start, end], **at, "shown": shown, **report})

@@ -1,12 +1,15 @@
 """Where a thought speaks of a passage: the sentences that name it by its label, such as `[3]` or "passage A"."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, groupby
 
 CARRY = 2
 """How many sentences without any label are taken to go on about the passages that the one before them named."""
+
+_LONGEST = 200_000
+"""Characters at the end of a thought that are looked through."""
 
 
 def mentions(thought: str, label: str) -> str:
@@ -28,17 +31,12 @@ def mentions(thought: str, label: str) -> str:
         >>> mentions(thought, "4")
         ''
     """
-    return _mentions(thought).get(label, "")
+    return _joined([(at, said) for at, (said, about) in enumerate(_told(thought[-_LONGEST:])) if label in about])
 
 
 @lru_cache(maxsize=512)
-def _mentions(thought: str) -> Mapping[str, str]:
-    """For each label that a thought names, the sentences about it."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for at, (sentence, labels) in enumerate(_sentences(thought)):
-        for label in labels:
-            found.setdefault(label, []).append((at, sentence))
-    return {label: _joined(sentences) for label, sentences in found.items()}
+def _told(thought: str) -> Sequence[tuple[str, frozenset[str]]]:
+    return tuple(_sentences(thought))
 
 
 def _sentences(thought: str) -> Iterator[tuple[str, frozenset[str]]]:
@@ -57,7 +55,7 @@ def _sentences(thought: str) -> Iterator[tuple[str, frozenset[str]]]:
 def _split(line: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(line):
-        if not _ABBREVIATED.search(line[start : end.end() + 1]):
+        if not _ABBREVIATED.search(line[max(start, end.end() - _ABBREVIATION) : end.end() + 1]):
             yield line[start : end.end()].strip()
             start = end.end()
     if rest := line[start:].strip():
@@ -92,7 +90,7 @@ def _listed(text: str) -> Iterator[str]:
 
 
 _NOUN = r"(?i:passages?|documents?|docs?|candidates?|snippets?|texts?|options?|items?|paragraphs?)"
-_JOINT = r"\s*(?:,\s*and\b|,\s*or\b|,|;|&|/|-|–|—|\band\b|\bor\b|\bto\b|\bthrough\b|\bvs\.?)\s*"
+_JOINT = r"\s{0,3}(?:,\s{0,3}and\b|,\s{0,3}or\b|,|;|&|/|-|–|—|\band\b|\bor\b|\bto\b|\bthrough\b|\bvs\.?)\s{0,3}"
 
 
 def _list(letters: str) -> str:
@@ -100,10 +98,12 @@ def _list(letters: str) -> str:
     return rf"{label}(?:{_JOINT}{label})*"
 
 
-_NAMED = re.compile(rf"\b{_NOUN}\s*(?:\#|(?i:no\.|number))?\s*{_list('[A-HJ-Z]')}")  # "the passage I read" is none
-_BRACKETED = re.compile(rf"[\[【]\s*(?:{_NOUN}\s*)?{_list('[A-Z]')}\s*[\]】]")
-_SPAN = re.compile(r"\[\d{1,3}\]\s*(?:-|–|—|to|through)\s*\[\d{1,3}\]")
-_CHAIN = re.compile(r"\[?\b(?:\d{1,3}|[A-Z])\b\]?(?:\s*>+\s*\[?\b(?:\d{1,3}|[A-Z])\b\]?){2,}")
+_NAMED = re.compile(
+    rf"\b{_NOUN}\s{{0,3}}(?:\#|(?i:no\.|number))?\s{{0,3}}{_list('[A-HJ-Z]')}"
+)  # "the passage I read" is none
+_BRACKETED = re.compile(rf"[\[【]\s{{0,3}}(?:{_NOUN}\s{{0,3}})?{_list('[A-Z]')}\s{{0,3}}[\]】]")
+_SPAN = re.compile(r"\[\d{1,3}\]\s{0,3}(?:-|–|—|to|through)\s{0,3}\[\d{1,3}\]")
+_CHAIN = re.compile(r"\[?\b(?:\d{1,3}|[A-Z])\b\]?(?:\s{0,3}>{1,3}\s{0,3}\[?\b(?:\d{1,3}|[A-Z])\b\]?){2,}")
 _ITEM = re.compile(r"(.*?)(\d{1,3}|(?<![A-Za-z])[A-Z])(?![A-Za-z])")
 _RANGE = re.compile(r"[-–—]|\bto\b|\bthrough\b")
 
@@ -111,13 +111,17 @@ _VERBS = (
     "is|was|has|does|gives|explains|says|tells|answers|names|mentions|describes|covers|addresses|provides|only|also"
 )
 _BEFORE = (
-    r"(?:^|[.;:,(*-]|\b(?i:and|but|while|whereas|that|so|then|since|because|as|both|between|either|neither|of))\W*"
+    r"(?:^|[.;:,(*-]|\b(?i:and|but|while|whereas|that|so|then|since|because|as|both|between|either|neither|of))\W{0,5}"
 )
-_LETTERS = re.compile(rf"{_BEFORE}\b([A-HJ-Z])\s*(?:and|or|nor|over|vs\.?|than|beats|>|/|,)\s*([A-HJ-Z])(?![\w'])")
-_LETTER = re.compile(rf"{_BEFORE}\b([A-HJ-Z])(?=:|\s+(?:{_VERBS})\b)")
+_LETTERS = re.compile(
+    rf"{_BEFORE}\b([A-HJ-Z])\s{0, 3}(?:and|or|nor|over|vs\.?|than|beats|>|/|,)\s{0, 3}([A-HJ-Z])(?![\w'])"
+)
+_LETTER = re.compile(rf"{_BEFORE}\b([A-HJ-Z])(?=:|\s{{1,3}}(?:{_VERBS})\b)")
 
 _WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _ORDINAL = re.compile(rf"\b(?:(?i:(?P<word>{'|'.join(_WORDS)}))|(?P<number>\d{{1,3}})(?:st|nd|rd|th)) (?:{_NOUN})\b")
 
-_END = re.compile(r"[.!?…]+[\"'”’)\]*]*\s+(?=[^a-z\s])|[。！？]")
+_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]*]*\s+(?=[^a-z\s])|[。！？]")
+_ABBREVIATION = 12
+"""Characters before a sentence's end that can hold an abbreviation."""
 _ABBREVIATED = re.compile(r"\b(?:e\.g|i\.e|vs|cf|et al|dr|mrs?|ms)\.\s+\S$|\b(?:nos?|figs?)\.\s+\d$", re.IGNORECASE)

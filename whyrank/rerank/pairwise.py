@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import Any, Literal, get_args
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Prompt, Sampling
+from whyrank.llm.base import Prompt, Sampling
 from whyrank.llm.budget import clip
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
@@ -94,9 +95,10 @@ class _Judge:
         """For each pair what its first document wins: 1, 0 or ½; all in one round, known ones without asking."""
         new = list(dict.fromkeys(pair for pair in map(_sorted, pairs) if pair not in self._won))
         if new:
-            completions = iter((yield [prompt for one, two in new for prompt in self._both(one, two)]))
+            prompts = [self._prompt(*pair) for one, two in new for pair in ((one, two), (two, one))]
+            read = map(partial(preferred, self.part.format), (yield prompts), prompts)
             for one, two in new:
-                self._won[one, two] = self._settle(one, two, next(completions), next(completions))
+                self._won[one, two] = self._settle(one, two, next(read), next(read))
         return [self._won[pair] if pair == _sorted(pair) else 1 - self._won[_sorted(pair)] for pair in pairs]
 
     def better(self, one: int, two: int) -> Plan[bool]:
@@ -104,16 +106,12 @@ class _Judge:
         (won,) = yield from self.compare([(one, two)])
         return won > 0.5 or (won == 0.5 and one < two)
 
-    def _both(self, one: int, two: int) -> list[Prompt]:
-        return [
-            self.part.format.render(self.request.query.text, [self.texts[at] for at in pair], self.part.sampling)
-            for pair in ((one, two), (two, one))
-        ]
+    def _prompt(self, one: int, two: int) -> Prompt:
+        return self.part.format.render(self.request.query.text, [self.texts[one], self.texts[two]], self.part.sampling)
 
-    def _settle(self, one: int, two: int, there: Completion, back: Completion) -> float:
+    def _settle(self, one: int, two: int, *read: tuple[Preferred, dict[str, Any]]) -> float:
         won = []
-        for (first, second), completion in (((one, two), there), ((two, one), back)):
-            found, report = preferred(self.part.format, completion)
+        for (first, second), (found, report) in zip(((one, two), (two, one)), read, strict=True):
             self.calls.append({"shown": [first, second], **report})
             if found.first is not None:
                 won.append(float(found.first == (first == one)))

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from whyrank.llm.base import Message, Ok, Piece, Prompt, Sampling, split_reasoning
-from whyrank.retrieval.tool import Found, Hit, one_line
+from whyrank.llm.base import Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.content import neutral, one_line
+from whyrank.llm.reasoning import parted
+from whyrank.retrieval.tool import Found, Hit
 
 Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
 """As of rerankers' model calls, so that they are counted together."""
@@ -21,6 +23,7 @@ LEAST = 8
 """Letters and digits that a quote must have: shorter ones stand in many texts by chance."""
 
 _LONGEST = 1000  # characters of one query
+_MOST = 100  # quotes of one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def ask(
     """
     pieces = [Piece("Question: "), Piece(one_line(question), cut="query")]
     if evidence:
-        lines = "\n".join(f'[{number}] "{text}"' for number, text in evidence)
+        lines = "\n".join(f'[{number}] "{one_line(text)}"' for number, text in evidence)
         pieces += [Piece("\n\nEvidence so far:\n"), Piece(lines, cut="document")]
     if searches:
         pieces.append(Piece("\n\nSearches so far:\n" + "\n".join(map(_report, searches))))
@@ -138,8 +141,8 @@ def parse(completion: Ok, width: int) -> Step:
         >>> parse(Ok('<evidence>[2] "bees dance"</evidence><search>why do they dance?</search>'), width=3).queries
         ('why do they dance?',)
     """
-    _, answer = split_reasoning(completion.text)
-    cut = completion.finish == "length"
+    _, answer, open = parted(completion.text)
+    cut = open or completion.finish == "length"
     evidence, evidence_open = _lines(answer, "evidence", cut)
     asked, search_open = _lines(answer, "search", cut)
     done = bool(_DONE.search(answer))
@@ -147,10 +150,10 @@ def parse(completion: Ok, width: int) -> Step:
     queries = tuple(dict.fromkeys(query for line in asked if (query := _query(line))))
     if not _BLOCK.search(answer) and not done:
         return Step("truncated" if cut else "no_answer")
-    loose = evidence_open or search_open or len(queries) > width or bool(queries) == done
+    loose = evidence_open or search_open or len(queries) > width or len(quotes) > _MOST or bool(queries) == done
     loose |= any(quote.number is None for quote in quotes)
     status: Status = "truncated" if cut else "repaired" if loose else "exact"
-    return Step(status, quotes, queries[:width])
+    return Step(status, quotes[:_MOST], queries[:width])
 
 
 def source_of(quote: Quote, sources: Mapping[int, str]) -> int | None:
@@ -176,8 +179,8 @@ def source_of(quote: Quote, sources: Mapping[int, str]) -> int | None:
 
 
 def normal(text: str) -> str:
-    """The text as quotes are compared: compatible characters made alike (NFKC), white space single, case folded."""
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_ALIKE).casefold().split())
+    """The text as quotes are compared: as it was shown (`neutral`), compatible characters made alike, case folded."""
+    return " ".join(unicodedata.normalize("NFKC", neutral(text)).translate(_ALIKE).casefold().split())
 
 
 _BLOCK = re.compile(r"<(evidence|search)>", re.IGNORECASE)
@@ -198,7 +201,7 @@ def _lines(answer: str, tag: str, cut: bool) -> tuple[list[str], bool]:
         inside, *after = re.split(r"</?(?:evidence|search|done)\s*/?>", block, maxsplit=1, flags=re.IGNORECASE)
         unclosed = not after
         lines += inside.splitlines()[:-1] if unclosed and cut else inside.splitlines()
-    return [clean for line in lines if (clean := one_line(line))], unclosed
+    return [clean for line in lines if (clean := " ".join(line.split()))], unclosed
 
 
 def _quote(line: str) -> Quote:
@@ -215,10 +218,10 @@ def _query(line: str) -> str:
 def _stands(parts: Sequence[str], source: str) -> bool:
     """Whether the parts stand in the source one after the other."""
     at = 0
-    for part in parts:
-        if (start := source.find(part, at)) < 0:
+    for words in parts:
+        if (start := source.find(words, at)) < 0:
             return False
-        at = start + len(part)
+        at = start + len(words)
     return True
 
 

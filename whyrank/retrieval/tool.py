@@ -12,6 +12,7 @@ from typing import Any
 from whyrank.errors import BadInput
 from whyrank.llm.base import Tokenizer
 from whyrank.llm.budget import clip
+from whyrank.llm.content import one_line
 from whyrank.llm.trace import Trace
 from whyrank.retrieval.base import Retriever
 from whyrank.types import NO_METADATA, Corpus, Query, Ranking, Run
@@ -24,8 +25,9 @@ class Hit:
     Attributes:
         number: the document's place among all that this tool has shown, from 1; the same whenever it comes up again.
         id: its id.
-        title: its title, or an empty text.
-        text: how its text begins, in one line; empty where it was shown before.
+        title: its title, or an empty text; in one line and `neutral`, as the text.
+        text: how its text begins, in one line, where `[3]` has become `(3)` and tags are none, so that nothing in it
+            can be taken for a number or for the frame of an answer; empty where it was shown before.
         score: as the retriever gave it.
         new: whether it is shown for the first time.
         metadata: what else is known of it, as `Document.metadata`; models are not shown it.
@@ -185,10 +187,10 @@ class SearchTool:
     def call(self, arguments: str | Mapping[str, Any]) -> str:
         """Answer a model's tool call: JSON in, JSON out; what cannot be read is answered with an error to the model.
 
-        Besides a list of queries, one text is taken, of one query a line.
+        Besides a list of queries, one text is taken, of one query a line; and JSON that was encoded twice.
         """
         try:
-            texts = _texts(json.loads(arguments) if isinstance(arguments, str) else arguments)
+            texts = _texts(_loaded(arguments))
         except (ValueError, RecursionError) as error:
             self.ledger.refused += 1
             return json.dumps({"error": f"{error}: call with {{'queries': ['…', '…']}}"}, ensure_ascii=False)
@@ -223,17 +225,24 @@ def show(found: Sequence[Found]) -> str:
         [1] Dance: Bees dance.
         [2] (shown before)
     """
-    return "\n".join(line for each in found for line in (f"Results for: {each.query}", *map(_line, each.hits)))
-
-
-def one_line(text: str) -> str:
-    """The text with its white space made single blanks, and without characters that UTF-8 cannot write."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    return "\n".join(
+        line for each in found for line in (f"Results for: {one_line(each.query)}", *map(_line, each.hits))
+    )
 
 
 def _line(hit: Hit) -> str:
     said = ": ".join(filter(None, (hit.title, hit.text))) if hit.new else "(shown before)"
     return f"[{hit.number}] {said}"
+
+
+def _loaded(given: Any) -> Any:  # noqa: ANN401 (whatever a model wrote)
+    """What JSON says, also where it was encoded twice.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = json.loads(given) if isinstance(given, str) else given
+    return json.loads(found) if isinstance(found, str) and found.lstrip().startswith(("{", "[")) else found
 
 
 def _texts(arguments: Any) -> list[str]:  # noqa: ANN401 (whatever a model wrote)
@@ -243,9 +252,14 @@ def _texts(arguments: Any) -> list[str]:  # noqa: ANN401 (whatever a model wrote
         ValueError: there are none.
     """
     given = arguments.get("queries", arguments.get("query")) if isinstance(arguments, Mapping) else arguments
-    lines = given.splitlines() if isinstance(given, str) else given
+    if isinstance(given, str):
+        listed = given.lstrip().startswith("[")
+        given = json.loads(given) if listed else given.splitlines()
+    lines = given
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise ValueError("the queries are no list of texts")
-    if not (texts := list(filter(None, map(one_line, lines)))):
+    if not (
+        texts := list(filter(None, (" ".join(line.encode("utf-8", "replace").decode().split()) for line in lines)))
+    ):
         raise ValueError("there is no query")
     return texts

@@ -9,7 +9,8 @@ from typing import Any
 
 from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
 from whyrank.io.tasks import task_record
-from whyrank.llm.base import Ok, split_reasoning
+from whyrank.llm.base import Ok
+from whyrank.llm.reasoning import opens_thought, split_reasoning
 from whyrank.progress import progress
 from whyrank.registry import make
 from whyrank.rerank.formats import Format
@@ -208,7 +209,7 @@ def _read(given: Any, opened: bool, cut: bool = False) -> Ok:
     completion = completion_of(given)
     if cut:
         completion = dataclasses.replace(completion, finish="length")
-    if not opened or completion.reasoning or completion.text.lstrip().startswith("<think>"):
+    if not opened or completion.reasoning or opens_thought(completion.text):
         return completion
     thought, answer = split_reasoning(f"<think>{completion.text}")
     return dataclasses.replace(completion, text=answer, reasoning=thought)

@@ -15,10 +15,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, split_reasoning
+from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.content import neutral, one_line, unquoted
+from whyrank.llm.reasoning import parted
 from whyrank.registry import Part
 
 Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
@@ -87,6 +89,10 @@ class Format(Part, ABC, Generic[Answer]):
         """What is read about n passages where no answer came: of the kind that all answers of this format are."""
         return self.parse(Ok(""), n)
 
+    def nothing_else(self, completion: Ok) -> bool:
+        """Whether a completion is an answer without a thought or prose, where the prompt asks for nothing else."""
+        return self.think != "no" or not thought(completion)
+
     @abstractmethod
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The completion of a model for which the passages help this much; `parse` finds it exact.
@@ -99,6 +105,14 @@ class Format(Part, ABC, Generic[Answer]):
         Raises:
             BadInput: a utility is NaN, or there are not as many as the format shows passages.
         """
+
+
+class Listing(Format[Answer]):
+    """A format whose answers are labels and numbers, so that words beside them are something else."""
+
+    def nothing_else(self, completion: Ok) -> bool:
+        """As of every format; and no word that is no part of a list."""
+        return super().nothing_else(completion) and not (self.think == "no" and _WORD.search(completion.text))
 
 
 class Native:
@@ -119,18 +133,32 @@ def way_to_think(think: str) -> None:
 
 
 def clean(text: str) -> str:
-    r"""A passage in one line, where `[12]` has become `(12)`, so that nothing in it looks like a passage's number.
+    r"""A passage in one line and `neutral`: `[12]` has become `(12)`, so that nothing in it looks like a label.
 
-    Examples:
+    Example:
         >>> clean("as  shown [12]\nby others")
         'as shown (12) by others'
     """
-    encodable = text.encode("utf-8", "replace").decode()
-    return " ".join(_LABEL.sub(r"(\1)", encodable).split())
+    return one_line(text)
 
 
-def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer, dict[str, Any]]:
-    """What a completion answers, and the report of the call for notes; a failed call tells nothing and is not read."""
+def asked(query: str, letters: bool = False) -> Piece:
+    """The query as prompts show it."""
+    return Piece(neutral(query, letters).strip(), cut="query")
+
+
+def shown(passage: str, letters: bool = False) -> Piece:
+    """A passage as prompts show it; `letters` says that the prompt's labels are letters."""
+    return Piece(one_line(passage, letters) or "(empty)", cut="document")
+
+
+def read(
+    format: Format[Answer], completion: Completion, n: int, prompt: Prompt | None = None
+) -> tuple[Answer, dict[str, Any]]:
+    """What a completion answers, and the report of the call for notes; a failed call tells nothing and is not read.
+
+    Where `prompt` is given, what the completion quotes of it is no answer, see `unquoted`.
+    """
     if isinstance(completion, Failed):
         nothing: Answer = replace(format.nothing(n), status="failed")  # type: ignore[type-var]
         return nothing, {
@@ -139,7 +167,7 @@ def read(format: Format[Answer], completion: Completion, n: int) -> tuple[Answer
             "detail": completion.detail,
             **traced(completion),
         }
-    answer = format.parse(completion, n)
+    answer = format.parse(unquoted(completion, prompt), n)
     named = {"labels": list(labels)} if (labels := format.labels(n)) else {}
     return answer, {"status": answer.status, **answer.counts, **named, **told(completion)}
 
@@ -159,18 +187,36 @@ def traced(completion: Completion) -> dict[str, Any]:
 
 def thought(completion: Ok) -> str:
     """What the model wrote before its answer: its reasoning, wherever the engine left it, or what precedes the tag."""
-    reasoning, answer = split_reasoning(completion.text)
+    reasoning, answer, _ = parted(completion.text)
     before, *block = _OPEN.split(answer, maxsplit=1)
     return completion.reasoning or reasoning or (before.strip() if block else "")
 
 
-def answer_region(text: str) -> tuple[str, bool, bool]:
-    """Where the answer stands; whether in an `<answer>` block; whether that block, or a thought, was never closed."""
-    answer, *thinking = _THINK.split(_THINK_END.split(text)[-1], maxsplit=1)
-    *before, block = _OPEN.split(answer)
-    inside, *closed = _CLOSE.split(block, maxsplit=1)
-    unclosed = not closed and bool(before or thinking)
-    return _FENCE.sub(" ", inside.translate(_PLAIN)), bool(before), unclosed
+class Answered(NamedTuple):
+    """Where an answer stands: its text, whether its tag was there, and whether tag or thought was left open."""
+
+    text: str
+    tagged: bool
+    unclosed: bool
+
+
+def answered(text: str, tag: str = "answer") -> Answered:
+    """What follows the thought: the last block of `tag`, or all of it where there is none.
+
+    Example:
+        >>> answered("<think><score>3</score></think>So: <score>70</score>", "score")
+        Answered(text='70', tagged=True, unclosed=False)
+    """
+    _, answer, open = parted(text)
+    *before, block = re.split(rf"<{tag}>", answer, flags=re.IGNORECASE)
+    inside, *closed = re.split(rf"</{tag}>", block, maxsplit=1, flags=re.IGNORECASE)
+    return Answered(inside.strip(), bool(before), not closed and (bool(before) or open))
+
+
+def answer_region(text: str) -> Answered:
+    """Where a list or a choice stands, as `answered`, with brackets and digits of all kinds made plain."""
+    found = answered(text)
+    return found._replace(text=_FENCE.sub(" ", found.text.translate(_PLAIN)))
 
 
 def completion(answer: str, thought: str, think: Think, tag: str = "answer") -> Ok:
@@ -194,14 +240,6 @@ def clipped(utilities: Sequence[float], top: float = 1) -> list[float]:
     return [top * min(max(utility, 0.0), 1.0) for utility in utilities]
 
 
-NUMBER = re.compile(r"\d+")
-
-
-def to_number(digits: str) -> int:
-    """The number that digits write; 0, which no passage has, where it is too large to be one."""
-    return int(digits) if len(digits) < 10 else 0  # no list has 10**9 passages: such a number is out of range
-
-
 def prompt_of(
     task: str,
     query: str,
@@ -216,20 +254,32 @@ def prompt_of(
     The passages go by their numbers from 1, or by `labels`, one for each. An answer takes at most 16 tokens and
     `label_tokens` for each passage (Elastic Reasoning's budget for labels).
     """
-    asked = query.encode("utf-8", "replace").decode().strip()
-    pieces = [Piece("Query: "), Piece(asked, cut="query"), Piece("\n\nPassages:\n")]
+    pieces = [Piece("Query: "), asked(query, bool(labels)), Piece("\n\nPassages:\n")]
     named = labels or [str(place) for place in range(1, len(passages) + 1)]
     for label, passage in zip(named, passages, strict=True):
-        pieces += [Piece(f"\n[{label}] "), Piece(clean(passage) or "(empty)", cut="document")]
+        pieces += [Piece(f"\n[{label}] "), shown(passage, bool(labels))]
     pieces.append(Piece(f"\n\n{reminder}"))
     turns = Message("system", (Piece(task),)), Message("user", tuple(pieces))
     return Prompt(turns, sampling or Sampling(), answer_tokens=16 + label_tokens * len(passages))
 
 
-_LABEL = re.compile(r"[\[【［〔]\s*(\d+)\s*[\]】］〕]")
 _PLAIN = str.maketrans(
-    {"【": "[", "［": "[", "〔": "[", "】": "]", "］": "]", "〕": "]", "＞": ">", "，": ",", "、": ",", "\\": ""}
+    {
+        "【": "[",
+        "［": "[",
+        "〔": "[",
+        "】": "]",
+        "］": "]",
+        "〕": "]",
+        "＞": ">",
+        "＜": "<",
+        "，": ",",
+        "、": ",",
+        "\\": "",
+    }
+    | dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))
+    | dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 )
-_FENCE = re.compile(r"```\w*")
-_THINK, _THINK_END = re.compile(r"<think>", re.IGNORECASE), re.compile(r"</think>", re.IGNORECASE)
-_OPEN, _CLOSE = re.compile(r"<answer>", re.IGNORECASE), re.compile(r"</answer>", re.IGNORECASE)
+_FENCE = re.compile(r"```\w*|</?(?:b|i|em|strong|p|br|li|ol|ul|code)\s{0,3}/?>", re.IGNORECASE)
+_WORD = re.compile(r"\b(?!(?:best|worst|passages?|and|then|json)\b)[^\W\d_]{2,}", re.IGNORECASE)
+_OPEN = re.compile(r"<answer>", re.IGNORECASE)

@@ -9,7 +9,7 @@ from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,
     THOUGHT,
-    Format,
+    Listing,
     Native,
     Status,
     answer_region,
@@ -17,7 +17,8 @@ from whyrank.rerank.formats.base import (
     completion,
     prompt_of,
 )
-from whyrank.rerank.formats.listwise import numbers
+from whyrank.rerank.formats.lists import is_list, listed
+from whyrank.rerank.formats.maps import to_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Choice:
         return {"extra": self.extra, "out_of_range": self.out_of_range}
 
 
-class _Choosing(Format[Choice]):
+class _Choosing(Listing[Choice]):
     def parse(self, completion: Ok, n: int) -> Choice:
         """The number that the answer gives, in its last `<answer>` block or alone, see `parse_choice`."""
         return parse_choice(completion.text, n, cut=completion.finish == "length")
@@ -91,9 +92,11 @@ class DirectChoice(_Choosing):
 def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
     """The one of n passages that a completion names, whatever the text.
 
-    Read is what follows the thought: the last `<answer>` block, or without one all of it. Numbers count when they stand
-    in brackets; a bare one only where there is nothing else. Where the engine cut off a text without the tag, only a
-    number that the text begins with counts: the rest may be a thought that was not finished.
+    Read is what follows the thought: the last `<answer>` block, or without one all of it. What is nothing but a number,
+    in any form ("[2]", "Passage 2", "**2**", "Answer: 2"), or a list of them, names its first. In prose a number in
+    brackets counts only where words decide for it ("[3] helps most", "I choose [3]"), and for no other; in the tag also
+    where it is the only one. Where the engine cut off a text without the tag, only a number that the text begins with
+    counts: the rest may be a thought that was not finished.
 
     Args:
         text: the completion, with or without its thought.
@@ -106,7 +109,7 @@ def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
     """
     region, tagged, unclosed = answer_region(text)
     unfinished = cut and not tagged
-    given = numbers(_first(region) if unfinished else region, tagged)
+    given = _chosen(_first(region) if unfinished else region, n, tagged)
     given += [0 for _ in _SIGNED.finditer(region)]
     valid = [one for one in given if 1 <= one <= n]
     extra, out_of_range = max(len(valid) - 1, 0), len(given) - len(valid)
@@ -120,12 +123,41 @@ def _best(utilities: Sequence[float]) -> str:
     return "".join(f"[{at + 1}]" for at in best_first(utilities)[:1])
 
 
+def _chosen(region: str, n: int, tagged: bool) -> list[int]:
+    """The number that a region chooses, and those that it lists behind it."""
+    bare = _LEAD.sub("", region)
+    if is_list(bare):
+        return list(listed(bare, n, tagged=True).numbers)
+    decided = {to_number(one[1] or one[2]) for one in _DECIDED.finditer(region) if not _REFUSED.search(one[0])}
+    named = [to_number(digits) for digits in _LABEL.findall(region)]
+    if len(decided) == 1 and decided <= set(named):
+        (best,) = decided
+        return [best, *(one for one in dict.fromkeys(named) if one != best and 1 <= one <= n)]
+    valid = {one for one in named if 1 <= one <= n}
+    if tagged and len(valid) == 1:
+        return named
+    return [one for one in named if one not in valid]
+
+
 def _first(region: str) -> str:
     """The bracket that a text begins with, or nothing."""
     start, bracket, _ = region.lstrip().partition("]")
     return start + bracket if start.startswith("[") else ""
 
 
+_LABEL = re.compile(r"\[\s{0,9}(?:passage\s{0,3})?(\d+)\s{0,9}\]", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\A[\s*_`#]{0,9}(?:(?:the|my)\s)?(?:(?:final|best)\s)?(?:answer|choice|passage)(?:\s{1,3}is|\s{0,3}[:：])[\s*_`]{0,9}",
+    re.IGNORECASE,
+)
+_DECIDED = re.compile(
+    r"\[\s{0,9}(\d{1,9})\s{0,9}\][*_`]{0,3}\s{1,3}(?:\w{1,12}\s){0,2}?(?:helps?\b(?:\s\w{1,12}){0,2}?\smost|answers|is\s(?:the\s)?(?:\w{1,12}\s)?(?:best|most)"
+    r"|helps(?=\W|\Z)|wins|settles)\b"
+    r"|\b(?:choose|pick|select|best|answer|choice|most\shelpful)\b[^.!?\n\[\]]{0,40}\[\s{0,9}(\d{1,9})\s{0,9}\]",
+    re.IGNORECASE,
+)
+"""A choice in words: "[3] helps most", "[3] is the best", "the best is [3]", "I choose [3]"."""
+_REFUSED = re.compile(r"\b(?:not|no|never|cannot|nor|neither|hardly|less|part|partly)\b|n['’]t\b", re.IGNORECASE)
 _SIGNED = re.compile(r"\[\s*[-−+]\s*\d+\s*\]")  # no passage's number, but an attempt at one
 
 

@@ -10,17 +10,17 @@ from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,
     THOUGHT,
-    Format,
+    Listing,
     Status,
     Think,
     answer_region,
     best_first,
     completion,
     prompt_of,
-    to_number,
     way_to_think,
 )
-from whyrank.rerank.formats.listwise import numbers
+from whyrank.rerank.formats.lists import listed
+from whyrank.rerank.formats.maps import to_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class BestWorst(Format[Ends]):
+class BestWorst(Listing[Ends]):
     """The best and the worst passage in one answer, so that each call settles two (DualEnd, 2606.01782, 2026).
 
     Attributes:
@@ -114,10 +114,11 @@ def parse_ends(text: str, n: int, cut: bool = False) -> Ends:
         Ends(best=2, worst=0, status='exact', extra=0, out_of_range=0)
     """
     region, tagged, unclosed = answer_region(text)
-    region = "" if cut and not tagged else re.sub(r"\d+$", "", region) if unclosed else region  # it may lack digits
-    named = [(word.lower(), to_number(digits)) for word, digits in _NAMED.findall(region)]
+    region = "" if cut and not tagged else region.rstrip("0123456789") if unclosed else region  # it may lack digits
+    labelled = _NAMED.findall(region)
+    named = [(word.lower(), to_number(digits)) for word, digits in labelled or _SAID.findall(region)]
     words = [word for word, _ in named]
-    given = [number for _, number in named] if named else numbers(region, tagged)
+    given = [number for _, number in named] if named else list(listed(region, n, tagged).numbers)
     valid = [number for number in given if 1 <= number <= n]
     if named:
         best, worst = (
@@ -128,7 +129,7 @@ def parse_ends(text: str, n: int, cut: bool = False) -> Ends:
     if best == worst and n > 1:
         worst = None
     extra = max(len(valid) - 2, 0)
-    exact = sorted(words) == ["best", "worst"] and best is not None and worst is not None
+    exact = bool(labelled) and sorted(words) == ["best", "worst"] and best is not None and worst is not None
     status: Status = "exact" if exact else "repaired" if best or worst else "no_answer"
     if unclosed or (cut and not tagged):
         status = "truncated"
@@ -138,6 +139,11 @@ def parse_ends(text: str, n: int, cut: bool = False) -> Ends:
 _NAMED = re.compile(
     r"\b(best|worst)\b[\s:：=*\"'\[(]{0,9}(?:passage[\s\[]{1,3})?(\d{1,9})(?=[\]\s,;.)*\"'}]|$)", re.IGNORECASE
 )
+_SAID = re.compile(
+    r"\b(best|worst)(?:\s{1,3}(?:one|passage|candidate|of|all|them|these|is|being|the)){1,5}\s{1,3}[*_]{0,3}\[\s{0,9}(\d{1,9})\s{0,9}\]",
+    re.IGNORECASE,
+)
+"""Named in words: "the best one is [3]"."""
 
 
 def _form(best: int, worst: int) -> str:

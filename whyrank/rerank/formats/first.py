@@ -22,6 +22,7 @@ from whyrank.rerank.formats.base import (
     way_to_think,
 )
 from whyrank.rerank.formats.listwise import Parsed
+from whyrank.rerank.formats.point import probabilities
 
 LETTERS = ascii_uppercase
 """One token each in every tokenizer that is in use, which numbers from 10 on are not."""
@@ -103,8 +104,9 @@ class First(Format[Parsed]):
         word = None if unread else _ANSWER.fullmatch(region)
         named = word[1].upper() if word else ""
         place = {} if unread else self._place(completion.logprobs)
-        chances = _chances(place, LETTERS[:n])
-        if not chances and named in LETTERS[:n] and named:
+        absurd = probabilities(place) is None
+        chances = {} if absurd else _chances(place, LETTERS[:n])
+        if not chances and not absurd and named and named in LETTERS[:n]:
             chances = {named: 0.0}
         order = sorted(range(n), key=lambda at: -chances.get(LETTERS[at] if at < len(LETTERS) else "", -math.inf))
         missing, beyond = n - len(chances), int(bool(named) and named not in LETTERS[:n])
@@ -127,7 +129,14 @@ class First(Format[Parsed]):
         """The alternatives where the answer stands: the first token, or the last whose best alternative is a letter."""
         if self.think == "no":
             return places[0] if places else {}
-        return next((place for place in reversed(places) if _letter(max(place, key=place.__getitem__, default=""))), {})
+        return next(
+            (
+                place
+                for place in reversed(places)
+                if any(map(math.isnan, place.values())) or _letter(max(place, key=place.__getitem__, default=""))
+            ),
+            {},
+        )
 
 
 def _letters(n: int) -> str:

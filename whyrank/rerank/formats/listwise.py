@@ -1,26 +1,22 @@
 """Ordering passages: a model lists the numbers of all passages, the best first."""
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
-    NUMBER,
     THINK_FIRST,
     THOUGHT,
-    Format,
+    Listing,
     Native,
     Status,
     answer_region,
     best_first,
     completion,
     prompt_of,
-    to_number,
 )
+from whyrank.rerank.formats.lists import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +25,8 @@ class Parsed:
 
     Attributes:
         permutation: of range(n), best first. Passages that the model left out follow in input order.
-        status: "exact": every number once, nothing else; "repaired": some missing, twice or out of range; "truncated":
+        status: "exact": every number once, nothing else; "repaired": some missing, twice or out of range, or the list
+            was turned round; "truncated":
             cut off before its end, what there is of it is used; "no_answer": no number to be found, the input order is
             kept; "failed": the call itself brought nothing.
         missing: how many of the n passages the model did not name.
@@ -55,7 +52,7 @@ _LIST = (
 )
 
 
-class _Ordering(Format[Parsed]):
+class _Ordering(Listing[Parsed]):
     def parse(self, completion: Ok, n: int) -> Parsed:
         """The order that the answer lists, in its last `<answer>` block or alone, see `parse_permutation`."""
         return parse_permutation(completion.text, n, cut=completion.finish == "length")
@@ -100,9 +97,11 @@ class Direct(_Ordering):
 def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
     """The order of n passages that a completion gives; always a permutation, whatever the text.
 
-    Read is what follows the thought: the last `<answer>` block, or without one the longest list. Numbers count when
-    they stand in brackets; bare ones only where there is nothing but a list of them. `[2]-[5]` puts the numbers between
-    in their place, but they count as missing. A JSON map gives ranks where its values are 1, 2, 3 …, else scores.
+    Read is what follows the thought: the last `<answer>` block, or without one what is a list by itself, or is led to
+    as to a decision, "Final ranking: [3] > [1]". Other prose orders nothing. Numbers count when they stand in brackets;
+    bare ones, `(3)` and "passage 3" only where there is nothing but a list of them. `[2]-[5]` puts the numbers between
+    in their place, but they count as missing. `[1] < [3]` has the worst first. A JSON map gives ranks where its values
+    are 1, 2, 3 …, else scores.
 
     Args:
         text: the completion, with or without its thought.
@@ -114,81 +113,15 @@ def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
         Parsed(permutation=(2, 0, 1), status='repaired', missing=1, duplicate=0, out_of_range=0)
     """
     region, tagged, unclosed = answer_region(text)
-    given = numbers(region, tagged)
+    given, placed, mended = listed(region, n, tagged, cut)
     valid = [number for number in given if 1 <= number <= n]
-    placed = [number for number in numbers(_spread(region, given, n), tagged) if 1 <= number <= n]
-    order = dict.fromkeys([*placed, *range(1, n + 1)])
+    order = dict.fromkeys([*(number for number in placed if 1 <= number <= n), *range(1, n + 1)])
     missing, duplicate, out_of_range = n - len(set(valid)), len(valid) - len(set(valid)), len(given) - len(valid)
-    exact = bool(valid) and not (missing or duplicate or out_of_range)
+    exact = bool(valid) and not (missing or duplicate or out_of_range or mended)
     status: Status = "exact" if exact else "repaired" if valid else "no_answer"
     if unclosed or (cut and not tagged and not exact):
         status = "truncated"
     return Parsed(tuple(number - 1 for number in order), status, missing, duplicate, out_of_range)
-
-
-_GROUP = re.compile(r"""\[\s*["']?\d+["']?(?:\s*[,;>=]\s*["']?\d+["']?)*\s*\]""")  # [2], [02], [2, 1, 3], ["2", "1"]
-_GAP = re.compile(
-    r"""(?:[\s>=≥,;:|/&*•·→"'`…–—.-]|\b(?:and|then|to)\b|\d+[.)](?=\s))*"""
-)  # what may stand inside a list
-_RANGE = re.compile(r"\[\s*(\d+)\s*\]\s*(?:-|–|—|to\b|\.{2,3}|…)\s*\[\s*(\d+)\s*\]")
-_BARE = re.compile(r"\s*\d+(?:[\s>=,;]+\d+)*[\s.]*")
-
-
-def numbers(region: str, tagged: bool) -> list[int]:
-    """The numbers that the region lists, in its order, as they are written."""
-    if ranked := _mapped(region):
-        return ranked
-    groups = list(_GROUP.finditer(region))
-    if not groups:
-        return [to_number(digits) for digits in NUMBER.findall(region)] if _BARE.fullmatch(region) else []
-    return [
-        to_number(digits)
-        for group in (groups if tagged else _list(region, groups))
-        for digits in NUMBER.findall(group[0])
-    ]
-
-
-def _list(region: str, groups: list[re.Match[str]]) -> list[re.Match[str]]:
-    """The longest unbroken list among groups that stand in prose (the last of equals), or all where there is none."""
-    chains = [[groups[0]]]
-    for before, group in pairwise(groups):
-        if _GAP.fullmatch(region, before.end(), group.start()):
-            chains[-1].append(group)
-        else:
-            chains.append([group])
-    longest = max(reversed(chains), key=lambda chain: sum(len(NUMBER.findall(group[0])) for group in chain))
-    return longest if len(NUMBER.findall("".join(group[0] for group in longest))) > 1 else groups
-
-
-def _mapped(region: str) -> list[int]:
-    """The order that a JSON map from passage numbers to ranks or scores gives; empty where the region is none."""
-    if not region.strip().startswith("{"):
-        return []
-    try:
-        pairs = json.loads(region, object_pairs_hook=list)
-    except (ValueError, RecursionError):
-        return []
-    keys = [NUMBER.findall(key) for key, _ in pairs]
-    values = [value for _, value in pairs]
-    if any(len(key) != 1 for key in keys) or not all(
-        isinstance(value, int | float) and value == value for value in values
-    ):
-        return []
-    ranks = sorted(values) == list(range(1, len(values) + 1))
-    by = sorted(range(len(pairs)), key=lambda at: values[at] if ranks else -values[at])
-    return [to_number(keys[at][0]) for at in by]
-
-
-def _spread(region: str, given: list[int], n: int) -> str:
-    """The region with the numbers between the ends of a range written out, if they are given nowhere else."""
-
-    def write_out(match: re.Match[str]) -> str:
-        low, high = to_number(match[1]), to_number(match[2])
-        if not 1 <= low < high <= n or not set(given).isdisjoint(range(low + 1, high)):
-            return match[0]
-        return " ".join(f"[{number}]" for number in range(low, high + 1))
-
-    return _RANGE.sub(write_out, region)
 
 
 def _listed(utilities: Sequence[float]) -> str:

@@ -1,13 +1,26 @@
 """Comparing two passages: a model names the one that helps more."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Status, Think, best_first, clean, completion, told, traced, way_to_think
-from whyrank.rerank.formats.point import answered
+from whyrank.llm.content import unquoted
+from whyrank.rerank.formats.base import (
+    Format,
+    Status,
+    Think,
+    answered,
+    asked,
+    best_first,
+    completion,
+    shown,
+    told,
+    traced,
+    way_to_think,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,10 @@ class Pair(Format[Preferred]):
             BadInput: `passages` holds not just two.
         """
         _two(passages)
-        one, two = (Piece(clean(passage) or "(empty)", cut="document") for passage in passages)
+        one, two = (shown(passage, letters=True) for passage in passages)
         user = (
             Piece("Query: "),
-            Piece(query.encode("utf-8", "replace").decode().strip(), cut="query"),
+            asked(query, letters=True),
             Piece("\n\nPassage A: "),
             one,
             Piece("\n\nPassage B: "),
@@ -68,15 +81,15 @@ class Pair(Format[Preferred]):
         return ("A", "B")
 
     def parse(self, completion: Ok, n: int) -> Preferred:
-        """The letter in the last `<answer>` block, or alone; "Passage A" is repaired."""
-        answer = answered(completion.text, "answer")
+        """The letter in the last `<answer>` block, or alone; "Passage A" and "A is more relevant" are repaired."""
+        answer = answered(completion.text)
         cut = completion.finish == "length" or answer.unclosed
         letter = answer.text.strip(" .*`\"'[]()\n")
-        words = letter.removeprefix("Passage ").removeprefix("passage ").upper()
-        if words not in ("A", "B") or (answer.unclosed and not answer.tagged):
+        chosen = letter if letter in ("A", "B") else _in_words(answer.text)
+        if not chosen or (answer.unclosed and not answer.tagged):
             return Preferred(None, "truncated" if cut else "no_answer")
-        asked = letter == words and answer.tagged == (self.think != "no") and not answer.unclosed
-        return Preferred(words == "A", "exact" if asked else "repaired")
+        plain = letter == chosen and answer.tagged == (self.think != "no") and not answer.unclosed
+        return Preferred(chosen == "A", "exact" if plain else "repaired")
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The letter of the one with the higher utility."""
@@ -84,14 +97,25 @@ class Pair(Format[Preferred]):
         return completion("AB"[best_first(utilities)[0]], thought, self.think)
 
 
-def preferred(format: Format[Preferred], completion: Completion) -> tuple[Preferred, dict[str, Any]]:
-    """The choice that a completion makes, and the report of the call for notes; a failed call makes none."""
+def preferred(
+    format: Format[Preferred], completion: Completion, prompt: Prompt | None = None
+) -> tuple[Preferred, dict[str, Any]]:
+    """The choice that a completion makes, and the report of the call for notes; a failed call makes none.
+
+    Where `prompt` is given, what the completion quotes of it is no answer, see `unquoted`.
+    """
     if isinstance(completion, Failed):
         report = {"status": "failed", "first": None, "failure": completion.kind, "detail": completion.detail}
         return Preferred(None, "failed"), report | traced(completion)
-    found = format.parse(completion, 2)
+    found = format.parse(unquoted(completion, prompt), 2)
     labels = {"labels": list(format.labels(2))}
     return found, {"status": found.status, "first": found.first, **labels, **told(completion)}
+
+
+def _in_words(text: str) -> str:
+    """The letter that a short answer chooses: "Answer: A", "Passage B", "A is better", "A > B"; empty for any other."""
+    found = _CHOICE.fullmatch(text.strip(" .*`\"'\n"))
+    return (found[1] or found[2] or found[3]).upper() if found else ""
 
 
 def _two(passages: Sequence[object]) -> None:
@@ -116,3 +140,11 @@ _REMINDERS = {
     "native": "Write <answer> the letter </answer>.",
     "no": "Write A or B only.",
 }
+_NAME = r"(?:passage\s{1,3})?[\[(]?([AB])[\])]?"
+_CHOICE = re.compile(
+    rf"(?:(?:(?:the|my)\s)?(?:final\s)?(?:answer|choice)(?:\s(?:is)?|\s?:)\s{{0,3}}[*`\"']{{0,3}})?{_NAME}[*`\"']{{0,3}}"
+    rf"|{_NAME}\s(?:is|seems)\s(?:clearly\s|much\s|far\s|slightly\s)?(?:the\s)?(?:more|most|better|best)\b(?:(?!\b(?:not|no|but|however|"
+    rf"although|than)\b)[^.\n]){{0,120}}(?:\bthan\s(?:passage\s)?[\[(]?[AB]\b[\])]?[^.\n]{{0,20}})?"
+    rf"|{_NAME}\s{{0,3}}>\s{{0,3}}(?:passage\s{{1,3}})?[\[(]?[AB][\])]?",
+    re.IGNORECASE,
+)

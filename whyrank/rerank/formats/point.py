@@ -7,13 +7,25 @@ missing it fills in from other samples or from the first stage.
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import THOUGHT, Format, Status, Think, clean, thought, told, traced, way_to_think
+from whyrank.llm.content import unquoted
+from whyrank.rerank.formats.base import (
+    THOUGHT,
+    Format,
+    Status,
+    Think,
+    asked,
+    shown,
+    thought,
+    told,
+    traced,
+    way_to_think,
+)
 
 Item = TypeVar("Item")
 
@@ -53,14 +65,6 @@ class Graded:
         return {"missing": int(math.isnan(self.score))}
 
 
-class Answered(NamedTuple):
-    """Where an answer stands: its text, whether its tag was there, and whether tag or thought was left open."""
-
-    text: str
-    tagged: bool
-    unclosed: bool
-
-
 @dataclass(frozen=True)
 class PointFormat(Format[Graded]):
     """What formats of one passage share: the prompt's build, and how a missing answer is asked for again.
@@ -83,13 +87,12 @@ class PointFormat(Format[Graded]):
             BadInput: `passages` holds not just one.
         """
         passage = single(passages)
-        asked = query.encode("utf-8", "replace").decode().strip()
         kind = self._kind
         user = (
             Piece("Query: "),
-            Piece(asked, cut="query"),
+            asked(query),
             Piece(f"\n\n{kind[:1].upper()}{kind[1:]}: "),
-            Piece(clean(passage) or "(empty)", cut="document"),
+            shown(passage),
             Piece(f"\n\n{self._reminder()}"),
         )
         messages = (Message("system", (Piece(self._task()),)), Message("user", user))
@@ -154,7 +157,7 @@ def graded(format: Format[Graded], prompt: Prompt, completion: Completion) -> tu
             **traced(completion),
         }  # fmt: skip
     completion = whole(prompt, completion)
-    found = format.parse(completion, 1)
+    found = format.parse(unquoted(completion, prompt), 1)
     score = None if math.isnan(found.score) else found.score
     return found, {"status": found.status, "score": score, **told(completion)}
 
@@ -164,24 +167,27 @@ def whole(prompt: Prompt, completion: Ok) -> Ok:
     return replace(completion, text=prompt.begun + completion.text) if prompt.begun else completion
 
 
+def probabilities(place: Mapping[str, float]) -> dict[str, float] | None:
+    """How likely each token of a place was; None where the engine's numbers are no log probabilities.
+
+    Above 0 they may lie by rounding only; NaN is none.
+
+    Example:
+        >>> probabilities({"yes": 0.0, "no": -math.inf}), probabilities({"yes": 800.0})
+        ({'yes': 1.0, 'no': 0.0}, None)
+    """
+    if not all(chance <= _ROUNDING for chance in place.values()):
+        return None
+    return {token: math.exp(chance) for token, chance in place.items()}
+
+
 def logs(chances: dict[str, float]) -> dict[str, float]:
     """Log probabilities; what cannot be has none."""
     return {token: math.log(chance) for token, chance in chances.items() if chance > 0}
 
 
-def answered(text: str, tag: str) -> Answered:
-    """What follows the thought: the last block of `tag`, or all of it where there is none.
-
-    Examples:
-        >>> answered("<think><score>3</score></think>So: <score>70</score>", "score")
-        Answered(text='70', tagged=True, unclosed=False)
-    """
-    after = re.split(r"</think>", text, flags=re.IGNORECASE)[-1]
-    answer, *thinking = re.split(r"<think>", after, maxsplit=1, flags=re.IGNORECASE)
-    *before, block = re.split(rf"<{tag}>", answer, flags=re.IGNORECASE)
-    region, *closed = re.split(rf"</{tag}>", block, maxsplit=1, flags=re.IGNORECASE)
-    return Answered(region.strip().strip("*`").strip(), bool(before), not closed and bool(before or thinking))
-
-
 _SENTENCES = re.compile(r".*[.!?:;\n](?=\s|\Z)", re.DOTALL)
 """All whole sentences, with what ends them."""
+
+_ROUNDING = 0.01
+"""How far above 0 a log probability may lie: half precision rounds so."""

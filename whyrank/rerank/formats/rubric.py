@@ -8,16 +8,15 @@ from typing import Literal
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Ok, Sampling
-from whyrank.rerank.formats.base import clipped, completion
+from whyrank.rerank.formats.base import Answered, answered, clipped, completion
 from whyrank.rerank.formats.point import (
     ALTERNATIVES,
     HOW,
     RELEVANT,
-    Answered,
     Graded,
     PointFormat,
-    answered,
     logs,
+    probabilities,
     single,
 )
 
@@ -65,6 +64,8 @@ class Rubric(PointFormat):
             return Graded(score, "truncated" if cut or completion.finish == "length" else "no_answer")
         if self.weighted:
             sure = spelled(completion.logprobs, f"{score:g}")
+            if sure is not None and math.isnan(sure):
+                return Graded(math.nan, "no_answer")
             score, exact = (score, False) if sure is None else (score * sure, exact)
         return Graded(score, "exact" if exact else "repaired")
 
@@ -79,10 +80,11 @@ class Rubric(PointFormat):
 
     def _grade(self, answer: Answered) -> tuple[float, bool]:
         """The grade, and whether it stands in the form that was asked for; NaN where there is none on the scale."""
-        found = _NUMBER.fullmatch(answer.text)
+        text = answer.text.strip("*` ")
+        found = _NUMBER.fullmatch(text)
         plain = bool(found and not found[2] and not answer.unclosed and answer.tagged == (self.think != "no"))
         if not found:
-            several = list(_ANY.finditer(answer.text)) if answer.tagged else list(_NAMED.finditer(answer.text))[-1:]
+            several = list(_ANY.finditer(text)) if answer.tagged else list(_NAMED.finditer(text.rpartition("\n")[2]))
             found = several[0] if len(several) == 1 else None
         if not found or (found[2] and int(found[2]) != self.top) or float(found[1]) > self.top:
             return math.nan, False
@@ -119,7 +121,7 @@ class Rubric(PointFormat):
 def spelled(places: Places, digits: str) -> float | None:
     """The probability of a number where a completion last writes one; None where the engine does not tell it.
 
-    A number of several tokens has the product of their probabilities.
+    A number of several tokens has the product of their probabilities. NaN where the engine's numbers are none.
 
     Examples:
         >>> spelled([{"1": -0.1, "2": -2.4}, {"0": 0.0}, {"</": 0.0}], "10")
@@ -130,7 +132,9 @@ def spelled(places: Places, digits: str) -> float | None:
     start = end
     while start and numeric[start - 1]:
         start -= 1
-    return _spelled(places, start, digits) or None
+    chances = [probabilities(place) for place in places[start : start + len(digits)]]
+    known = [place for place in chances if place is not None]
+    return math.nan if len(known) < len(chances) else _spelled(known, 0, digits) or None
 
 
 def _spelled(places: Places, at: int, rest: str) -> float:
@@ -140,7 +144,7 @@ def _spelled(places: Places, at: int, rest: str) -> float:
     if at == len(places):
         return 0.0
     return sum(
-        math.exp(chance) * _spelled(places, at + 1, rest[len(token.strip()) :])
+        chance * _spelled(places, at + 1, rest[len(token.strip()) :])
         for token, chance in places[at].items()
         if token.strip() and rest.startswith(token.strip())
     )
@@ -149,8 +153,11 @@ def _spelled(places: Places, at: int, rest: str) -> float:
 _NUMBER = re.compile(r"(\d{1,3}(?:\.\d+)?)(?:\s*/\s*(\d{1,3}))?\.?")
 _ANY = re.compile(r"(?<![\d.–-])(\d{1,3}(?:\.\d+)?)(?:\s*/\s*(\d{1,3}))?(?![\d–-])")
 _NAMED = re.compile(
-    r"\b(?:score|grade)\b\W{1,6}(?<!-)(\d{1,3}(?:\.\d+)?)(?:\s*/\s*(\d{1,3}))?(?![\d–-])", re.IGNORECASE
+    r"\A\W{0,9}(?:(?:the|my|so|final|overall|relevance)\W{1,3}){0,3}(?:score|grade)\b\W{1,6}(?:is\W{1,3})?(?<!-)(\d{1,3}(?:\.\d{1,9})?)"
+    r"(?:\s{0,3}/\s{0,3}(\d{1,3}))?(?![\d–-])\W{0,9}\Z",
+    re.IGNORECASE,
 )
+"""The last line of prose, where it names the grade and says nothing else."""
 _SCALES = {100: ("81–100", "61–80", "41–60", "21–40", "0–20"), 10: ("9–10", "7–8", "5–6", "3–4", "0–2")}
 _BANDS = (
     "it answers what is asked, or gives the very thing that the answer rests on",

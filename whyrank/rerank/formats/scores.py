@@ -4,21 +4,23 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from whyrank.llm.base import Ok, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,
     THOUGHT,
-    Format,
+    Listing,
     Native,
     Status,
     answer_region,
     clipped,
     completion,
     prompt_of,
-    to_number,
 )
+from whyrank.rerank.formats.lists import decides
+from whyrank.rerank.formats.maps import to_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ _SCALE = (
 )
 
 
-class _Scoring(Format[Scores]):
+class _Scoring(Listing[Scores]):
     def parse(self, completion: Ok, n: int) -> Scores:
         """The scores that the answer gives, in its last `<answer>` block or alone, see `parse_scores`."""
         return parse_scores(completion.text, n, cut=completion.finish == "length")
@@ -102,8 +104,9 @@ class DirectScores(_Scoring):
 def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
     """The scores of n passages that a completion gives; NaN for each that has none, whatever the text.
 
-    Read is what follows the thought: the last `<answer>` block, or without one the last map in braces. In it every pair
-    of a number and a score counts, `"2": 7`, `[2]: 7.5`, `'2': 7/10`, so that a map with a slip in it is not lost.
+    Read is what follows the thought: the last `<answer>` block, or without one the map in braces that the text begins
+    with, or to which words lead as to a decision ("So: {…}"). In it every pair of a number and a score counts,
+    `"2": 7`, `[2]: 7.5`, `'2': 7/10`, so that a map with a slip in it is not lost.
     A score at the very end of a text that was cut off does not count: its last digit may be missing.
 
     Args:
@@ -116,7 +119,7 @@ def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
         Scores(scores=(3.0, nan, 9.0), status='repaired', missing=1, duplicate=0, out_of_range=0)
     """
     region, tagged, unclosed = answer_region(text)
-    region = region[region.rfind("{") :] if "{" in region else region if tagged else ""
+    region = _map_in(region, tagged)
     unclosed = unclosed or (cut and not tagged and "}" not in region)
     scores, duplicate, out_of_range = [math.nan] * n, 0, 0
     for label, score in _pairs(region, unclosed):
@@ -132,9 +135,24 @@ def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
     return Scores(tuple(scores), "truncated" if unclosed else status, missing, duplicate, out_of_range)
 
 
+_BRACE = re.compile(r"\{")
+_PROSE = re.compile(r"[a-z]{2,}\W{1,9}[a-z]{2,}|[.!?:]\s*\Z", re.IGNORECASE)  # two words, or the end of a sentence
+_BEFORE = 200
 _PAIR = re.compile(
     r"""(?<![\d.])(\d{1,9})["'\]]{0,3}\s{0,9}[:=]\s{0,9}["']?(-?\d{1,9}(?:\.\d{1,9})?)(?!\d|\.\d|[eE])(?:/10)?"""
 )
+
+
+def _map_in(region: str, tagged: bool) -> str:
+    """The last map that gives scores; in prose one with which the text begins, or that words lead to."""
+    starts = [brace.start() for brace in _BRACE.finditer(region)]
+    maps = [(start, region[start:end]) for start, end in pairwise([*starts, len(region)])]
+    maps = [(start, text) for start, text in maps if _PAIR.search(text)]
+    if tagged:
+        return maps[-1][1] if maps else region
+    led = [text for start, text in maps if decides(region, start)]
+    first = [text for start, text in maps if not _PROSE.search(region[:start][-_BEFORE:])][:1]
+    return (led or first or [""])[-1]
 
 
 def _map(utilities: Sequence[float]) -> str:

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from whyrank.llm.base import Ok, Sampling
-from whyrank.rerank.formats.base import clipped, completion
+from whyrank.rerank.formats.base import Answered, answered, clipped, completion
 from whyrank.rerank.formats.point import (
     ALTERNATIVES,
     HOW,
     RELEVANT,
-    Answered,
     Graded,
     PointFormat,
-    answered,
     logs,
+    probabilities,
     single,
 )
 
@@ -33,17 +32,19 @@ class YesNo(PointFormat):
 
     def parse(self, completion: Ok, n: int) -> Graded:
         """The probability of yes, where the answer is one of the two words, or one token that could be."""
-        answer = answered(completion.text, "answer")
+        answer = answered(completion.text)
         word, exact = self._word(answer)
         thinks = (answer.unclosed and not answer.tagged) or (bool(completion.reasoning) and not answer.text)
         if not thinks and not word and len(completion.logprobs) == 1:  # one token, be it another: its odds count
             odds = _odds(completion.logprobs[0])
-            if odds is not None:
+            if odds is not None and not math.isnan(odds):
                 return Graded(odds, "repaired")
         if thinks or not word:
             cut = answer.unclosed or completion.finish == "length"
             return Graded(math.nan, "truncated" if cut else "no_answer")
         chance = _chance(completion.logprobs)
+        if chance is not None and math.isnan(chance):
+            return Graded(chance, "no_answer")
         score = float(word == "yes") if chance is None else chance
         return Graded(score, "exact" if exact else "repaired")
 
@@ -57,12 +58,14 @@ class YesNo(PointFormat):
 
     def _word(self, answer: Answered) -> tuple[str, bool]:
         """Yes, no, or nothing; and whether it stands as it was asked for."""
-        lines = [_bare(line) for line in answer.text.splitlines() if line.strip()] or [""]
-        if len(lines) == 1 and lines[0] in _WORDS:
-            return lines[0], answer.tagged == (self.think != "no") and not answer.unclosed
-        first = re.match(r"\W*(yes|no)\b\s*[,.:;!–—-]", answer.text, re.IGNORECASE)
-        if lines[-1] in _WORDS:
-            return lines[-1], False
+        lines = [line for line in answer.text.splitlines() if line.strip()] or [""]
+        if len(lines) == 1 and (word := _bare(lines[0])) in _WORDS:
+            return word, answer.tagged == (self.think != "no") and not answer.unclosed
+        if (last := _bare(_LEAD.sub("", lines[-1]))) in _WORDS and (
+            len(lines) == 1 or not _QUOTES.search(lines[-2][-80:])
+        ):
+            return last, False
+        first = _FIRST.match(answer.text)
         return (first[1].lower(), False) if first else ("", False)
 
     @staticmethod
@@ -89,14 +92,18 @@ class YesNo(PointFormat):
 def _chance(places: Sequence[dict[str, float]]) -> float | None:
     """P(yes) against P(no) at the last place where one of them is the most probable token; None where there is none."""
     for place in reversed(places):
+        if any(map(math.isnan, place.values())):
+            return math.nan
         if place and _bare(max(place, key=place.__getitem__)) in _WORDS:
             return _odds(place)
     return None
 
 
 def _odds(place: dict[str, float]) -> float | None:
-    """P(yes) against P(no) at one place, over all spellings; None where neither is among the alternatives."""
-    yes, no = (sum(math.exp(chance) for token, chance in place.items() if _bare(token) == word) for word in _WORDS)
+    """P(yes) against P(no) at one place, over all spellings; None where neither is there, NaN where they are absurd."""
+    if (chances := probabilities(place)) is None:
+        return math.nan
+    yes, no = (sum(chance for token, chance in chances.items() if _bare(token) == word) for word in _WORDS)
     return yes / (yes + no) if yes + no else None
 
 
@@ -105,3 +112,11 @@ def _bare(text: str) -> str:
 
 
 _WORDS = ("yes", "no")
+_FIRST = re.compile(r"\W{0,20}(yes|no)\b\s{0,9}[,.:;!(–—-]", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\A\W{0,9}(?:(?:the|my|so|final)\W{1,3}){0,3}(?:answer|verdict|judge?ment)\b(?:\s{1,3}is\b|\W{0,3}[:：])\s{0,3}",
+    re.IGNORECASE,
+)
+_QUOTES = re.compile(
+    r"\b(?:says?|reads?|quotes?|passage|claims?|states?|tells?|writes?|contains?)\b.{0,60}:\W*\Z", re.IGNORECASE
+)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Failed, Prompt, Sampling, split_reasoning
+from whyrank.llm.base import LLM, Completion, Failed, Prompt, Sampling
+from whyrank.llm.reasoning import parted
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
@@ -135,10 +136,10 @@ def read(completion: Completion, parse: Parse = whole) -> tuple[tuple[str, ...],
     """
     if isinstance(completion, Failed):
         return (), {"status": "failed", "failure": completion.kind, "detail": completion.detail}
-    thought, answer = split_reasoning(completion.text)
+    thought, answer, open = parted(completion.text.encode("utf-8", "replace").decode())
     texts, kept = parse(_answer(answer))
     texts = tuple(text.strip() for text in texts if text.strip())
-    answered = "truncated" if completion.finish == "length" else "exact" if kept else "repaired"
+    answered = "truncated" if open or completion.finish == "length" else "exact" if kept else "repaired"
     report = {"finish": completion.finish, "reason": completion.reasoning or thought}
     return texts, {"status": answered if texts else "no_answer", **report}
 

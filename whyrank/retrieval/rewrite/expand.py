@@ -9,6 +9,7 @@ from typing import ClassVar
 from whyrank.errors import BadInput
 from whyrank.llm.base import LLM, Prompt, Sampling
 from whyrank.llm.budget import clip
+from whyrank.llm.content import one_line
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
 from whyrank.retrieval.rewrite.combine import Append, Combine, FuseOriginal, Repeat
@@ -234,7 +235,7 @@ class StepBack(_SingleCall):
 def clipped(documents: Sequence[Document], llm: LLM, max_tokens: int) -> list[str]:
     """The passages as they are shown to the model: each in one line, and cut."""
     tokenizer = llm.tokenizer()
-    return [clip(prompts.clean(document.content), tokenizer, max_tokens) for document in documents]
+    return [clip(one_line(document.content), tokenizer, max_tokens) for document in documents]
 
 
 def at_least_1(name: str, **numbers: int) -> None:

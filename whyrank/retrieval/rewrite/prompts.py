@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from whyrank.llm.base import Message, Piece, Prompt, Sampling
+from whyrank.llm.content import one_line
 
 REASONED = """Someone looks for help and writes:
 
@@ -101,9 +102,9 @@ def fill(
 ) -> Prompt:
     """The prompt of a template; what is filled in may be cut to fit the model's window: passages, draft, then query."""
     asked = {
-        "query": [Piece(clean(query), cut="query")],
+        "query": [Piece(one_line(query), cut="query")],
         "passages": list(_listed(passages)) or [Piece("(none)")],
-        "draft": [Piece(clean(draft), cut="document")],
+        "draft": [Piece(one_line(draft), cut="document")],
     }
     pieces: list[Piece] = []
     for at, part in enumerate(_FIELD.split(template)):
@@ -112,13 +113,8 @@ def fill(
     return Prompt((*turns, Message("user", tuple(pieces))), sampling)
 
 
-def clean(text: str) -> str:
-    """A text in one line that can be written as UTF-8."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())
-
-
 def _listed(passages: Sequence[str]) -> list[Piece]:
     pieces = []
     for number, passage in enumerate(passages, start=1):
-        pieces += [Piece(f"\n[{number}] "), Piece(clean(passage) or "(empty)", cut="document")]
+        pieces += [Piece(f"\n[{number}] "), Piece(one_line(passage) or "(empty)", cut="document")]
     return pieces

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, split_reasoning
+from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.content import neutral, one_line
+from whyrank.llm.reasoning import parted
 
 Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
 
@@ -57,7 +59,7 @@ def render(query: str, candidates: Sequence[str], relevance: str = "", sampling:
         sampling: how the completion is drawn.
     """
     task = f"{_TASK}{f'What counts as relevant here: {relevance}' + chr(10) if relevance else ''}{_FORM}"
-    pieces = [Piece("Query: "), Piece(_plain(query).strip(), cut="query"), Piece("\n\nCandidates:\n")]
+    pieces = [Piece("Query: "), Piece(neutral(query).strip(), cut="query"), Piece("\n\nCandidates:\n")]
     for number, candidate in enumerate(candidates, start=1):
         pieces += [Piece(f"\n[{number}] "), Piece(line(candidate) or "(empty)", cut="document")]
     pieces.append(Piece(f"\n\nGive the JSON object with the relevance of all {len(candidates)} candidates."))
@@ -88,7 +90,7 @@ def parse(text: str, n: int, cut: bool = False) -> Judged:
         >>> parse('{"reasoning": "1 of 2", "scores": {"1": 80, "2": 500}}', 2)
         Judged(scores=(0.8, nan), status='repaired', missing=1, duplicate=0, out_of_range=1)
     """
-    pairs = _pairs(split_reasoning(text)[1], cut)
+    pairs = _pairs(parted(text).answer, cut)
     scores: dict[int, float] = {}
     duplicate = out_of_range = 0
     for number, score in pairs:
@@ -108,17 +110,18 @@ def parse(text: str, n: int, cut: bool = False) -> Judged:
 
 def line(text: str) -> str:
     """A text in one line, where `[12]` has become `(12)`, so that nothing in it looks like a candidate's number."""
-    return " ".join(_LABEL.sub(r"(\1)", _plain(text)).split())
+    return one_line(text)
 
 
-_LABEL = re.compile(r"\[\s*(\d+)\s*\]")
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
-_KEY = r"""["'\[(*]*(\d+)["'\])*]*"""
+_NUMBER = r"(-?\d{1,9}(?:\.\d{1,9})?)"
+_KEY = r"""["'\[(*]{0,4}(?<!\d)(\d{1,9})["'\])*]{0,4}"""
 _FORMS = (
-    re.compile(rf'"\w+"\s*:\s*"?\[?(\d+)\]?"?\s*,\s*"(?:score|relevance|relevance_score)"\s*:\s*"?{_NUMBER}'),
-    re.compile(rf'\[\s*"?(\d+)"?\s*,\s*"?{_NUMBER}"?\s*\]'),
-    re.compile(rf"""{_KEY}\s*(?::|=|→|->)\s*["'*]*{_NUMBER}"""),
-    re.compile(rf"^\s*\[(\d+)\]\s+{_NUMBER}\s*$", re.MULTILINE),
+    re.compile(
+        rf'"\w{{1,40}}"\s{{0,9}}:\s{{0,9}}"?\[?(\d{{1,9}})\]?"?\s{{0,9}},\s{{0,9}}"(?:score|relevance|relevance_score)"\s{{0,9}}:\s{{0,9}}"?{_NUMBER}'
+    ),
+    re.compile(rf'\[\s{{0,9}}"?(\d{{1,9}})"?\s{{0,9}},\s{{0,9}}"?{_NUMBER}"?\s{{0,9}}\]'),
+    re.compile(rf"""{_KEY}\s{{0,9}}(?::|=|→|->)\s{{0,9}}["'*]{{0,4}}{_NUMBER}"""),
+    re.compile(rf"^[ \t]{{0,9}}\[(\d{{1,9}})\][ \t]{{1,9}}{_NUMBER}[ \t]{{0,9}}$", re.MULTILINE),
 )
 _REASONING = re.compile(r'"reasoning"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
 
@@ -134,14 +137,10 @@ def _pairs(answer: str, cut: bool) -> list[tuple[int, float]]:
 
 
 def _thought(completion: Ok) -> str:
-    reasoning, answer = split_reasoning(completion.text)
+    reasoning, answer, _ = parted(completion.text)
     if not (thought := completion.reasoning or reasoning) and (match := _REASONING.search(answer)):
         try:
             return str(json.loads(match[1], strict=False))
         except ValueError:
             return match[1].strip('"')
     return thought
-
-
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Message, Ok, Piece, Prompt, Sampling, split_reasoning
+from whyrank.llm.base import LLM, Completion, Message, Ok, Piece, Prompt, Sampling
 from whyrank.llm.budget import clip
+from whyrank.llm.reasoning import parted
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part
@@ -104,7 +105,7 @@ _TASK = (
 def _read(completion: Completion) -> tuple[str, str]:
     if not isinstance(completion, Ok):
         return "", "failed"
-    text = line(split_reasoning(completion.text)[1])
+    text = line(parted(completion.text).answer)
     if not text:
         return "", "no_answer"
     return text, "truncated" if completion.finish == "length" else "exact"

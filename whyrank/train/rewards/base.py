@@ -12,7 +12,8 @@ from dataclasses import fields
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, split_reasoning
+from whyrank.llm.base import Ok
+from whyrank.llm.reasoning import parted, split_reasoning
 from whyrank.registry import Part, name_of
 from whyrank.rerank.formats import Choice, Format, Graded, Parsed, Scores
 from whyrank.rerank.formats.base import answer_region
@@ -124,7 +125,7 @@ def text_of(given: Given) -> str:
 
 def thought_of(completion: Ok) -> str:
     """The thought: from its own field, between tags, or before a lone closing tag; prose before an answer is none."""
-    return (completion.reasoning or split_reasoning(completion.text)[0]).strip()
+    return (completion.reasoning or parted(completion.text).reasoning).strip()
 
 
 def length(completion: Ok, unit: Unit) -> int:

@@ -20,6 +20,8 @@ from whyrank.types import RankTask
 class WellFormed(Each):
     """1 where the completion keeps to the format, thought and tags and an answer that needs no repair; else 0.
 
+    Where the format asks for an answer and nothing else, a thought or prose beside it breaks the form.
+
     Attributes:
         format: the format that the prompts were rendered with.
     """
@@ -28,7 +30,7 @@ class WellFormed(Each):
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         exact = self.format.parse(completion, len(task.documents)).status == "exact"
-        return float(exact and kept(self.format, completion))
+        return float(exact and kept(self.format, completion) and self.format.nothing_else(completion))
 
 
 @dataclass(frozen=True)
