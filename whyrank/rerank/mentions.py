@@ -114,7 +114,7 @@ _BEFORE = (
     r"(?:^|[.;:,(*-]|\b(?i:and|but|while|whereas|that|so|then|since|because|as|both|between|either|neither|of))\W{0,5}"
 )
 _LETTERS = re.compile(
-    rf"{_BEFORE}\b([A-HJ-Z])\s{0, 3}(?:and|or|nor|over|vs\.?|than|beats|>|/|,)\s{0, 3}([A-HJ-Z])(?![\w'])"
+    rf"{_BEFORE}\b([A-HJ-Z])\s{{0,3}}(?:and|or|nor|over|vs\.?|than|beats|>|/|,)\s{{0,3}}([A-HJ-Z])(?![\w'])"
 )
 _LETTER = re.compile(rf"{_BEFORE}\b([A-HJ-Z])(?=:|\s{{1,3}}(?:{_VERBS})\b)")
 

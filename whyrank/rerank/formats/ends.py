@@ -19,7 +19,7 @@ from whyrank.rerank.formats.base import (
     prompt_of,
     way_to_think,
 )
-from whyrank.rerank.formats.lists import listed
+from whyrank.rerank.formats.lists import begins_line, listed
 from whyrank.rerank.formats.maps import to_number
 
 
@@ -100,9 +100,9 @@ def parse_ends(text: str, n: int, cut: bool = False) -> Ends:
     """The best and the worst of n passages that a completion names, whatever the text.
 
     Read is what follows the thought: the last `<answer>` block, or without one all of it. Where the words best and
-    worst stand before numbers, these count; without the words, the first and the last of the numbers that the answer
-    lists, so that a whole ranking is understood too. A text without the tag that was cut off may be an unfinished
-    thought: it names nothing.
+    worst stand before numbers, these count, without the tag where a line begins with them. Without the words, the first
+    and the last of the numbers that the answer lists count, so that a whole ranking is understood too. A text without
+    the tag that was cut off may be an unfinished thought: it names nothing.
 
     Args:
         text: the completion, with or without its thought.
@@ -115,7 +115,8 @@ def parse_ends(text: str, n: int, cut: bool = False) -> Ends:
     """
     region, tagged, unclosed = answer_region(text)
     region = "" if cut and not tagged else region.rstrip("0123456789") if unclosed else region  # it may lack digits
-    labelled = _NAMED.findall(region)
+    first = _NAMED.search(region)
+    labelled = _NAMED.findall(region) if first and (tagged or begins_line(region, first.start())) else []
     named = [(word.lower(), to_number(digits)) for word, digits in labelled or _SAID.findall(region)]
     words = [word for word, _ in named]
     given = [number for _, number in named] if named else list(listed(region, n, tagged).numbers)

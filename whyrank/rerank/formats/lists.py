@@ -133,12 +133,23 @@ def _chains(region: str) -> list[tuple[int, int]]:
 
 def _alone(region: str, start: int, end: int) -> bool:
     """Whether it fills its lines, and no line before it announces a quotation."""
+    after, _, _ = region[end : end + _CLAUSE_LENGTH].partition("\n")
+    return bool(_EDGE.fullmatch(after)) and begins_line(region, start)
+
+
+def begins_line(region: str, start: int) -> bool:
+    """Whether a line begins there, and no line before it announces a quotation."""
     before = region[max(0, start - _CLAUSE_LENGTH) : start]
     earlier, line, inside = before.rpartition("\n")
-    after, _, _ = region[end : end + _CLAUSE_LENGTH].partition("\n")
-    if (not line and start > _CLAUSE_LENGTH) or not _EDGE.fullmatch(inside) or not _EDGE.fullmatch(after):
+    if (not line and start > _CLAUSE_LENGTH) or not _EDGE.fullmatch(inside):
         return False
     return not earlier.rstrip().endswith(":") or decides(earlier, len(earlier))
+
+
+def _opens(region: str, start: int, end: int) -> bool:
+    """Whether the text begins with it, and does not take it back."""
+    behind = _CLAUSE.split(region[end : end + _CLAUSE_LENGTH], maxsplit=1)[0]
+    return bool(_EDGE.fullmatch(region, 0, start)) and not (_MISLEADS.search(behind) or _BACK.search(behind))
 
 
 def _by_lines(region: str) -> Listed | None:
@@ -214,4 +225,5 @@ _AFTER = re.compile(
     r"""[*_`"'”’)\]}]{0,5}(?:[^\S\n]{0,9}(?:\Z|\n|(?:since|because|as|for)\b)|[.!;,](?:\s|\Z))""", re.IGNORECASE
 )
 """What follows a decision: the end of its line or sentence, or the reason for it."""
+_BACK = re.compile(r"\b(?:would|how|but|though|unless|if|at first)\b", re.IGNORECASE)
 _EDGE = re.compile(r"[\s*_`\"'#>•.;,(){}-]*(?:\d{1,4}[.)]\s{1,9})?[*_`]{0,3}")
