@@ -33,8 +33,9 @@ def neutral(text: str, letters: bool = False) -> str:
         >>> neutral("Passage B: as in [A]", letters=True)
         'Passage (B): as in (A)'
     """
-    plain = _FRAME.sub(_round, text.encode("utf-8", "replace").decode())
-    plain = _LABELS.sub(r"(\1)", plain)
+    plain = text.encode("utf-8", "replace").decode()
+    if not _BRACKETS.isdisjoint(plain):
+        plain = _LABELS.sub(r"(\1)", _FRAME.sub(_round, plain))
     return _LETTERS.sub(r"(\1)", _NAMED.sub(r"\1(\2):", plain)) if letters else plain
 
 
@@ -127,6 +128,7 @@ _NEUTRALISED = re.compile(
     |\(\d{{1,3}}\)(?:\s{{0,3}}>\s{{0,3}}\(\d{{1,3}}\)){{1,99}}                          # an order""",
     re.IGNORECASE | re.VERBOSE,
 )
+_BRACKETS = frozenset("<◁[【［〔")
 _ALIKE = str.maketrans(dict.fromkeys("<[【［〔◁{", "(") | dict.fromkeys(">]】］〕▷}", ")"))
 _NEAR = 200
 """Neutralised marks that stand this near to each other are one stretch."""

@@ -39,7 +39,7 @@ def parted(text: str) -> Parted:
         Parted(reasoning='bees', answer='So: ', open=True)
     """
     reasoning, answer = split_reasoning(text)
-    if later := next((mark for mark in _MARK.finditer(answer) if mark.lastgroup == "open"), None):
+    if later := next((mark for mark in _marks(answer) if mark.lastgroup == "open"), None):
         return Parted(reasoning or answer[later.end() :], answer[: later.start()], True)
     return Parted(reasoning, _without_end(answer), opens_thought(text) and not _closed(text))
 
@@ -73,13 +73,19 @@ def thinking(text: str) -> bool:
         >>> thinking("<think>bees and"), thinking("<think>bees</think>")
         (True, False)
     """
-    marks = [mark.lastgroup for mark in _MARK.finditer(text)]
+    marks = [mark.lastgroup for mark in _marks(text)]
     return marks[-1:] == ["open"]
 
 
 def opens_thought(text: str) -> bool:
     """Whether a completion begins with a thought's opening tag."""
     return _opening(text) is not None
+
+
+def _marks(text: str) -> list[re.Match[str]]:
+    """The tags that open and close thoughts; most answers hold none of their words."""
+    low = text.lower()
+    return list(_MARK.finditer(text)) if any(hint in low for hint in _HINTS) else []
 
 
 def _opening(text: str) -> re.Match[str] | None:
@@ -90,7 +96,7 @@ def _opening(text: str) -> re.Match[str] | None:
 
 def _closed(text: str) -> re.Match[str] | None:
     """The last closing tag."""
-    ends = [mark for mark in _MARK.finditer(text) if mark.lastgroup == "close"]
+    ends = [mark for mark in _marks(text) if mark.lastgroup == "close"]
     if not ends and _DROPPED.match(text):
         ends = list(_DROPPED_END.finditer(text))
     return ends[-1] if ends else None
@@ -103,4 +109,5 @@ def _without_end(answer: str) -> str:
     return answer
 
 
+_HINTS = ("think", "thought", "reasoning", "channel")
 _LONGEST_TOKEN = 40
