@@ -387,7 +387,7 @@ def test_queries_and_what_they_exclude(tmp_path):
         ('{"_id": 1.5, "text": "t"}', "found 1.5"),
         ('{"_id": "b"}', ":2: no text: one of the keys text,"),
         ('{"_id": "b", "text": null}', ":2: 'text' must be a text, not None"),
-        ('{"_id": "b", "text": "half \\ud83d"}', ":2: 'text' holds half of a surrogate pair, \\ud83d"),
+        ('{"_id": "b", "text": "half \\ud83d"}', "'b': the text holds half of a surrogate pair, \\ud83d"),
         ('{"_id": "b", "te', ":2: not JSON: Unterminated string starting at (column 14); is the file cut off here?"),
         ("b c", ":2: not JSON"),
         ("[1]", ":2: expected a JSON object with an id and a text"),

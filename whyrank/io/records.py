@@ -36,7 +36,7 @@ def records(path: Path, columns: Sequence[str] | None = None) -> Records:
 def from_json(
     text: str,
     path: str | Path,
-    line: Callable[[int], int],
+    line: int | Sequence[int] = 1,
     hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> Any:  # noqa: ANN401 (JSON may hold anything)
     """What a JSON text of a file says.
@@ -44,7 +44,7 @@ def from_json(
     Args:
         text: the text.
         path: its file, for errors.
-        line: the number in the file of the text's n-th line, from 1.
+        line: the number in the file of the text's first line, or of each.
         hook: makes each object from its pairs of key and value, by default a dictionary.
 
     Raises:
@@ -56,24 +56,26 @@ def from_json(
         ends = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         cut = "; is the file cut off here?" if ends else ""
         found = f", found {text[:40]!r}" if error.pos == 0 else ""
-        where = f"{path}:{line(error.lineno)}"
-        raise BadInput(f"{where}: not JSON: {error.msg} (column {error.colno}){found}{cut}") from None
+        number = line + error.lineno - 1 if isinstance(line, int) else line[error.lineno - 1] if line else 1
+        raise BadInput(f"{path}:{number}: not JSON: {error.msg} (column {error.colno}){found}{cut}") from None
     except RecursionError:
-        raise BadInput(f"{path}:{line(1)}: the JSON is nested too deeply to be read") from None
+        raise BadInput(
+            f"{path}:{line if isinstance(line, int) else 1}: the JSON is nested too deeply to be read"
+        ) from None
     except ValueError as error:
-        raise BadInput(f"{path}:{line(1)}: a number in the JSON cannot be read: {error}") from None
+        raise BadInput(
+            f"{path}:{line if isinstance(line, int) else 1}: a number in the JSON cannot be read: {error}"
+        ) from None
 
 
 def _lines(path: Path, _: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
     for number, line in lines(path):
-        yield f"{path}:{number}", from_json(line, path, lambda _, number=number: number)  # type: ignore[misc]
+        yield f"{path}:{number}", from_json(line, path, number)
 
 
 def _array(path: Path, _: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
     numbered = list(lines(path))
-    array = from_json(
-        "\n".join(line for _, line in numbered), path, lambda nth: numbered[nth - 1][0] if numbered else 1
-    )
+    array = from_json("\n".join(line for _, line in numbered), path, [number for number, _ in numbered])
     if not isinstance(array, list):
         raise BadInput(f"{path}: expected a JSON array of objects, found a {type(array).__name__}")
     yield from ((f"{path}, record {number}", record) for number, record in enumerate(array, 1))

@@ -61,7 +61,7 @@ def _json_text(run: Run) -> Iterator[str]:
 
 def _read_json(path: Path) -> Run:
     text = b"".join(block.data for block in blocks(path)).decode()
-    given = from_json(text, path, lambda nth: nth, _object)
+    given = from_json(text, path, hook=_object)
     if isinstance(given, list) and any(isinstance(one, dict) for one in given):
         return _candidates(path)
     if not isinstance(given, dict) or not given:

@@ -25,7 +25,7 @@ def read_tasks(path: str | Path) -> Iterator[RankTask]:
     """
     for number, line in lines(path):
         where = f"{path}:{number}"
-        given = from_json(line, path, lambda _, number=number: number)  # type: ignore[misc]
+        given = from_json(line, path, number)
         try:
             yield task_from(given)
         except BadInput as error:

@@ -38,7 +38,11 @@ def iter_corpus(path: str | Path) -> Iterator[Document]:
         id = _id(given, where, seen, number)
         title = given.get("title") or ""
         text, title = _text(given, TEXTS, where), _clean(title, "title", where)
-        yield Document(id, text, title, metadata=metadata_of(given, _DOCUMENT))
+        try:
+            document = Document(id, text, title, metadata=metadata_of(given, _DOCUMENT))
+        except BadInput as error:
+            raise BadInput(f"{where}: {error}") from None
+        yield document
     if not seen:
         raise BadInput(f"{path}: the file has no documents")
 
@@ -104,16 +108,20 @@ def read_queries(path: str | Path) -> tuple[Query, ...]:
         id = _id(given, where, seen, number)
         text = _text(given, ("text", "query"), where)
         excluded, only = (_ids(given, key, where) for key in ("excluded_ids", "only_ids"))
-        queries.append(Query(id, text, (excluded or frozenset()) - {"N/A"}, only))
+        try:
+            queries.append(Query(id, text, (excluded or frozenset()) - {"N/A"}, only))
+        except BadInput as error:
+            raise BadInput(f"{where}: {error}") from None
     if not queries:
         raise BadInput(f"{path}: the file has no queries")
     return tuple(queries)
 
 
 def _objects(path: str | Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    name = str(path)
     for number, line in lines(path):
-        where = f"{path}:{number}"
-        given = from_json(line, path, lambda _, number=number: number)  # type: ignore[misc]
+        where = f"{name}:{number}"
+        given = from_json(line, name, number)
         if not isinstance(given, dict):
             raise BadInput(f"{where}: expected a JSON object with an id and a text, found {line[:40]!r}")
         yield where, number, given
@@ -125,7 +133,7 @@ def _id(given: Mapping[str, Any], where: str, seen: dict[str, int], number: int)
         id = str(id)
     if not isinstance(id, str) or not id:
         raise BadInput(f"{where}: an id ('_id' or 'id') that is a text or a whole number is wanted, found {id!r}")
-    if (before := seen.setdefault(_clean(id, "id", where), number)) != number:
+    if (before := seen.setdefault(id, number)) != number:
         raise BadInput(f"{where}: the id {id!r} occurs twice, first in line {before}")
     return id
 
@@ -140,17 +148,13 @@ def _ids(given: Mapping[str, Any], key: str, where: str) -> frozenset[str] | Non
 
 
 def _text(given: Mapping[str, Any], keys: Sequence[str], where: str) -> str:
-    key = next((key for key in keys if key in given), None)
-    if key is None:
-        raise BadInput(f"{where}: no text: one of the keys {', '.join(keys)} is wanted, found {', '.join(given)}")
-    return _clean(given[key], key, where)
+    for key in keys:
+        if key in given:
+            return _clean(given[key], key, where)
+    raise BadInput(f"{where}: no text: one of the keys {', '.join(keys)} is wanted, found {', '.join(given)}")
 
 
 def _clean(text: object, key: str, where: str) -> str:
     if not isinstance(text, str):
         raise BadInput(f"{where}: {key!r} must be a text, not {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"{where}: {key!r} holds half of a surrogate pair, \\u{ord(text[error.start]):04x}") from None
     return text

@@ -2,13 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want
 from whyrank.llm.base import LLM, Usage
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
@@ -74,6 +74,13 @@ class Reranker(Part, ABC):
         Raises:
             BadInput: a query or document of the run is not in `data`, or `depth` is below 1.
         """
+        want(run, Run, "rerank: the run", "hand in a Run, such as read_run('run.trec') or a retriever's search")
+        want(
+            data,
+            Dataset,
+            "rerank: the data",
+            "hand in a Dataset, such as load('toy') or Dataset('mine', corpus, queries)",
+        )
         if depth < 1:
             raise BadInput(f"depth must be at least 1, not {depth}")
         requests, tails = requests_of(run, data, depth)
@@ -85,14 +92,20 @@ class Reranker(Part, ABC):
             notes[request.query.id] = _note(request, order, trace)
         return Run.of(rankings, name=name_of(type(self)), notes=notes)
 
-    def rank(self, query: str | Query, docs: Sequence[str | Document], trace: Trace | None = None) -> RankedList:
+    def rank(self, query: str | Query, docs: Iterable[str | Document], trace: Trace | None = None) -> RankedList:
         """Rank `docs` for one `query`: the entry for RAG systems, without any data set.
+
+        Args:
+            query: the question.
+            docs: texts or documents, in any iterable, which is read once.
+            trace: the record of model calls, for resuming and for the ledger; rerankers without an LLM ignore it.
 
         Returns:
             Every document that was handed in, best first; nothing is left out or added.
 
         Raises:
-            BadInput: `docs` is one text instead of a list, or holds something that is neither text nor `Document`.
+            BadInput: `query` is no text, `docs` is one text or a mapping, or holds something that is neither text nor
+                `Document`.
 
         Examples:
             >>> from whyrank import Fake, Listwise
@@ -175,13 +188,25 @@ def statuses(run: Run) -> dict[str, int]:
     )
 
 
-def _documents(docs: Sequence[str | Document]) -> tuple[Document, ...]:
-    if isinstance(docs, str):
+def _documents(docs: Iterable[str | Document]) -> tuple[Document, ...]:
+    if isinstance(docs, str | bytes | Document):
         raise BadInput("docs is one text: hand in a list of texts or Documents")
-    for at, doc in enumerate(docs):
-        if not isinstance(doc, str | Document):
-            raise BadInput(f"docs[{at}] is a {type(doc).__name__}: hand in texts or Documents")
-    return tuple(doc if isinstance(doc, Document) else Document(str(at), doc) for at, doc in enumerate(docs))
+    if isinstance(docs, Mapping):
+        raise BadInput("docs is a mapping: hand in a list, such as [Document(id, text) for id, text in docs.items()]")
+    want(docs, Iterable, "docs", "hand in a list of texts or Documents")
+    return tuple(_document(at, doc) for at, doc in enumerate(docs))
+
+
+def _document(at: int, doc: str | Document) -> Document:
+    if isinstance(doc, Document):
+        return doc
+    if not isinstance(doc, str):
+        kind = f"{type(doc).__module__}.{type(doc).__qualname__}".removeprefix("builtins.")
+        raise BadInput(f"docs[{at}] is a {kind}: hand in texts or whyrank's Documents, such as Document('d1', 'text')")
+    try:
+        return Document(str(at), doc)
+    except BadInput as error:
+        raise BadInput(f"docs[{at}]: {error}") from None
 
 
 def requests_of(run: Run, data: Dataset, depth: int) -> tuple[list[Request], list[list[str]]]:

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from whyrank.errors import BadIndex, BadInput
+from whyrank.errors import BadIndex, BadInput, want
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
 from whyrank.types import NO_METADATA, Corpus, Document, Query, Ranking, Run, Where, meets
@@ -61,7 +61,7 @@ class Retriever(Part, ABC):
 
     def search(
         self,
-        queries: Sequence[Query],
+        queries: Iterable[Query],
         k: int = 100,
         trace: Trace | None = None,
         where: Collection[str] | Where | None = None,
@@ -85,7 +85,7 @@ class Retriever(Part, ABC):
         """
         if k < 1:
             raise BadInput(f"k must be at least 1, not {k}")
-        seen: set[str] = set()
+        queries, seen = _several(queries), set[str]()
         for query in queries:
             if query.id in seen:
                 raise BadInput(f"query {query.id!r} is given twice: query ids must be unique")
@@ -246,8 +246,24 @@ class _Known:
         return frozenset(), met
 
 
+_WANTED = "hand in a Corpus, or Documents, such as [Document('d1', 'text')]"
+
+
+def _several(queries: Iterable[Query]) -> Sequence[Query]:
+    """The queries, each a `Query`; an iterable is read once."""
+    wanted = "hand in a list of Queries, such as [Query('q1', 'why?')]"
+    if isinstance(queries, str | Query | Mapping):
+        raise BadInput(f"search: what is asked is a {type(queries).__name__}: {wanted}")
+    want(queries, Iterable, "search: what is asked", wanted)
+    several = queries if isinstance(queries, Sequence) else tuple(queries)
+    for at, query in enumerate(several):
+        want(query, Query, f"search: queries[{at}]", wanted)
+    return several
+
+
 def _checked(corpus: Iterable[Document], known: _Known) -> Iterable[Document]:
     """The collection, which is not empty and has no id twice; `known` is told of it at the latest when it was read."""
+    want(corpus, Iterable, "index: the collection", _WANTED)
     documents = iter(corpus)
     if (first := next(documents, None)) is None:
         raise BadInput("the collection is empty: there is nothing to index")
@@ -260,6 +276,7 @@ def _checked(corpus: Iterable[Document], known: _Known) -> Iterable[Document]:
 def _unique(documents: Iterable[Document]) -> Iterator[Document]:
     seen: set[str] = set()
     for document in documents:
+        want(document, Document, "index: in the collection", _WANTED)
         if document.id in seen:
             raise BadInput(f"document {document.id!r} occurs twice in the collection: ids must be unique")
         seen.add(document.id)

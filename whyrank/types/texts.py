@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want
 from whyrank.types.fingerprint import Fingerprint
 
 
@@ -89,6 +89,18 @@ class Query:
     excluded: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no text, and hold the ids in sets.
+
+        Raises:
+            BadInput: id or text is no text, or holds half of a surrogate pair; ids that are no texts.
+        """
+        _check("query", self.id, ("text", self.text))
+        if type(self.excluded) is not frozenset:
+            object.__setattr__(self, "excluded", _ids(self.id, "excluded", self.excluded))
+        if self.only is not None and type(self.only) is not frozenset:
+            object.__setattr__(self, "only", _ids(self.id, "only", self.only))
+
     @property
     def restricted(self) -> bool:
         """Whether there are documents that may not be returned."""
@@ -116,7 +128,15 @@ class Document:
     metadata: Mapping[str, Any] = field(default=NO_METADATA, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Hold the metadata so that nobody changes it."""
+        """Refuse what is no text, and hold the metadata so that nobody changes it.
+
+        Raises:
+            BadInput: id, text or title is no text, or holds half of a surrogate pair; metadata that are no mapping.
+        """
+        id, text, title = self.id, self.text, self.title
+        plain = type(id) is type(text) is type(title) is str and text.isascii() and id.isascii() and title.isascii()
+        if not plain or not id:
+            _check("document", id, ("text", text), ("title", title))
         if type(self.metadata) is not Metadata:
             object.__setattr__(self, "metadata", Metadata(self.metadata))
 
@@ -126,6 +146,34 @@ class Document:
         return f"{self.title} {self.text}" if self.title else self.text
 
 
+def _check(what: str, id: object, *parts: tuple[str, object]) -> None:
+    """Refuse an id that is no text or empty, and parts that are no text, or that UTF-8 cannot write."""
+    if type(id) is not str and not isinstance(id, str):
+        raise BadInput(f"a {what}'s id must be a text, not {id!r:.40}: write {str(id)!r:.40}")
+    if not id:
+        raise BadInput(f"a {what}'s id is empty: every {what} needs one")
+    for name, text in (("id", id), *parts):
+        if type(text) is not str and not isinstance(text, str):
+            raise BadInput(f"{what} {id!r}: the {name} must be a text, not {text!r:.40}")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                half = f"\\u{ord(text[error.start]):04x}"
+                raise BadInput(
+                    f"{what} {id!r}: the {name} holds half of a surrogate pair, {half}: replace it"
+                ) from None
+
+
+def _ids(query: str, name: str, given: object) -> frozenset[str]:
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise BadInput(f"query {query!r}: {name} must be a set of document ids, not {given!r:.40}")
+    ids = frozenset(given)
+    if wrong := [id for id in ids if not isinstance(id, str)]:
+        raise BadInput(f"query {query!r}: {name} must hold document ids as text, not {wrong[0]!r:.40}")
+    return ids
+
+
 class Corpus:
     """Documents in their order, found by id: iterate over them, or ask `corpus["d7"]`."""
 
@@ -133,10 +181,11 @@ class Corpus:
         """Hold `documents` in memory.
 
         Raises:
-            BadInput: two documents have the same id.
+            BadInput: two documents have the same id, or something is no `Document`.
         """
         self._documents: dict[str, Document] = {}
         for document in documents:
+            want(document, Document, "in the collection", "a Document is wanted, such as Document('d1', 'text')")
             if document.id in self._documents:
                 raise BadInput(f"document {document.id!r} occurs twice in the collection: ids must be unique")
             self._documents[document.id] = document

@@ -1,0 +1,128 @@
+"""What Python's public entry points are handed: any iterable once, or one typed sentence that says what to hand in."""
+
+from collections import UserDict, deque
+
+import numpy as np
+import pytest
+
+from whyrank.errors import BadInput
+from whyrank.io import write_run
+from whyrank.llm.fake import Fake
+from whyrank.rerank.listwise import Listwise
+from whyrank.retrieval.bm25 import BM25
+from whyrank.types import Corpus, Dataset, Document, Query, Run
+
+RANKER = Listwise(Fake("<answer>[2] > [1]</answer>"))
+DOCS = [Document("a", "kettle"), Document("b", "pan kettle")]
+
+
+@pytest.mark.parametrize(
+    "docs",
+    [
+        (text for text in ["a", "b"]),
+        map(str, ["a", "b"]),
+        iter(["a", "b"]),
+        deque(["a", "b"]),
+        ("a", "b"),
+        np.array(["a", "b"]),
+        {"a": 1, "b": 2}.keys(),
+        dict(x="a", y="b").values(),
+        filter(None, ["a", "", "b"]),
+    ],
+)
+def test_any_iterable_of_texts_is_ranked_once(docs):
+    ranked = RANKER.rank("q", docs)
+    assert [(one.index, one.text) for one in ranked] == [(1, "b"), (0, "a")]
+
+
+class Page:
+    """As another library has them."""
+
+
+@pytest.mark.parametrize(
+    ("docs", "told"),
+    [
+        ({"a": "sky", "b": "sea"}, "docs is a mapping: hand in a list, such as [Document(id, text) for id, text in"),
+        (UserDict(a="sky"), "docs is a mapping"),
+        ("one text", "docs is one text"),
+        (b"bytes", "docs is one text"),
+        (Document("a", "x"), "docs is one text"),
+        (None, "docs is None: hand in a list of texts or Documents"),
+        (7, "docs is a int: hand in a list"),
+        (["a", None], "docs[1] is a NoneType: hand in texts"),
+        ([Page()], f"docs[0] is a {Page.__module__}.Page: hand in texts or whyrank's Documents"),
+        ([["a"]], "docs[0] is a list"),
+        ((text for text in ["a", 3]), "docs[1] is a int"),
+        (["half \ud83d"], "docs[0]: document '0': the text holds half of a surrogate pair, \\ud83d"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(docs, told):
+    with pytest.raises(BadInput) as caught:
+        RANKER.rank("q", docs)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("query", [None, 7, ["q"], b"q", "half \udc80"])
+def test_what_is_no_question_is_refused(query):
+    with pytest.raises(BadInput, match=r"query 'query': the text (must be a text, not|holds half)"):
+        RANKER.rank(query, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Document(1, "x"), "a document's id must be a text, not 1: write '1'"),
+        (lambda: Document(None, "x"), "a document's id must be a text, not None"),
+        (lambda: Document("", "x"), "a document's id is empty"),
+        (lambda: Document("a", None), "document 'a': the text must be a text, not None"),
+        (lambda: Document("a", ["x"]), "document 'a': the text must be a text, not ['x']"),
+        (lambda: Document("a", "x", None), "document 'a': the title must be a text, not None"),
+        (lambda: Document("a", "x", float("nan")), "document 'a': the title must be a text, not nan"),
+        (lambda: Document("a\ud83d", "x"), "the id holds half of a surrogate pair, \\ud83d"),
+        (lambda: Document("a", "x\udfff"), "document 'a': the text holds half of a surrogate pair, \\udfff"),
+        (lambda: Document("a", "x", "\ud800 y"), "the title holds half"),
+        (lambda: Document(np.int64(3), "x"), "a document's id must be a text"),
+        (lambda: Query(3, "x"), "a query's id must be a text, not 3: write '3'"),
+        (lambda: Query("q", None), "query 'q': the text must be a text, not None"),
+        (lambda: Query("q", "x\ud83d"), "query 'q': the text holds half"),
+        (lambda: Query("q", "x", "d1"), "query 'q': excluded must be a set of document ids, not 'd1'"),
+        (lambda: Query("q", "x", [1]), "query 'q': excluded must hold document ids as text, not 1"),
+        (lambda: Query("q", "x", frozenset(), {"d": 1}), "query 'q': only must be a set of document ids"),
+        (lambda: Corpus(["text"]), "in the collection is a str: a Document is wanted"),
+        (lambda: Corpus([Document("a", "x"), None]), "in the collection is None"),
+        (lambda: BM25().index(["text"]), "index: in the collection is a str: hand in a Corpus, or Documents"),
+        (lambda: BM25().index(iter(["text"])), "index: in the collection is a str"),
+        (lambda: BM25().index(None), "index: the collection is None"),
+        (lambda: BM25().index(DOCS).search("why"), "search: what is asked is a str: hand in a list of Queries"),
+        (lambda: BM25().index(DOCS).search(Query("q", "x")), "search: what is asked is a Query"),
+        (lambda: BM25().index(DOCS).search(["why"]), "search: queries[0] is a str"),
+        (lambda: BM25().index(DOCS).search({"q": "why"}), "search: what is asked is a dict"),
+        (lambda: BM25().index(DOCS).search(None), "search: what is asked is None"),
+        (lambda: RANKER.rerank("run.trec", Dataset("d")), "rerank: the run is a str: hand in a Run, such as read_run"),
+        (lambda: RANKER.rerank({"q": ["a"]}, Dataset("d")), "rerank: the run is a dict"),
+        (lambda: RANKER.rerank(Run.of({"q": ["a"]}), "toy"), "rerank: the data is a str: hand in a Dataset"),
+        (lambda: RANKER.rerank(Run.of({"q": ["a"]}), Corpus(DOCS)), "rerank: the data is a Corpus"),
+    ],
+)
+def test_values_of_another_kind_are_refused_where_they_are_made(make, told):
+    with pytest.raises(BadInput) as caught:
+        make()
+    assert told in str(caught.value)
+
+
+def test_texts_of_numpy_and_pandas_are_texts():
+    document = Document(np.str_("a"), np.str_("kettle"))
+    run = BM25().index([document]).search([Query("q", np.str_("kettle"))])
+    assert list(run["q"].ids) == ["a"] and write_run(run, "/dev/null") is None
+
+
+def test_queries_come_from_any_iterable():
+    index = BM25().index(document for document in DOCS)
+    run = index.search(Query(str(at), "kettle") for at in range(2))
+    assert {query: list(ids) for query, (ids, _) in run.items()} == {"0": ["a", "b"], "1": ["a", "b"]}
+
+
+def test_ids_are_held_in_sets():
+    query = Query("q", "kettle", ["a"], ("a", "b"))
+    assert query.excluded == frozenset("a") and query.only == frozenset("ab") and hash(query)
+    assert list(BM25().index(DOCS).search([query])["q"].ids) == ["b"]
