@@ -487,7 +487,12 @@ def test_a_damaged_file_of_a_run_folder_is_named(run, reranked, tmp_path, file, 
     command = [f"listwise(fake({THOUGHT!r}))" if one == "hybrid()" else one for one in command]
     (tmp_path / reranked / file).write_text(damage)
     code, _, err = run(*command)
-    assert code == 1 and told in err and "damaged" in err and "remove this file, and the same command makes it again" in err
+    assert (
+        code == 1
+        and told in err
+        and "damaged" in err
+        and "remove this file, and the same command makes it again" in err
+    )
     assert err.count("\n") == 1
 
 

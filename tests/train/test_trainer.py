@@ -1,6 +1,8 @@
 """Run folders, with many processes and with none; real trainers are in the tests of SFT and GRPO."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +75,25 @@ def test_one_process_writes_for_all(tmp_path, monkeypatch):
     assert not read_manifest(folder.path)["finished"]
     folder.finish({"steps": 2})
     assert read_manifest(folder.path)["finished"]
+
+
+def test_two_trainings_at_once_are_refused_and_a_broken_one_lets_the_next_go_on(tmp_path):
+    path = tmp_path / "run"
+    (path / "x").mkdir(parents=True)
+    (path / "x").rmdir()
+    (path / ".manifest.json.123-abcd1234.partial").touch()  # of a training that was killed at once: not foreign
+    taken(path, task(learner()))
+    assert [one.name for one in path.iterdir()] == ["manifest.json"]
+    script = (
+        "import sys, json; from whyrank.train.trainer import Folder\n"
+        "Folder(sys.argv[1], json.loads(sys.argv[2])).begin()\n"
+    )
+    command = [sys.executable, "-c", script, str(path), json.dumps(task(learner()))]
+    other = subprocess.run(command, capture_output=True, text=True)
+    assert other.returncode == 1 and "another training writes to this folder" in other.stderr
+    again = taken(path, task(learner()))  # the first was broken off, in this process
+    again.finish({"steps": 2})
+    assert subprocess.run(command, capture_output=True).returncode == 0
 
 
 def test_what_is_left_is_cleared_by_one_before_all_write(tmp_path, monkeypatch):

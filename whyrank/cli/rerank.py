@@ -21,6 +21,12 @@ def rerank(
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: PriceTable = None,
+    seconds_per_query: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds-per-query", help="Then a query ends with what the model answered; its open calls have failed."
+        ),
+    ] = None,
     split: Split = None,
     json: AsJson = False,
 ) -> None:
@@ -31,7 +37,7 @@ def rerank(
     from whyrank.rerank.base import Reranker
 
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
-    limits = experiment.Limits(prices_of(prices), max_cost, max_tokens)
+    limits = experiment.Limits(prices_of(prices), max_cost, max_tokens, seconds_per_query)
     if data is None:
         without_effect(ctx, "is of --data", "split")
     texts = None if data is None else load(data, split=split)

@@ -38,11 +38,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Limits:
-    """What model calls cost, and when no further one may start; the same experiment goes on under higher limits."""
+    """What model calls cost, and when no further one may start; the same experiment goes on under higher limits.
+
+    `seconds` is how long each query may ask, see `whyrank.llm.schedule.drive`.
+    """
 
     prices: Prices | None = None
     max_cost: float | None = None
     max_tokens: int | None = None
+    seconds: float | None = None
 
 
 def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
@@ -81,7 +85,7 @@ def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work:
     """Do `work`, with a trace in the folder if `part` asks a language model."""
     if not any(isinstance(inner, LLM) for inner in walk(part)):
         return work(report, None)
-    with Trace(out / "trace.jsonl", limits.prices, limits.max_cost, limits.max_tokens) as trace:
+    with Trace(out / "trace.jsonl", limits.prices, limits.max_cost, limits.max_tokens, limits.seconds) as trace:
         run = work(report, trace)
         report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}
         if passing := trace.passing:

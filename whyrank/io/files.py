@@ -73,6 +73,11 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
+def is_partial(path: Path) -> bool:
+    """Whether this is what `atomic_write` was writing when it was killed, or is writing now."""
+    return bool(_PARTIAL.fullmatch(path.name)) and not path.is_symlink()
+
+
 def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
     """Remove what `atomic_write` was writing into a folder when it was killed; what is still written stays.
 
@@ -83,7 +88,7 @@ def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
     """
     pattern = name if name == "*" else glob.escape(name[:100])
     for partial in folder.glob(f".{pattern}.*-????????.partial"):
-        if not _PARTIAL.fullmatch(partial.name) or partial.is_symlink():
+        if not is_partial(partial):
             continue
         with suppress(OSError), open(partial, "rb") as file:
             if time.time() - os.fstat(file.fileno()).st_mtime >= age and lock(file.fileno()):

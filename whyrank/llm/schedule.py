@@ -39,7 +39,9 @@ SLOWER = 0.8
 """By what the number of requests under way is multiplied when the engine says that they come too fast."""
 
 
-def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) -> dict[str, T]:
+def drive(
+    plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None, seconds: float | None = None
+) -> dict[str, T]:
     """Run the plans of all queries to their ends, and return their results in the order of `plans`.
 
     At most `llm.concurrency` requests to the engine are under way, each with up to `llm.batch` prompts from any plans.
@@ -54,9 +56,14 @@ def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) ->
         plans: by query id.
         llm: the engine.
         trace: what to resume from and where to record each call; without one, calls are remembered for this run only.
+        seconds: how long a plan may ask, from the moment its first call is sent; None is what the trace says. What has
+            no answer then, whether the server hangs, refuses, or is busy, is `Failed("timeout")`, and so is all that
+            the plan still wants to ask: it ends with what it has. Nobody else waits for such calls: they are broken off
+            (engines in this process finish their batch). An engine that is not reached is then no error.
 
     Raises:
-        EngineError: the engine cannot be used at all: it refuses the key, knows no such model, or no call reached it.
+        EngineError: the engine cannot be used at all: it refuses the key, knows no such model, or, where time is not
+            bounded, no call reached it.
         BudgetSpent: the trace's limit on cost or tokens was reached and there is more to ask.
         BadInput: the model's window is smaller than the answer's `max_tokens`, or the price table lacks the model.
         WhyrankError: a plan failed: which query, and how; an error of ours stays of its kind.
@@ -67,7 +74,8 @@ def drive(plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None) ->
     if trace.ledger.prices is not None:
         trace.ledger.prices.cost(llm.model, Usage())
     with progress(f"asking {llm.model}", len(plans)) as advance:
-        return run(_Scheduler(plans, llm, trace, advance).run())
+        with trace.within(seconds):
+            return run(_Scheduler(plans, llm, trace, advance).run())
 
 
 def wait_before(retry: int, retry_after: float | None = None) -> float:
@@ -76,7 +84,7 @@ def wait_before(retry: int, retry_after: float | None = None) -> float:
     return drawn if retry_after is None else min(LONGEST_WAIT, max(retry_after, 0.0) + drawn)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Walk(Generic[T]):
     """A plan on its way."""
 
@@ -86,12 +94,13 @@ class _Walk(Generic[T]):
     step: int = 0
     answers: list[Completion | None] = field(default_factory=list)
     missing: int = 0
+    timer: asyncio.TimerHandle | None = None
 
     def __lt__(self, other: "_Walk[T]") -> bool:
         return (self.step, self.place) < (other.step, other.place)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Asking(Generic[T]):
     """A prompt of a plan: its place in the plan's batch, the calls that it takes, and the one that it waits for."""
 
@@ -101,7 +110,7 @@ class _Asking(Generic[T]):
     call: Prompt
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Open(Generic[T]):
     """A call that is waiting or under way, and where its completion goes."""
 
@@ -114,6 +123,7 @@ class _Open(Generic[T]):
     tries: int = 0
     seconds: float = 0.0
     shrunk: bool = False
+    dropped: bool = False
 
 
 class _Scheduler(Generic[T]):
@@ -126,7 +136,7 @@ class _Scheduler(Generic[T]):
         self.results: dict[str, T] = {}
         self.queue: deque[_Open[T]] = deque()
         self.open: dict[str, _Open[T]] = {}
-        self.requests: set[asyncio.Task[None]] = set()
+        self.requests: dict[asyncio.Task[None], list[_Open[T]]] = {}
         self.changed, self.stopped = asyncio.Event(), asyncio.Event()
         self.allowed = float(llm.concurrency)
         self.gate: asyncio.TimerHandle | None = None
@@ -162,7 +172,10 @@ class _Scheduler(Generic[T]):
                 return
             calls = [self.queue.popleft() for _ in range(min(self.llm.batch, len(self.queue)))]
             request = asyncio.create_task(self._request(calls))
-            self.requests.add(request)
+            self.requests[request] = calls
+            for call in calls:
+                for asking in call.receivers:
+                    self._begin(asking.walk)
             request.add_done_callback(self._ended)
 
     async def _fill_queue(self) -> bool:
@@ -209,6 +222,11 @@ class _Scheduler(Generic[T]):
         elif (same := self.open.get(key)) is not None:
             self.trace.ledger.replay(walk.query)
             same.receivers.append(asking)
+            if any(same in calls for calls in self.requests.values()):
+                self._begin(walk)
+        elif self._late(walk):
+            self._record(_Open(key, fitted, walk.query, walk.step, (), [asking]), self._no_time())
+            self._deliver(asking, self._no_time(), key)
         else:
             cut = tuple(kind for kind, number in cuts(prompt, fitted).items() if number) if fitted is not prompt else ()
             self.open[key] = _Open(key, fitted, walk.query, walk.step, cut, [asking])
@@ -228,32 +246,80 @@ class _Scheduler(Generic[T]):
         if not walk.missing:
             heapq.heappush(self.ready, walk)
 
+    def _begin(self, walk: _Walk[T]) -> None:
+        """Let the time of a plan run, where it is bounded."""
+        loop = asyncio.get_running_loop()
+        if walk.timer is None and (end := self.trace.end_of(walk.query, loop.time())) is not None:
+            walk.timer = loop.call_at(end, self._expire, walk)
+
+    def _late(self, walk: _Walk[T]) -> bool:
+        now = asyncio.get_running_loop().time()
+        end = self.trace.end_of(walk.query, now, begin=False)
+        return end is not None and now >= end
+
+    def _expire(self, walk: _Walk[T]) -> None:
+        """The time of a plan is over: what it waits for has failed; what nobody else waits for is broken off."""
+        for call in list(self.open.values()):
+            if mine := [asking for asking in call.receivers if asking.walk is walk]:
+                call.receivers = [asking for asking in call.receivers if asking.walk is not walk]
+                if not call.receivers:
+                    self._drop(call)
+                for asking in mine:
+                    self._deliver(asking, self._no_time(), call.key)
+        self.changed.set()
+
+    def _drop(self, call: _Open[T]) -> None:
+        call.dropped = True
+        del self.open[call.key]
+        if call in self.queue:
+            self.queue.remove(call)
+        self._record(call, self._no_time())
+        for request, calls in self.requests.items():
+            if call in calls and all(mate.dropped for mate in calls):
+                request.cancel()
+
+    def _no_time(self) -> Failed:
+        return Failed("timeout", f"no answer within the {self.trace.seconds:g} s that a query has")
+
     async def _request(self, calls: list[_Open[T]]) -> None:
         """Ask the engine until each of `calls` has an answer or has failed for good."""
+        request = asyncio.current_task()
+        assert request is not None
         while calls:
+            self.requests[request] = calls
             began = time.perf_counter()
             came = await self.llm.agenerate([call.prompt for call in calls])
             completions = [digested(call.prompt, one) for call, one in zip(calls, came, strict=True)]
             seconds = time.perf_counter() - began
-            again: list[tuple[_Open[T], Completion]] = []
-            pause = 0.0
-            for call, completion in zip(calls, completions, strict=True):
-                call.tries, call.seconds = call.tries + 1, call.seconds + seconds
-                if isinstance(completion, Ok):
-                    self.allowed = min(self.allowed + 1 / self.allowed, self.llm.concurrency)
-                if (wait := self._wait(call, completion)) is None:
-                    self._settle(call, completion)
-                elif isinstance(completion, Failed) and completion.kind == "rate_limit":
-                    self._slow_down(call, wait)
-                else:
-                    again.append((call, completion))
-                    pause = max(pause, wait)
+            again = [
+                (call, completion, wait)
+                for call, completion in zip(calls, completions, strict=True)
+                if (wait := self._came(call, completion, seconds)) is not None
+            ]
             self.changed.set()
-            if again and await self._stopped_within(pause):
-                for call, completion in again:
-                    self._settle(call, completion)
+            if again and await self._stopped_within(max(wait for *_, wait in again)):
+                for call, completion, _ in again:
+                    if not call.dropped:
+                        self._settle(call, completion)
                 return
-            calls = [call for call, _ in again]
+            calls = [call for call, *_ in again if not call.dropped]
+
+    def _came(self, call: _Open[T], completion: Completion, seconds: float) -> float | None:
+        """Take what came; seconds until the same request tries the call again, None where it is done with it."""
+        call.tries, call.seconds = call.tries + 1, call.seconds + seconds
+        if call.dropped:
+            if isinstance(completion, Ok):  # in a batch with others: it came, and was paid for
+                self._record(call, completion)
+            return None
+        if isinstance(completion, Ok):
+            self.allowed = min(self.allowed + 1 / self.allowed, self.llm.concurrency)
+        if (wait := self._wait(call, completion)) is None:
+            self._settle(call, completion)
+        elif isinstance(completion, Failed) and completion.kind == "rate_limit":
+            self._slow_down(call, wait)
+        else:
+            return wait
+        return None
 
     def _wait(self, call: _Open[T], completion: Completion) -> float | None:
         """Seconds until the next try of `call`; None if this completion is final."""
@@ -292,24 +358,29 @@ class _Scheduler(Generic[T]):
         except TimeoutError:
             return False
 
-    def _settle(self, call: _Open[T], completion: Completion) -> None:
+    def _record(self, call: _Open[T], completion: Completion) -> None:
         cut = (*call.cut, "thought") if _cut_in_thought(call.prompt, completion) else call.cut
-        recorded = Call(call.key, self.llm.model, call.query, call.step, completion, call.tries - 1, call.seconds, cut)
+        recorded = Call(
+            call.key, self.llm.model, call.query, call.step, completion, max(call.tries - 1, 0), call.seconds, cut
+        )
         self.trace.add(recorded, call.prompt)
         self.advance(0, str(self.trace.ledger.total))
+
+    def _settle(self, call: _Open[T], completion: Completion) -> None:
+        self._record(call, completion)
         del self.open[call.key]
         for asking in call.receivers:
             self._deliver(asking, completion, call.key)
         if isinstance(completion, Failed):
             if completion.kind in FATAL:
                 self._give_up(completion.detail)
-            if not self.reached:
+            if not self.reached and self.trace.seconds is None:
                 self.unreached.append(completion.detail)
             if len(self.unreached) >= max(self.llm.concurrency, 4) and not self.reached:
                 self._give_up(f"none of {len(self.unreached)} calls reached it: {completion.detail}")
 
     def _ended(self, request: "asyncio.Task[None]") -> None:
-        self.requests.discard(request)
+        self.requests.pop(request, None)
         if not request.cancelled() and (error := request.exception()) is not None:
             self._stop(error)
         self.changed.set()

@@ -9,10 +9,11 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.journal import Journal
@@ -41,6 +42,7 @@ class Trace:
         prices: Prices | None = None,
         max_cost: float | None = None,
         max_tokens: int | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Open the trace at `path`, or begin it; without a path it lives in memory only.
 
@@ -49,15 +51,19 @@ class Trace:
             prices: the user's price table; the ledger then counts cost.
             max_cost: no new call starts once all calls in the trace have cost this much.
             max_tokens: no new call starts once all calls in the trace have taken this many tokens, in and out.
+            seconds: how long a query may ask, from its first call on; see `drive`.
 
         Raises:
-            BadInput: a line of the file is damaged, another process writes to it, or `max_cost` lacks prices.
+            BadInput: a line of the file is damaged, another process writes to it, `max_cost` lacks prices, or `seconds`
+                are none.
         """
         if max_cost is not None and prices is None:
             raise BadInput("max_cost needs a price table, per model and million tokens: give prices (--prices FILE)")
         self.path = Path(path) if path is not None else None
         self.ledger = Ledger(prices)
         self.max_cost, self.max_tokens = max_cost, max_tokens
+        self.seconds = _positive(seconds)
+        self._ends: dict[str, float] = {}
         self.failing: dict[str, Failed] = {}
         self._taken, self._cost = Usage(), 0.0
         self._calls: dict[str, Call] = {}
@@ -105,6 +111,27 @@ class Trace:
             return f"the calls have taken {tokens:,} of {self.max_tokens:,} tokens (max_tokens)"
         return None
 
+    def end_of(self, query: str, now: float, begin: bool = True) -> float | None:
+        """When the time of a query is over, on the clock of `now`; None where it is not bounded, or did not begin."""
+        if self.seconds is None or not (begin or query in self._ends):
+            return None
+        return self._ends.setdefault(query, now + self.seconds)
+
+    @contextmanager
+    def within(self, seconds: float | None) -> Iterator[Self]:
+        """Give each query so many seconds, which begin anew, as long as the block lasts; None changes nothing.
+
+        Raises:
+            BadInput: it is no time.
+        """
+        before = self.seconds, self._ends
+        if seconds is not None:
+            self.seconds, self._ends = _positive(seconds), {}
+        try:
+            yield self
+        finally:
+            self.seconds, self._ends = before
+
     def close(self) -> None:
         """Let others write to the file. What was recorded is there already: each line is written at once."""
         if self._journal is not None:
@@ -140,6 +167,12 @@ class Trace:
             self._cost += self.ledger.prices.cost(call.model, usage)
         if isinstance(call.completion, Ok) or self.get(call.key) is None:
             self._calls[call.key] = call
+
+
+def _positive(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise BadInput(f"seconds must be a number above 0, not {seconds!r}")
+    return seconds
 
 
 def records(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +56,9 @@ class Order:
 class Reranker(Part, ABC):
     """Puts the candidates of a query into a better order. Subclasses are frozen dataclasses with a `_rank`."""
 
-    def rerank(self, run: Run, data: Dataset, depth: int = 100, trace: Trace | None = None) -> Run:
+    def rerank(
+        self, run: Run, data: Dataset, depth: int = 100, trace: Trace | None = None, seconds: float | None = None
+    ) -> Run:
         """Rerank the first `depth` documents of each query in `run`; the documents below keep their order and place.
 
         Excluded documents are taken out before the cut at `depth`. Nothing is lost: each query has the same documents
@@ -66,6 +69,8 @@ class Reranker(Part, ABC):
             data: the data set with the texts of queries and documents.
             depth: how many documents of each query are reranked; a shorter ranking is reranked whole.
             trace: the record of model calls, for resuming and for the ledger; rerankers without an LLM ignore it.
+            seconds: how long a query may ask its model, from its first call on; then it ends with what it has, its open
+                calls failed. None is what the trace says, which by itself is no bound.
 
         Returns:
             A run with the same queries. Scores fall n, n-1, … 1; `notes` holds per query the reports of the calls, raw
@@ -84,7 +89,9 @@ class Reranker(Part, ABC):
         if depth < 1:
             raise BadInput(f"depth must be at least 1, not {depth}")
         requests, tails = requests_of(run, data, depth)
-        orders = self.rank_requests(requests, trace)
+        trace = Trace() if trace is None and seconds is not None else trace
+        with nullcontext() if trace is None else trace.within(seconds):
+            orders = self.rank_requests(requests, trace)
         rankings, notes = {}, {}
         for request, order, tail in zip(requests, orders, tails, strict=True):
             ids = [request.documents[at].id for at in order.ranking] + tail
@@ -92,13 +99,22 @@ class Reranker(Part, ABC):
             notes[request.query.id] = _note(request, order, trace)
         return Run.of(rankings, name=name_of(type(self)), notes=notes)
 
-    def rank(self, query: str | Query, docs: Iterable[str | Document], trace: Trace | None = None) -> RankedList:
+    def rank(
+        self,
+        query: str | Query,
+        docs: Iterable[str | Document],
+        trace: Trace | None = None,
+        seconds: float | None = None,
+    ) -> RankedList:
         """Rank `docs` for one `query`: the entry for RAG systems, without any data set.
 
         Args:
             query: the question.
             docs: texts or documents, in any iterable, which is read once.
-            trace: the record of model calls, for resuming and for the ledger; rerankers without an LLM ignore it.
+            trace: the record of model calls; without one they are remembered for this call only.
+            seconds: how long the model may be asked. Then the answer is what came until then: calls that have none
+                are `failed`, and where there is none at all the documents come back in the order handed in. The same
+                holds where the model's server cannot be reached, which without `seconds` is an error.
 
         Returns:
             Every document that was handed in, best first; nothing is left out or added.
@@ -123,7 +139,8 @@ class Reranker(Part, ABC):
         documents = _documents(docs)
         request = Request(asked, documents, tuple(float(n) for n in range(len(documents), 0, -1)))
         trace = Trace() if trace is None else trace
-        (order,) = self.rank_requests([request], trace)
+        with trace.within(seconds):
+            (order,) = self.rank_requests([request], trace)
         scores, calls = order.scores or (None,) * len(documents), tuple(_timed(call, trace) for call in order.calls)
         shown = showings(calls)
         items = []

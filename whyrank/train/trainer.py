@@ -15,13 +15,15 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, NotFound, TrainingStopped, need
+from whyrank.io.files import is_partial, sweep
 from whyrank.io.folders import read_json, read_manifest, write_json, write_manifest
+from whyrank.journal import holding
 from whyrank.train.config import Loop, Optimizer
 from whyrank.train.optim import optimizer, schedule
 
@@ -115,6 +117,10 @@ def whole(partial: Path, what: str, wait: Callable[[], None] = lambda: None) -> 
         raise
 
 
+_held: dict[Path, ExitStack] = {}
+"""The folders in which this process trains."""
+
+
 class Folder:
     """A run folder: says whether it is new, gone on with, or done."""
 
@@ -127,7 +133,7 @@ class Folder:
         self.path, self._task = Path(path), json.loads(json.dumps(task))
         self.model = self.path / "model"
         found = read_manifest(self.path)
-        if not found and self.path.exists() and any(self.path.iterdir()):
+        if not found and self.path.exists() and not all(map(is_partial, self.path.iterdir())):
             raise BadInput(f"{self.path} holds something else: choose another output, or remove the folder")
         if found and (differs := _differences(found.get("task", {}), self._task)):
             raise BadInput(
@@ -136,8 +142,21 @@ class Folder:
         self.finished = bool(found.get("finished"))
 
     def begin(self) -> None:
-        """Write down what is asked; not before what is asked for has been read, so that mistakes leave nothing."""
-        if first() and not read_manifest(self.path):
+        """Write down what is asked; not before what is asked for has been read, so that mistakes leave nothing.
+
+        From now on until the end the folder is held by this process.
+
+        Raises:
+            BadInput: another process trains there.
+        """
+        if not first():
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._let_go()  # an earlier training of this process that broke off
+        held = _held[self.path.resolve()] = ExitStack()
+        held.enter_context(holding(self.path, "another training writes to this folder; wait for it"))
+        sweep(self.path)
+        if not read_manifest(self.path):
             write_manifest(self.path, self._task, PACKAGES, finished=False)
 
     @property
@@ -151,7 +170,12 @@ class Folder:
         if first():
             write_json(self.path / "report.json", report)
             write_manifest(self.path, self._task, PACKAGES, finished=True)
+            self._let_go()
         return Trained(self.path, self.model, report)
+
+    def _let_go(self) -> None:
+        if held := _held.pop(self.path.resolve(), None):
+            held.close()
 
     def done(self) -> Trained:
         """What a finished run handed back."""
