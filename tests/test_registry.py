@@ -293,7 +293,7 @@ def test_a_path_to_nothing_is_named(name: str) -> None:
 
 
 def test_a_broken_part_keeps_its_own_error(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_part.py").write_text("import broken\n")
+    (tmp_path / "broken_part.py").write_text("import broken\nfrom whyrank.registry import Part\nclass X(Part): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="No module named 'broken'") as error:
         find("broken_part.X")

@@ -3,19 +3,26 @@
 A part is a frozen dataclass whose `repr` is its spec, and `make(repr(part)) == part`. Specs are read with
 `ast`, never evaluated, and only subclasses of `Part` are built. A name is looked up in the built-in table,
 then among the entry points of group "whyrank.parts" of installed packages, then taken as a dotted path.
+
+What a user writes is built by `make`. What a *file* says (a manifest, the description of an index) is data: it goes
+through `make_from_file`, which takes names of installed parts and plain values of fields that a class lets files set.
 """
 
 import ast
 import difflib
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, wraps
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from whyrank.dotted import derives
 from whyrank.errors import BadSpec, WhyrankError
 
 BUILTIN: dict[str, str] = {
@@ -135,7 +142,13 @@ class Part:
 
     A field without a default is written by position, any other by name and only where it differs from its
     default. Fields with `repr=False` are state, not specification.
+
+    Attributes:
+        file_fields: those that a file may set when the folder it lies in is opened, see `make_from_file`. None that
+            names a model, an engine, an address or code.
     """
+
+    file_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         """Give every part the spec as `repr`, also where `@dataclass` would write its own."""
@@ -173,30 +186,66 @@ def make(spec: str, kind: type[P] = Part) -> P:  # type: ignore[assignment]
     Raises:
         BadSpec: the text is not a spec, names no part, or gives arguments that the part does not take.
     """
-    try:
-        part = _build(ast.parse(spec.strip(), mode="eval").body, spec)
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        if isinstance(error, WhyrankError):
-            raise
-        why = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
-        raise BadSpec(f"cannot read the spec {spec!r}: {why if spec.strip() else 'it is empty'}") from None
+    with _reading(spec):
+        part = _build(_parsed(spec), spec)
     if not isinstance(part, kind):
         raise BadSpec(f"{spec!r} is a {type(part).__name__}, but a {kind.__name__} is wanted here")
     return part
 
 
-def find(name: str) -> type[Part]:
+def make_from_file(told: object, kind: type[P], source: str | Path, **given: object) -> P:
+    """Build a part as a file tells it, as far as a file may: what it says is data, and chooses no code and no model.
+
+    Args:
+        told: a spec, or a mapping of fields, from the file. Only the fields in `kind.file_fields` are taken, with
+            numbers, texts, tuples of them, and parts that are built the same way as values; others are passed over.
+        kind: the class; a spec must name it, by the name of an installed part.
+        source: the file, for errors.
+        given: fields that the caller decides.
+
+    Raises:
+        BadSpec: what the file says is no such part, or its values do not fit; the file is named.
+    """
+    try:
+        if isinstance(told, str):
+            with _reading(told):
+                fields_told = _plain_fields(_parsed(told), kind, told)
+        elif isinstance(told, Mapping):
+            fields_told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        else:
+            raise BadSpec(f"a spec is wanted, not {told!r:.80}")
+        taken = {name: value for name, value in fields_told.items() if name in kind.file_fields and name not in given}
+        _check_types(kind, name_of(kind), taken)
+        return kind(**taken, **given)
+    except (BadSpec, TypeError) as error:
+        raise BadSpec(f"{source}: {error}") from None
+
+
+def find(name: str, *, installed: bool = False) -> type[Part]:
     """The class behind a short name, an entry point's name or a dotted path (`my_package.module.MyPart`).
+
+    The module of a dotted path is imported only where its source says that a part of that name is there.
+
+    Args:
+        name: the name.
+        installed: take no dotted path, as where a file names the part.
 
     Raises:
         BadSpec: nothing of that name; the nearest known names are told.
     """
     names = _names()
-    if name not in names and not ("." in name and all(word.isidentifier() for word in name.split("."))):
+    dotted = "." in name and all(word.isidentifier() for word in name.split("."))
+    if name not in names and dotted and installed:
+        raise BadSpec(f"{name!r} is a dotted path, which is never taken from a file: only installed parts are")
+    if name not in names and not dotted:
         near = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f": did you mean {near[0]!r}?" if near else f"; known parts: {', '.join(sorted(names))}"
         raise BadSpec(f"no part is called {name!r}{hint}")
     module, _, attribute = names[name].partition(":") if name in names else name.rpartition(".")
+    if name not in names and module not in sys.modules and not derives(module, attribute, Part):
+        raise BadSpec(
+            f"no part is found at {name!r}: no source of a module {module!r} that can be reached defines such a part"
+        )
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
@@ -281,6 +330,44 @@ def _text(value: object) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
     return repr(value).replace("inf", "1e999") if isinstance(value, float) else repr(value)
+
+
+@contextmanager
+def _reading(spec: str) -> Iterator[None]:
+    """Say of what Python cannot read that it is no spec."""
+    try:
+        yield
+    except WhyrankError:
+        raise
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
+        raise BadSpec(f"cannot read the spec {spec!r}: {why if spec.strip() else 'it is empty'}") from None
+
+
+def _parsed(spec: str) -> ast.expr:
+    return ast.parse(spec.strip(), mode="eval").body
+
+
+def _plain_fields(node: ast.expr, kind: type[Part], spec: str) -> dict[str, object]:
+    """The plain fields that a spec gives; `kind` is what it must name."""
+    called = node.func if isinstance(node, ast.Call) else node
+    if not isinstance(called, ast.Name | ast.Attribute):
+        raise BadSpec(f"cannot read the spec {spec!r}: expected a name or name(arguments)")
+    if not issubclass(part := find(ast.unparse(called), installed=True), kind):
+        raise BadSpec(f"{spec!r} is a {part.__name__}, but a {kind.__name__} is wanted here")
+    if not isinstance(node, ast.Call):
+        return {}
+    named = [*zip(_positions(part), node.args, strict=False), *((each.arg, each.value) for each in node.keywords)]
+    return {name: _plain_value(value, part, name, spec) for name, value in named if name in part.file_fields}
+
+
+def _plain_value(node: ast.expr, part: type[Part], field: str, spec: str) -> object:
+    if isinstance(node, ast.Call | ast.Name | ast.Attribute):
+        kind = get_type_hints(part)[field]
+        if not (isinstance(kind, type) and issubclass(kind, Part) and kind.file_fields):
+            raise BadSpec(f"cannot read the spec {spec!r}: {field!r} is given a part, and a file may not choose one")
+        return kind(**_plain_fields(node, kind, spec))
+    return _value(node, spec)
 
 
 def _build(node: ast.expr, spec: str) -> Part:
