@@ -46,6 +46,9 @@ _OF_KIND: dict[Several, _Known] = {
     ),
 }
 
+COME_ALONG = ("minilm",)
+"""Models that a package brings: whoever names one chooses no code and no place."""
+
 COSINE = "whyrank.cosine_head.CosineHead"
 """The class of the cosine head, as modules.json names it."""
 

@@ -2,7 +2,8 @@
 
     WhyrankError
     ├── BadInput (ValueError)        what the user handed in cannot be used: what, where, how to mend it
-    │   └── BadSpec                  a part's spec is wrong: unknown name, unknown or badly typed argument
+    │   ├── BadSpec                  a part's spec is wrong: unknown name, unknown or badly typed argument
+    │   └── Untrusted                a file names code to run: only a user may, or somebody who trusts its folder
     ├── BadIndex (ValueError)        a saved index is damaged, of another version or of another kind
     ├── NotFound (FileNotFoundError) a data set, run or folder is not there: where it was looked for
     ├── MissingExtra (ImportError)   an optional package is not installed: the command that installs it
@@ -45,6 +46,10 @@ class BadSpec(BadInput):
     def __init__(self, *args: object) -> None:
         """Take the text; addresses in a spec are shown without what stands in their queries."""
         super().__init__(*(masked(arg, queries=True) if isinstance(arg, str) else arg for arg in args))
+
+
+class Untrusted(BadInput):
+    """A file names code that would have to be run to use it; the text says how to trust it."""
 
 
 class BadIndex(WhyrankError, ValueError):

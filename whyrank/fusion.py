@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ class Fusion(Part):
     norm: Norm = "minmax"
     k: int = 60
     weights: tuple[float, ...] = ()
+
+    file_fields: ClassVar[frozenset[str]] = frozenset({"method", "norm", "k", "weights"})
 
     def __post_init__(self) -> None:
         """Refuse what is no fusion."""

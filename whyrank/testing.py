@@ -10,6 +10,7 @@ what was asked, what came back, and what was promised. They are what whyrank run
 """
 
 import asyncio
+import inspect
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from whyrank.errors import BadIndex, BadInput, NotFound, WhyrankError
 from whyrank.llm.base import LLM, Completion, Failed, Failure, Message, Ok, Piece, Prompt, Sampling
@@ -270,10 +271,17 @@ def _check_saving(ready: Retriever, run: Run, queries: Sequence[Query], spec: st
         place, empty = Path(folder, "index with a space"), Path(folder, "empty")
         empty.mkdir()
         ready.save(place)
-        opened = type(ready).open(place)
+        opens: Callable[..., Retriever] = partial(type(ready).open, **_model_of(ready))
+        opened = opens(place)
         _must(_same(opened.search(queries, k=10**6), run), f"{spec}: saved and opened again it finds something else")
         for path in (empty, Path(folder, "nowhere")):
-            _refuses((BadIndex, NotFound), partial(type(ready).open, path), f"{spec}: open({path.name!r})")
+            _refuses((BadIndex, NotFound), partial(opens, path), f"{spec}: open({path.name!r})")
+
+
+def _model_of(ready: Retriever) -> dict[str, Any]:
+    """What `open` wants beside the folder: the model, which no folder chooses."""
+    wanted = inspect.signature(type(ready).open).parameters
+    return {name: getattr(ready, name) for name in ("model", "llm", "encoder") if name in wanted}
 
 
 def _check_rank(reranker: Reranker, spec: str) -> None:

@@ -21,7 +21,7 @@ def test_a_model_that_babbles_breaks_and_loses_nothing(llm, tmp_path):
     calls = result.report["calls"]
     assert calls["failed"] == 0 and sum(calls.values()) == result.report["ledger"]["calls"] > 2
     assert all(len(result.run[query.id].ids) > 0 for query in data.queries)
-    opened = Tree.open(tmp_path / "idx")
+    opened = Tree.open(tmp_path / "idx", llm, summaries=tree.summaries)
     assert opened == tree and isinstance(opened.llm, VLLM | Transformers)
     assert opened.search(data.queries, k=20) == result.run
     again = search(tree, data, tmp_path / "run", k=20).run

@@ -22,7 +22,7 @@ from whyrank import (
     load,
     make,
 )
-from whyrank.errors import BadInput, EngineError
+from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.retrieval import rewrite
 from whyrank.retrieval.rewrite import (
     Append,
@@ -187,8 +187,8 @@ def test_passages_come_from_the_collection_that_the_index_is_of(tmp_path):
         part.search([QUERY])
     run = part.ready(iter(DOCUMENTS)).search([QUERY])
     assert run == Rewritten(READY, LameR(Fake("waggle"))).ready(Corpus(DOCUMENTS)).search([QUERY])
-    with pytest.raises(BadInput, match="which the collection does not have: its index is another's"):
-        part.ready(Corpus(DOCUMENTS[5:])).search([QUERY])
+    with pytest.raises(BadIndex, match="is of another collection: it has the document 'd0', which this one lacks"):
+        part.ready(Corpus(DOCUMENTS[5:]))
     assert Rewritten(part.retriever, HyDE(Fake("waggle"))).search([QUERY])["q"].ids[0] == "d1"
 
 

@@ -78,7 +78,11 @@ def test_an_index_in_a_folder_finds_the_same_as_one_in_memory(kind, models, tmp_
     held = part(kind, models).index(DOCUMENTS).search(QUERIES, k=5)
     placed = part(kind, models, path=str(tmp_path / "index")).index(iter(DOCUMENTS))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index"]
-    found = [placed, part(kind, models, path=str(tmp_path / "index")), type(placed).open(tmp_path / "index")]
+    found = [
+        placed,
+        part(kind, models, path=str(tmp_path / "index")),
+        type(placed).open(tmp_path / "index", placed.model),
+    ]
     assert all(each.search(QUERIES, k=5) == held for each in found)
     with pytest.raises(BadIndex, match="not empty"):
         placed.index(DOCUMENTS)

@@ -60,6 +60,10 @@ def small(llm, **rest):
     return Tree(llm, encoder=ByWords("words"), **{"branching": 4, **rest})
 
 
+def opened(path):
+    return Tree.open(path, Overlap(), encoder=ByWords("words"))
+
+
 @pytest.fixture(scope="module")
 def toy():
     return load("toy")
@@ -185,12 +189,15 @@ def test_saved_and_opened_it_is_the_same(toy, tmp_path):
     tree = small(Overlap(), path=tmp_path / "tree").index(toy.corpus)
     queries = toy.queries[:3]
     found = tree.search(queries)
-    assert Tree.open(tmp_path / "tree") == tree
-    assert Tree.open(tmp_path / "tree").search(queries) == found
+    assert opened(tmp_path / "tree") == tree
+    assert opened(tmp_path / "tree").search(queries) == found
     assert small(Overlap(), path=tmp_path / "tree").search(queries) == found
     tree.save(tmp_path / "copy")
     (tmp_path / "copy").rename(tmp_path / "moved")
-    assert Tree.open(tmp_path / "moved").search(queries) == found
+    assert opened(tmp_path / "moved").search(queries) == found
+    assert Tree.open(tmp_path / "moved", trust=True) == Tree.open(
+        tmp_path / "moved", Overlap(), encoder=ByWords("words")
+    )
     with pytest.raises(BadIndex, match="not empty"):
         tree.save(tmp_path / "moved")
 
@@ -203,13 +210,15 @@ def test_a_damaged_or_foreign_folder_is_refused(toy, tmp_path):
         data[len(data) // 2] ^= 1
         (path / name).write_bytes(bytes(data))
         with pytest.raises(BadIndex, match=re.escape(str(path))):
-            Tree.open(path)
+            opened(path)
     small(Overlap()).index(toy.corpus).save(tmp_path / "good")
     for other in ({"branching": 5}, {"build": "top_down"}, {"summaries": Written(Fake())}):
         with pytest.raises(BadIndex, match=next(iter(other))):
             small(Overlap(), path=tmp_path / "good", **other).search(toy.queries)
     small(Fake(overlap)).index(toy.corpus).save(tmp_path / "function")
     with pytest.raises(BadIndex, match=r"tree\(llm, path"):
+        Tree.open(tmp_path / "function", trust=True)
+    with pytest.raises(BadIndex, match=r"a file chooses no model: give one, Tree\.open\("):
         Tree.open(tmp_path / "function")
 
 
@@ -219,7 +228,7 @@ def test_appended_documents_are_found_and_nothing_is_lost(toy, tmp_path, build):
     tree = small(Overlap(), build=build, iterations=1000).index(documents[:30])
     both = tree.append(documents[30:])
     both.save(tmp_path / "both")
-    for each in (both, Tree.open(tmp_path / "both")):
+    for each in (both, opened(tmp_path / "both")):
         shape = each._held.shape
         assert max(len(shape.children(node)) for node in range(shape.leaves, len(shape.parents))) <= 4
         assert set(each.search(toy.queries[:1], k=100)[toy.queries[0].id].ids) == {d.id for d in documents}

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import AsJson, Split
-from whyrank.cli.tell import say, say_json, without_effect
+from whyrank.cli.options import AsJson, Split, Trust
+from whyrank.cli.tell import say, say_json, trusts, without_effect
 
 
 def explain(
@@ -22,6 +22,7 @@ def explain(
         str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
     ] = None,
     split: Split = None,
+    trust: Trust = None,
     json: AsJson = False,
 ) -> None:
     """Say why a reranked run ranks the documents of a query as it does, and what that took."""
@@ -33,7 +34,8 @@ def explain(
 
     if data is None:
         without_effect(ctx, "is of --data", "split")
-    ranked = experiment.explain(run, query, None if data is None else load(data, split=split))
+    texts = None if data is None else load(data, split=split)
+    ranked = experiment.explain(run, query, texts, trust=trusts(trust, run))
     if json:
         say_json(ranked.to_dict(top))
     elif sys.stdout.isatty():

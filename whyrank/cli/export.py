@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import RUN
-from whyrank.cli.tell import say
+from whyrank.cli.options import RUN, Trust
+from whyrank.cli.tell import say, trusts
 
 
 def export(
@@ -16,10 +16,11 @@ def export(
         str | None, typer.Option("--data", help="Where texts are taken from, if not from the run's own data set.")
     ] = None,
     k: Annotated[int | None, typer.Option("-k", min=1, help="How many documents for each query.")] = None,
+    trust: Trust = None,
 ) -> None:
     """Write a run with its texts, as candidates that rank_llm and other tools read."""
     from whyrank import experiment
     from whyrank.datasets import load
 
-    written = experiment.export(run, out, None if data is None else load(data), k)
+    written = experiment.export(run, out, None if data is None else load(data), k, trust=trusts(trust, run))
     say(f"{out}: {len(written):,} queries with their candidates")

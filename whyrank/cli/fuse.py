@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import RUN, AsJson, Out, Split
-from whyrank.cli.tell import tell, without_effect
+from whyrank.cli.options import RUN, AsJson, Out, Split, Trust
+from whyrank.cli.tell import tell, trusts, without_effect
 
 
 def fuse(
@@ -29,6 +29,7 @@ def fuse(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to keep for each query.")] = 1000,
     split: Split = None,
+    trust: Trust = None,
     json: AsJson = False,
 ) -> None:
     """Fuse runs of the same queries; weights may be tuned on queries that are not evaluated."""
@@ -46,10 +47,11 @@ def fuse(
     if like is None:
         idle = ("is of scores, and rrf adds up ranks", "norm") if method == "rrf" else ("is of --method rrf", "rrf_k")
         without_effect(ctx, *idle)
+        without_effect(ctx, "is of --like", "trust")
     given = Fusion(method=method, norm=norm, k=rrf_k, weights=_numbers(weights))  # type: ignore[arg-type]
     if like is not None and given != Fusion():
         raise BadInput("--like brings method, norm and weights with it: leave out those options")
-    fusion = given if like is None else experiment.fusion_of(like)
+    fusion = given if like is None else experiment.fusion_of(like, trust=trusts(trust, like))
     tuning = experiment.Tuning.on(str(data), tune, measure) if tune is not None else None
     tell(experiment.fuse(runs, fusion, out, k, None if data is None else load(data, split=split), tuning), json)
 

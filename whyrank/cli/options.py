@@ -21,3 +21,9 @@ MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", min=0, help="Stop once model calls took so many tokens.")
 ]
 PriceTable = Annotated[Path | None, typer.Option("--prices", help="Prices by model, a TOML or JSON file.")]
+Trust = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust", help="Let this folder, which is read here, name code that is run: a data set's function, a part."
+    ),
+]

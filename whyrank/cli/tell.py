@@ -94,6 +94,22 @@ def without_effect(ctx: typer.Context, why: str, *options: str) -> None:
             raise BadInput(f"{name} has no effect here: it {why}")
 
 
+def trusts(trust: Path | None, folder: Path) -> bool:
+    """Whether --trust names the folder that is read; says what that allows.
+
+    Raises:
+        BadInput: it names another one.
+    """
+    from whyrank.errors import BadInput
+
+    if trust is None:
+        return False
+    if trust.resolve() != folder.resolve():
+        raise BadInput(f"--trust names {trust}, and what is read here is {folder}")
+    say(f"{folder} is trusted, this once: what its manifest.json names is imported and run", err=True)
+    return True
+
+
 def prices_of(file: Path | None) -> "Prices | None":
     """The table of --prices."""
     from whyrank.llm.ledger import Prices

@@ -14,7 +14,7 @@ from whyrank.datasets.folder import read_folder
 from whyrank.datasets.judged import qrels_beside, read_judged
 from whyrank.datasets.pools import Birco, NovelEval
 from whyrank.datasets.trec_dl import TrecDL
-from whyrank.errors import BadInput, NotFound
+from whyrank.errors import BadInput, NotFound, Untrusted
 from whyrank.types import Dataset
 
 FAMILIES: dict[str, Family] = {
@@ -22,11 +22,12 @@ FAMILIES: dict[str, Family] = {
 }
 GENERATED = {"world": "whyrank.data_synth.world_data:Worlds"}
 """Families that are made and not read, by dotted path: what makes them stands above data sets, and is imported late."""
+_FUNCTION = re.compile(r"\w[\w.]*:\w+")
 GROUP = "whyrank.datasets"
 """The entry-point group in which other packages name functions that return a `Dataset`."""
 
 
-def load(name: str | Path, split: str | None = None) -> Dataset:
+def load(name: str | Path, split: str | None = None, *, told_by: str | Path | None = None) -> Dataset:
     """Load a data set.
 
     Args:
@@ -35,6 +36,7 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
             a `Dataset`: by its dotted path (`"my_package.module:function"`) or by its entry point in the group
             `whyrank.datasets`. A name wins over a folder that is called the same; write `"./toy"` for the folder.
         split: which judgements, by default those of the test split.
+        told_by: the file that the name is from, if it is from one: no function is then called by its dotted path.
 
     Raises:
         NotFound: there is no such data set, or it is not here and cannot be fetched; what to put where is told.
@@ -53,8 +55,13 @@ def load(name: str | Path, split: str | None = None) -> Dataset:
         return read_folder(path, split)
     if path.is_file():
         return read_judged(path, qrels_beside(path, split))
-    target = _entry_points().get(text, text)
-    if re.fullmatch(r"\w[\w.]*:\w+", target):
+    target = (points := _entry_points()).get(text, text)
+    if told_by is not None and text not in points and _FUNCTION.fullmatch(text):
+        raise Untrusted(
+            f"{told_by} names its data by a function, {text!r}, and no function is called because a file names it: "
+            f"give the data set yourself (--data), or trust that folder (--trust {told_by})"
+        )
+    if _FUNCTION.fullmatch(target):
         return _call(text, target, split)
     raise NotFound(f"there is no data set, folder or file {text!r}{_hint(text)}")
 

@@ -13,7 +13,7 @@ from whyrank.experiment.folder import Limits, Result, asked_of, content_of_queri
 from whyrank.experiment.runs import open_runs, refuse_foreign, task_of
 from whyrank.fusion import Fusion
 from whyrank.llm.trace import Trace
-from whyrank.registry import make, parameters
+from whyrank.registry import make, make_from_file, parameters
 from whyrank.types import Dataset, Qrels, Run
 
 
@@ -125,19 +125,24 @@ def _about(data: Dataset) -> dict[str, Any]:
     return {"name": data.name, "queries": len(data.queries), "content": {"queries": content_of_queries(data.queries)}}
 
 
-def fusion_of(folder: str | Path) -> Fusion:
+def fusion_of(folder: str | Path, *, trust: bool = False) -> Fusion:
     """The fusion, with its weights, that made the run in `folder`.
+
+    Args:
+        folder: the run folder.
+        trust: build whatever fusion its manifest names, also one that has to be imported for that.
 
     Raises:
         NotFound: there is no such run folder.
-        BadInput: it was not made by a fusion.
+        BadInput: it was not made by a fusion, or by one that no file may name.
     """
     task = task_of(folder)
     if not task:
         raise NotFound(f"no run folder at {folder}: it has no manifest.json")
-    if task["verb"] != "fuse":
-        raise BadInput(f"the run in {folder} was made by {task['verb']}, not by fuse: it has no weights")
-    return make(task["spec"], Fusion)
+    if task.get("verb") != "fuse":
+        raise BadInput(f"the run in {folder} was made by {task.get('verb')}, not by fuse: it has no weights")
+    spec = task.get("spec")
+    return make(str(spec), Fusion) if trust else make_from_file(spec, Fusion, Path(folder) / "manifest.json")
 
 
 def tuned_on(source: str | Path, data: str | None, split: str | None) -> bool:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from whyrank.datasets import load
-from whyrank.errors import BadInput, NotFound
+from whyrank.errors import BadInput, NotFound, Untrusted
 from whyrank.experiment.runs import made_on, open_run, run_file, task_of
 from whyrank.io import read_candidates, write_candidates
 from whyrank.llm.trace import records
@@ -14,13 +13,16 @@ from whyrank.rerank.ranked import RankedList
 from whyrank.types import Corpus, Dataset, Run
 
 
-def explain(folder: str | Path, query_id: str | None = None, data: Dataset | None = None) -> RankedList:
+def explain(
+    folder: str | Path, query_id: str | None = None, data: Dataset | None = None, *, trust: bool = False
+) -> RankedList:
     """Why a finished run ranks the documents of one query as it does: print its `explain()`.
 
     Args:
         folder: the folder of a reranked run.
         query_id: the query; may be left out where there is only one.
         data: where texts are taken from; None takes the run's own data set where that is at hand.
+        trust: let the folder name that data set by a function, which is then imported and called.
 
     Returns:
         The documents with reasons and calls; seconds come from the trace.
@@ -28,6 +30,7 @@ def explain(folder: str | Path, query_id: str | None = None, data: Dataset | Non
     Raises:
         NotFound: there is no finished run.
         BadInput: the run has no such query, was not made by a reranker, or is not of `data`.
+        Untrusted: the folder names its data by a function.
     """
     run, task = open_run(folder, notes=True), task_of(folder)
     if query_id is None and len(run) != 1:
@@ -42,7 +45,7 @@ def explain(folder: str | Path, query_id: str | None = None, data: Dataset | Non
     if isinstance(note := run.notes.get(query_id), Mapping):
         calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
         run.notes[query_id] = {**note, "calls": calls}
-    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _data_of(task))
+    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _data_of(folder, trust))
 
 
 def _refuse_foreign(folder: str | Path, query_id: str, run: Run, data: Dataset) -> None:
@@ -59,7 +62,9 @@ def _seconds(trace: Path, query_id: str) -> dict[str, float]:
     return {call["key"]: call["seconds"] for call in calls if call["query"] == query_id}
 
 
-def export(source: str | Path, out: str | Path, data: Dataset | None = None, k: int | None = None) -> Run:
+def export(
+    source: str | Path, out: str | Path, data: Dataset | None = None, k: int | None = None, *, trust: bool = False
+) -> Run:
     """Write the run at `source` with its texts as candidates, the form that rank_llm reads; see `write_candidates`.
 
     Args:
@@ -67,12 +72,14 @@ def export(source: str | Path, out: str | Path, data: Dataset | None = None, k: 
         out: the file, `.jsonl` or `.json`.
         data: the texts; None takes the data set that the manifest of a run folder tells.
         k: how many documents of each query; None is all.
+        trust: let the folder name its data set by a function, which is then imported and called.
 
     Raises:
         BadInput: there are no texts, or not those of the run.
+        Untrusted: the folder names its data by a function.
     """
     run = open_run(source)
-    if data is None and (data := _data_of(task_of(source))) is None:
+    if data is None and (data := _data_of(source, trust)) is None:
         data = texts_of(source)
     write_candidates(run, data, out, k)
     return run
@@ -86,11 +93,13 @@ def texts_of(source: str | Path) -> Dataset:
     return read_candidates(path)
 
 
-def _data_of(task: Mapping[str, Any]) -> Dataset | None:
-    """The data set of an experiment, as far as it is at hand."""
+def _data_of(folder: str | Path, trust: bool) -> Dataset | None:
+    """The data set of an experiment, as far as it is at hand: by the name that its folder tells, or in the file."""
     try:
-        name = task["data"]["name"]
-        data = read_candidates(name) if Path(name).is_file() else load(name)
+        name = task_of(folder)["data"]["name"]
+        data = read_candidates(name) if Path(name).is_file() else load(name, told_by=None if trust else folder)
+    except Untrusted:
+        raise
     except (KeyError, TypeError, NotFound, BadInput):
         return None
     return data if len(data.corpus) else replace(data, corpus=Corpus(()))

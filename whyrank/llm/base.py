@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from whyrank.errors import BadInput, BadSpec
 from whyrank.llm.loop import run
@@ -72,6 +72,10 @@ class Sampling(Part):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int = 0
+
+    file_fields: ClassVar[frozenset[str]] = frozenset(
+        {"temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "logprobs"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no engine can draw."""

@@ -1,21 +1,22 @@
 """What every retriever is: `index` a collection, `search` it. The public methods guard, the hooks work."""
 
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from whyrank.errors import BadIndex, BadInput, want
+from whyrank.errors import BadIndex, BadInput, BadSpec, want
+from whyrank.io.locks import one_writer
 from whyrank.llm.trace import Trace
-from whyrank.registry import Part, name_of
-from whyrank.types import NO_METADATA, Corpus, Document, Query, Ranking, Run, Where, meets
+from whyrank.progress import warn
+from whyrank.registry import Part, make_from_file, name_of
+from whyrank.types import NO_METADATA, Corpus, Document, Query, Ranking, Run, Where, fingerprint, meets
 
 
 class Retriever(Part, ABC):
@@ -55,9 +56,21 @@ class Retriever(Part, ABC):
         return replace(self, path=str(path))  # type: ignore[type-var]
 
     def ready(self, corpus: Iterable[Document]) -> Self:
-        """This retriever where an index lies at its `path` already, else a copy that has indexed `corpus`."""
+        """This retriever where the index of `corpus` lies at its `path` already, else a copy that has indexed it.
+
+        Raises:
+            BadIndex: the index is of another collection.
+        """
         path = getattr(self, "path", None)
-        return self if path is not None and Path(path).exists() else self.index(corpus)
+        if path is None or not Path(path).exists():
+            return self.index(corpus)
+        known, ids = self._collection()
+        if known and known != fingerprint(corpus):
+            why = _difference(ids, corpus)
+            raise BadIndex(f"{path} is of another collection: {why}: index this one anew into another folder")
+        if not known:
+            warn(f"{path} does not tell of which collection it is (an older index): whether of this one is not checked")
+        return self
 
     def search(
         self,
@@ -112,6 +125,22 @@ class Retriever(Part, ABC):
             BadIndex: the folder holds no index of this kind, or a damaged one.
         """
         raise BadInput(f"{name_of(cls)} keeps no index of its own that could be opened")
+
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        """The fingerprint of the collection whose index lies at `path`, and its ids; empty where they are not known."""
+        return "", ()
+
+    @classmethod
+    def _from_folder(cls, path: str | Path, told: object, **given: object) -> Self:
+        """The retriever with its index at `path`, with those fields that a file may set as the folder tells them.
+
+        Raises:
+            BadIndex: what it tells does not fit.
+        """
+        try:
+            return make_from_file(told, cls, path, path=str(path), **given)
+        except BadSpec as error:
+            raise BadIndex(f"{error}: build the index anew") from None
 
     @abstractmethod
     def _search(self, queries: Sequence[Query], k: int) -> Iterable[Ranking]:
@@ -175,23 +204,67 @@ class Retriever(Part, ABC):
         raise BadInput(f"{name_of(cls)} cannot be searched in shards: it does not say how they would score as one")
 
 
+def _difference(indexed: Iterable[str], corpus: Iterable[Document]) -> str:
+    """How a collection differs from the one that was indexed, by a document that shows it."""
+    ids, here = dict.fromkeys(indexed), dict.fromkeys(document.id for document in corpus)
+    if ids and (foreign := next((id for id in ids if here and id not in here), None)) is not None:
+        return f"it has the document {foreign!r}, which this one lacks"
+    if ids and (new := next((id for id in here if id not in ids), None)) is not None:
+        return f"it lacks the document {new!r}"
+    return "titles or texts have changed"
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write an index into; it takes the place of `path` in one step at the end, or leaves no trace.
 
+    What a killed process left of the same index is removed first.
+
     Raises:
-        BadIndex: `path` is there already, and is no empty folder.
+        BadIndex: `path` is there already, and is no empty folder, or another process writes to it.
     """
+    _refuse_taken(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".{path.name}.partial"
+    with writing_alone(path.parent / f".{path.name}.lock", path):
+        _refuse_taken(path)
+        _remove(part)
+        part.mkdir()
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            _remove(part)
+
+
+@contextmanager
+def writing_alone(lock: Path, index: Path) -> Iterator[None]:
+    """Keep other processes from writing the same index.
+
+    Raises:
+        BadIndex: one does already.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(one_writer(lock, f"the index {index}"))
+        except BadInput as error:
+            raise BadIndex(str(error)) from None
+        yield
+
+
+def _refuse_taken(path: Path) -> None:
+    if path.is_symlink():
+        raise BadIndex(f"{path} is a link: an index is written into a new folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BadIndex(f"{path} is not empty: an index is written into a new folder; open this one, or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield part
-        part.chmod(0o755)
-        part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove(part: Path) -> None:
+    """Remove a folder, or the link that stands in its place."""
+    if part.is_symlink() or part.is_file():
+        part.unlink()
+    elif part.exists():
+        shutil.rmtree(part)
 
 
 def distinct(ids: Iterable[str]) -> list[str]:

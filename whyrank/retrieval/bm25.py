@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,11 +21,12 @@ from whyrank.registry import HOW, name_of
 from whyrank.retrieval import folder, pieces
 from whyrank.retrieval.analysis import find_analyzer
 from whyrank.retrieval.base import Retriever, distinct
+from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.inverted import Index, as_one, on_demand
 from whyrank.retrieval.postings import Postings, Statistics, Weigh, exact_weights, idf, lucene_weights
 from whyrank.retrieval.reading import Reading
-from whyrank.types import Document, Query, Ranking, Run
+from whyrank.types import Document, Query, Ranking, Run, joined
 
 _KIND, _VERSION = "whyrank-bm25", 1
 _COUNTED = ("offsets", "documents", "counts", "lengths")
@@ -46,6 +47,7 @@ class _Lexical(Retriever):
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
+    file_fields: ClassVar[frozenset[str]] = frozenset({"k1", "b", "analyzer"})
 
     def __post_init__(self) -> None:
         """Refuse parameters that BM25 does not have."""
@@ -78,7 +80,8 @@ class _Lexical(Retriever):
         reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
         new = pieces.whole(reading)
         ids = distinct([*old.ids, *reading.ids])
-        return self._holding(ids, reading.terms, Postings.joined([old.postings.rows(0, len(reading.terms)), new]))
+        postings = Postings.joined([old.postings.rows(0, len(reading.terms)), new])
+        return self._holding(ids, reading.terms, postings, joined(old.collection, str(reading.fingerprint)))
 
     def search_terms(
         self,
@@ -144,7 +147,7 @@ class _Lexical(Retriever):
             BadIndex: `path` is there already, and is no empty folder.
         """
         index = self._ready()
-        with self._writing(path) as part:
+        with self._writing(path, index.collection) as part:
             postings = [lambda: index.postings]
             pieces.write(part, postings, index.ids, index.numbers, self._weigh, _bytes(self.memory))
 
@@ -157,8 +160,7 @@ class _Lexical(Retriever):
             BadIndex: the folder is no BM25 index, of another format version, or damaged.
         """
         saved = folder.read(Path(path), kind=_KIND, version=_VERSION)
-        taken = {field.name for field in fields(cls)}
-        opened = cls(path=str(path), **{name: value for name, value in saved.about.items() if name in taken})
+        opened = cls._from_folder(path, saved.about)
         opened._hold(saved)
         return opened
 
@@ -167,9 +169,9 @@ class _Lexical(Retriever):
         held = None
         if self.path is None:
             postings = pieces.whole(reading)
-            held = self._holding(reading.ids, reading.terms, postings)._held
+            held = self._holding(reading.ids, reading.terms, postings, str(reading.fingerprint))._held
         else:
-            with self._writing(self.path) as part:
+            with self._writing(self.path, reading.fingerprint) as part:
                 pieces.build(part, reading, self._weigh, _bytes(self.memory))
         object.__setattr__(self, "_held", held)
 
@@ -182,31 +184,35 @@ class _Lexical(Retriever):
             object.__setattr__(shard, "_held", index)
         return shards
 
-    def _writing(self, path: str | Path) -> AbstractContextManager[Path]:
-        about = {"analyzer": self.analyzer, **self._weighting()}
-        return folder.writing(Path(path), kind=_KIND, version=_VERSION, about=about)
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        return self._ready().collection, self._ready().ids
 
-    def _holding(self, ids: list[str], numbers: dict[str, int], postings: Postings) -> Self:
+    def _writing(self, path: str | Path, collection: object) -> AbstractContextManager[Path]:
+        about = {"analyzer": self.analyzer, **self._weighting()}
+        return folder.writing(Path(path), kind=_KIND, version=_VERSION, about=about, collection=collection)
+
+    def _holding(self, ids: list[str], numbers: dict[str, int], postings: Postings, collection: str) -> Self:
         """A copy with an index of these documents; it lies in no folder yet."""
         whole = postings.statistics
         weights = self._weigh(postings.lengths, whole)(postings)
         held = copy(self)
         object.__setattr__(held, "path", None)
-        index = Index(ids, numbers, postings, weights, find_analyzer(self.analyzer), whole)
+        index = Index(ids, numbers, postings, weights, find_analyzer(self.analyzer), whole, collection=collection)
         object.__setattr__(held, "_held", index)
         return held
 
     def _hold(self, saved: folder.Saved) -> Index:
         """Search the index of a folder; its weights are computed anew where they were made with other parameters."""
-        if saved.about["analyzer"] != self.analyzer:
-            found = saved.about["analyzer"]
+        found = saved.about.get("analyzer")
+        if found != self.analyzer:
             raise BadIndex(f"{self.path} was indexed with analyzer={found!r}, which {self!r} does not ask for")
+        numbers = _checked(saved.checked(Path(str(self.path))))
         postings = Postings(*(saved.arrays[name] for name in _COUNTED))
         whole, weights, fill = postings.statistics, saved.arrays["weights"], None
-        if any(saved.about[name] != value for name, value in self._weighting().items()):
+        if any(saved.about.get(name) != value for name, value in self._weighting().items()):
             weights, fill = on_demand(postings, self._weigh(postings.lengths, whole))
-        numbers = {term: number for number, term in enumerate(saved.texts["terms"])}
-        held = Index(saved.texts["ids"], numbers, postings, weights, find_analyzer(self.analyzer), whole, fill=fill)
+        analyzer, ids = find_analyzer(self.analyzer), saved.texts["ids"]
+        held = Index(ids, numbers, postings, weights, analyzer, whole, fill=fill, collection=saved.collection)
         object.__setattr__(self, "_held", held)
         return held
 
@@ -267,6 +273,8 @@ class BM25(_Lexical):
 
     lengths: str = "lucene"
 
+    file_fields: ClassVar[frozenset[str]] = _Lexical.file_fields | {"lengths"}
+
     def __post_init__(self) -> None:
         """Refuse parameters that BM25 does not have."""
         super().__post_init__()
@@ -300,6 +308,19 @@ class BM25Q(_Lexical):
         return {
             term: weight * count / (count + norm) for (term, count), weight in zip(counts.items(), rarity, strict=True)
         }
+
+
+def _checked(found: Checked) -> dict[str, int]:
+    """The number of each term, after a look at all that search will use as places in memory."""
+    ids = found.ids("ids")
+    lengths = found.array("lengths", ["int32"], len(ids))
+    found.not_negative("lengths")
+    n_terms = found.postings(len(ids), counts=["uint8", "uint16", "uint32"], weights=["float32"])
+    found.not_negative("weights")
+    counts = found.arrays["counts"]
+    if counts.min(initial=1) < 1 or counts.sum(dtype=np.int64) != lengths.sum(dtype=np.int64):
+        found.refuse("counts", "they do not add up to the lengths of the documents")
+    return {term: number for number, term in enumerate(found.ids("terms", n_terms))}
 
 
 def _bytes(memory: str) -> float:

@@ -1,13 +1,14 @@
 """Dense retrieval: one vector for each text, exact search by inner product."""
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,11 @@ from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
 from whyrank.registry import HOW, name_of
-from whyrank.retrieval.base import Retriever, distinct, new_folder
+from whyrank.retrieval.base import Retriever, distinct, new_folder, writing_alone
+from whyrank.retrieval.encoded import alike, model_of
 from whyrank.retrieval.filters import allowed, by_query, filtering
-from whyrank.retrieval.vectors import DTYPES, Folder, Rows, Vectors, chained, nearest, read_manifest
-from whyrank.types import Document, Query, Ranking, Run
+from whyrank.retrieval.vectors import DTYPES, LOCK, Folder, Rows, Vectors, chained, nearest, read_manifest
+from whyrank.types import Document, Fingerprint, Query, Ranking, Run
 
 BLOCK = 1024
 """Documents that are sorted by length, encoded and written at once: what a killed encoding loses at most."""
@@ -30,9 +32,6 @@ PROBE = (
     "What does the dance say, and how would you find out?"
 )
 """Its vector, kept with an index, tells whether model, prompts and pooling are still the same."""
-
-_DRIFT = 0.03
-"""How far the probe's vector may move, relative to its length: room for another device or for bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,9 @@ class Dense(Retriever):
     )  # shared by shards: the vectors of the queries that were asked last
 
     filters = True
+    file_fields: ClassVar[frozenset[str]] = frozenset(
+        {"query_prompt", "document_prompt", "normalize", "max_length", "dtype"}
+    )
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -117,42 +119,79 @@ class Dense(Retriever):
             else:
                 folder = Folder.at(part, self.dtype, vectors.matrix.shape[1], vectors.about)
                 folder.append(vectors.ids, vectors.matrix, vectors.corpus)
-                folder.finish()
+                folder.finish(vectors.collection)
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """The retriever that wrote the index in the folder `path`; it runs on this machine's best device."""
-        try:
-            opened = cls(path=str(path), **read_manifest(Path(path)).about["part"])
-        except (KeyError, TypeError) as error:
-            raise BadIndex(f"{path} holds vectors, but not of dense(...): {error}") from None
+    def open(
+        cls, path: str | Path, model: str | None = None, *, trust: bool = False, trust_remote_code: bool = False
+    ) -> Self:
+        """The retriever that wrote the index in the folder `path`; it runs on this machine's best device.
+
+        Args:
+            path: the folder.
+            model: of whoever opens it, a folder or a name on the hub: a file chooses none but "minilm".
+            trust: take the model that the folder names; whoever made the folder then chooses what is loaded.
+            trust_remote_code: run code that comes with the model.
+
+        Raises:
+            NotFound: there is no such folder.
+            BadIndex: the folder holds no vectors, or damaged ones, or names a model that was not given.
+        """
+        told = read_manifest(Path(path)).about.get("part")
+        if not isinstance(told, dict):
+            raise BadIndex(f"{path} holds vectors, but not of dense(...)")
+        model = model or model_of(cls, path, told.get("model"), trust)
+        opened = cls._from_folder(path, told, model=model, trust_remote_code=trust_remote_code)
         opened._read()
         return opened
 
     def _index(self, corpus: Iterable[Document]) -> None:
         encoder = self._encoder()
-        probe = self._probe(encoder)
-        about = {"part": self._made_by(), "probe": probe.tolist()}
-        folder = None if self.path is None else Folder.at(Path(self.path), self.dtype, len(probe), about)
-        if folder:
-            self._check(folder.manifest.about, probe)
-        documents = folder.unwritten(corpus) if folder else iter(corpus)
-        digest = folder.manifest.corpus if folder else ""
-        ids: list[str] = []
-        parts: list[NDArray[Any]] = []
-        with progress(f"encoding with {self!r}", len(corpus) if isinstance(corpus, Sized) else None) as advance:
-            advance(folder.manifest.rows if folder else 0)
-            while block := list(islice(documents, BLOCK)):
-                matrix = self._encode_documents(encoder, block, advance)
-                digest = reduce(chained, block, digest)
-                if folder:
-                    folder.append([document.id for document in block], matrix, digest)
-                else:
-                    ids += [document.id for document in block]
-                    parts.append(matrix)
-        vectors = folder.finish() if folder else Vectors(ids, np.concatenate(parts), digest, about)
+        if self.path is None:
+            vectors = self._encoded(encoder, corpus)
+        else:
+            path = Path(self.path)
+            if path.exists() and not path.is_dir():
+                raise BadIndex(f"{path} is a file: an index needs a folder")
+            path.mkdir(parents=True, exist_ok=True)
+            with writing_alone(path / LOCK, path):
+                vectors = self._written(encoder, corpus, path)
         object.__setattr__(self, "_vectors", vectors)
         object.__setattr__(self, "_agreed", True)
+
+    def _encoded(self, encoder: BiEncoder, corpus: Iterable[Document]) -> Vectors:
+        """The vectors of a collection, in memory."""
+        ids: list[str] = []
+        parts: list[NDArray[Any]] = []
+        collection, digest = Fingerprint(), ""
+        with self._progress(corpus) as advance:
+            for block in _blocks(collection.watch(corpus)):
+                parts.append(self._encode_documents(encoder, block, advance))
+                ids += [document.id for document in block]
+                digest = reduce(chained, block, digest)
+        about = self._about(self._probe(encoder))
+        return Vectors(ids, np.concatenate(parts), digest, about, str(collection))
+
+    def _written(self, encoder: BiEncoder, corpus: Iterable[Document], path: Path) -> Vectors:
+        """The vectors of a collection, written as they come, after those that lie there."""
+        probe = self._probe(encoder)
+        folder = Folder.at(path, self.dtype, len(probe), self._about(probe))
+        self._check(folder.manifest.about, probe)
+        collection = Fingerprint()
+        digest = folder.manifest.corpus
+        with self._progress(corpus) as advance:
+            advance(folder.manifest.rows)
+            for block in _blocks(folder.unwritten(collection.watch(corpus))):
+                matrix = self._encode_documents(encoder, block, advance)
+                digest = reduce(chained, block, digest)
+                folder.append([document.id for document in block], matrix, digest)
+        return folder.finish(str(collection))
+
+    def _about(self, probe: NDArray[np.float32]) -> dict[str, Any]:
+        return {"part": self._made_by(), "probe": probe.tolist()}
+
+    def _progress(self, corpus: Iterable[Document]) -> AbstractContextManager[Advance]:
+        return progress(f"encoding with {self!r}", len(corpus) if isinstance(corpus, Sized) else None)
 
     def query_vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """(q, d) the vectors of these queries, made by the model that made those of the documents.
@@ -276,12 +315,15 @@ class Dense(Retriever):
 
     def _check(self, about: Any, probe: NDArray[np.float32]) -> None:  # noqa: ANN401 (from a file)
         """Refuse an index whose documents were encoded otherwise than this retriever would encode them."""
-        made_by, then = about.get("part", {}), np.array(about.get("probe", []), dtype=np.float32)
+        made_by = about.get("part") if isinstance(about.get("part"), dict) else {}
         same = all(made_by.get(name) == getattr(self, name) for name in ("normalize", "max_length", "dtype"))
-        if not same or then.shape != probe.shape or np.linalg.norm(then - probe) > _DRIFT * np.linalg.norm(probe):
+        if not same or not alike(_numbers(about.get("probe")), probe):
             raise BadIndex(
                 f"{self.path} was not made by {self!r} but with {made_by}, or by another version of the model"
             )
+
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        return self._read().collection, self._read().ids
 
     def _read(self) -> Vectors:
         if self._vectors is not None:
@@ -297,6 +339,19 @@ class Dense(Retriever):
         vectors = Folder(Path(self.path), manifest).read()
         object.__setattr__(self, "_vectors", vectors)
         return vectors
+
+
+def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    remaining = iter(documents)
+    while block := list(islice(remaining, BLOCK)):
+        yield block
+
+
+def _numbers(told: object) -> NDArray[np.float32]:
+    """The probe of an index as its manifest tells it; empty where it is none."""
+    numbers = told if isinstance(told, list) and all(type(each) in (int, float) for each in told) else []
+    with np.errstate(over="ignore"):
+        return np.array(list(map(float, numbers)), dtype=np.float32)
 
 
 def _finite(

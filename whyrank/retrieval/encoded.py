@@ -10,14 +10,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.encoders import Several, Side, for_side, load_engine
+from whyrank.encoders import COME_ALONG, Several, Side, for_side, load_engine
 from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.progress import progress
-from whyrank.registry import name_of
+from whyrank.registry import Part, name_of
 from whyrank.retrieval import folder
 from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import Filters, allowed
-from whyrank.types import Document, Query
+from whyrank.types import Document, Fingerprint, Query
 
 BLOCK = 512
 """Documents that are encoded at once."""
@@ -25,12 +26,12 @@ BLOCK = 512
 PROBE = "Bees come home and dance in the dark; the others fly out to flowers that they have never seen. How?"
 """What it becomes is kept with an index, and tells whether the model is still the same."""
 
-_DRIFT = 0.03
-"""How far that may move, relative to its length: room for another device or precision."""
+DRIFT = 0.03
+"""How far the probe may move, relative to its length: room for another device or precision."""
 
 _VERSION = 1
 _NOT_MADE_BY = {"path", "batch_size", "device", "threads", "trust_remote_code"}
-_SHOWN_BY_PROBE = {"model", "query_prompt", "document_prompt"}
+_BY_PROBE = {"model", "query_prompt", "document_prompt"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Encoded(Retriever):
     _held: folder.Saved | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
+    file_fields: ClassVar[frozenset[str]] = frozenset({"query_prompt", "document_prompt", "max_length"})
     engine: ClassVar[Several]
     """The class of sentence-transformers that runs the model."""
 
@@ -75,36 +77,58 @@ class Encoded(Retriever):
         self._write(Path(path), self._ready())
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(
+        cls, path: str | Path, model: str | None = None, *, trust: bool = False, trust_remote_code: bool = False
+    ) -> Self:
         """The retriever that wrote the index in the folder `path`; it runs on this machine's best device.
+
+        Args:
+            path: the folder.
+            model: of whoever opens it, a folder or a name on the hub: a file chooses none.
+            trust: take the model that the folder names; whoever made the folder then chooses what is loaded.
+            trust_remote_code: run code that comes with the model.
 
         Raises:
             NotFound: there is no such folder.
-            BadIndex: the folder holds no index of this kind, or a damaged one.
+            BadIndex: the folder holds no index of this kind, or a damaged one, or names a model that was not given.
         """
         saved = folder.read(Path(path), kind=_kind(cls), version=_VERSION)
-        opened = cls(path=str(path), **saved.about)
+        model = model or model_of(cls, path, saved.about.get("model"), trust)
+        opened = cls._from_folder(path, saved.about, model=model, trust_remote_code=trust_remote_code)
         opened._hold(saved)
         return opened
 
     def _index(self, corpus: Iterable[Document]) -> None:
         ids: list[str] = []
+        collection = Fingerprint()
 
         def blocks() -> Iterator[list[str]]:
             with progress(f"encoding with {self!r}", len(corpus) if isinstance(corpus, Sized) else None) as advance:
-                documents = iter(corpus)
+                documents = collection.watch(corpus)
                 while block := list(islice(documents, BLOCK)):
                     ids.extend(document.id for document in block)
                     yield [document.content for document in block]
                     advance(len(block))
 
-        made_by = [field.name for field in fields(self) if field.repr and field.name not in _NOT_MADE_BY]
         arrays = self._arrays(blocks()) | {"probe": self._probe()}
-        saved = folder.Saved({name: getattr(self, name) for name in made_by}, arrays, {"ids": ids})
+        saved = folder.Saved(
+            {name: getattr(self, name) for name in self._made_by()}, arrays, {"ids": ids}, str(collection)
+        )
         if self.path is not None:
             self._write(Path(self.path), saved)
             saved = folder.read(Path(self.path), kind=_kind(type(self)), version=_VERSION)
         object.__setattr__(self, "_held", saved)
+
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        return self._ready().collection, self._ready().texts["ids"]
+
+    @abstractmethod
+    def _check(self, found: Checked) -> None:
+        """Refuse arrays that search cannot use as they are; their ids are checked already.
+
+        Raises:
+            BadIndex: there are such.
+        """
 
     def _ready(self) -> folder.Saved:
         if self._held is not None:
@@ -115,14 +139,22 @@ class Encoded(Retriever):
 
     def _hold(self, saved: folder.Saved) -> folder.Saved:
         """Search the index of a folder, if this retriever would encode its documents in the same way."""
-        probe, then = self._probe(), saved.arrays["probe"]
-        same = all(getattr(self, name) == value for name, value in saved.about.items() if name not in _SHOWN_BY_PROBE)
-        if not same or then.shape != probe.shape or np.linalg.norm(then - probe) > _DRIFT * np.linalg.norm(probe):
+        same = all(saved.about.get(name) == value for name, value in self._made_by().items() if name not in _BY_PROBE)
+        found = saved.checked(Path(str(self.path)))
+        found.ids("ids")
+        if same:
+            self._check(found)
+        if not same or not alike(found.array("probe", ["float32"], None), self._probe()):
             raise BadIndex(
                 f"{self.path} was not made by {self!r} but with {saved.about}, or by another version of the model"
             )
         object.__setattr__(self, "_held", saved)
         return saved
+
+    def _made_by(self) -> dict[str, Any]:
+        """The settings that decide what is in an index."""
+        made_by = (field.name for field in fields(self) if field.repr and field.name not in _NOT_MADE_BY)
+        return {name: getattr(self, name) for name in made_by}
 
     def _write(self, path: Path, saved: folder.Saved) -> None:
         folder.write(path, kind=_kind(type(self)), version=_VERSION, **saved._asdict())
@@ -152,6 +184,27 @@ class Encoded(Retriever):
 def allowed_of(ids: Sequence[str], queries: Sequence[Query]) -> Filters:
     """What those queries may find that may not find all of the documents `ids`."""
     return allowed(queries, lambda: {id: number for number, id in enumerate(ids)})
+
+
+def alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether what became of a probe then and now is the same but for the device and its precision."""
+    return one.shape == other.shape and bool(np.linalg.norm(one - other) <= DRIFT * np.linalg.norm(other))
+
+
+def model_of(part: type[Part], path: str | Path, told: object, trust: bool) -> str:
+    """The model that an index folder names, where a file may choose it: one that comes along, or for who trusts it.
+
+    Raises:
+        BadIndex: it names none, or one that whoever opens the folder has to give.
+    """
+    if not isinstance(told, str):
+        raise BadIndex(f"{path} does not tell of which model it is: build the index anew")
+    if trust or told in COME_ALONG:
+        return told
+    raise BadIndex(
+        f"{path} was made with the model {told!r}, and a file chooses no model: give it, "
+        f"{part.__name__}.open({str(path)!r}, {told!r}), or open with trust=True"
+    )
 
 
 def _kind(part: type[Encoded]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -13,14 +14,19 @@ from numpy.typing import DTypeLike, NDArray
 
 from whyrank.errors import BadIndex, NotFound
 from whyrank.retrieval.base import new_folder
+from whyrank.retrieval.checks import Checked
+from whyrank.types import is_fingerprint
 
 _ABOUT = "index.json"
 _CHUNK = 1 << 20
 _TEXTS = 1 << 16
+_TYPES = {"kind": str, "version": int, "about": dict, "files": dict}
+_PLAIN = re.compile(r"[\w-]+\.(npy|json)", re.ASCII)
+"""Names of the files of an index: of the folder itself, and of no other."""
 
 
 @contextmanager
-def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object]) -> Iterator[Path]:
+def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object], collection: object) -> Iterator[Path]:
     """A folder to write an index into, file by file; it takes the place of `path` in the end: whole or not at all.
 
     Args:
@@ -28,14 +34,15 @@ def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object])
         kind: what reads it.
         version: the version of its format.
         about: what else its reader must know; JSON.
+        collection: the fingerprint of the documents, as it is in the end; nothing where it is not known.
 
     Raises:
-        BadIndex: `path` is there already, and is no empty folder.
+        BadIndex: `path` is there already, and is no empty folder, or another process writes to it.
     """
     with new_folder(path) as part:
         yield part
         files = {file.name: _print_of(file) for file in sorted(part.iterdir())}
-        told = {"kind": kind, "version": version, "about": dict(about), "files": files}
+        told = {"kind": kind, "version": version, "about": dict(about), "collection": str(collection), "files": files}
         told["checksum"] = _print_of_text(told)
         (part / _ABOUT).write_text(json.dumps(told, indent=1), encoding="ascii")
 
@@ -48,9 +55,10 @@ def write(
     about: Mapping[str, object],
     arrays: Mapping[str, NDArray[Any]],
     texts: Mapping[str, list[str]],
+    collection: object,
 ) -> None:
     """Write an index folder whose arrays and texts are in memory, one `.npy` or `.json` file each; see `writing`."""
-    with writing(path, kind=kind, version=version, about=about) as part:
+    with writing(path, kind=kind, version=version, about=about, collection=collection) as part:
         for name, array in arrays.items():
             np.save(part / f"{name}.npy", array, allow_pickle=False)
         for name, lines in texts.items():
@@ -90,15 +98,25 @@ def write_texts(file: Path, texts: Iterable[str]) -> None:
 
 
 class Saved(NamedTuple):
-    """What was written: `.npy` files, mapped into memory, read-only, and `.json` files."""
+    """What was written: `.npy` files, mapped into memory, read-only, and `.json` files.
+
+    `collection` is the fingerprint of the documents, empty in folders of earlier versions.
+    """
 
     about: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     texts: dict[str, list[str]]
+    collection: str = ""
+
+    def checked(self, path: Path) -> Checked:
+        """What the folder `path` held, to be asked for piece by piece."""
+        return Checked(path, self.arrays, self.texts)
 
 
 def read(path: Path, *, kind: str, version: int) -> Saved:
     """Open an index folder after testing all checksums.
+
+    Checksums find damage, not purpose: whoever reads checks each array by `Saved.checked` before using it.
 
     Raises:
         NotFound: there is no such folder.
@@ -106,14 +124,8 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
     """
     if not path.is_dir():
         raise NotFound(f"no index at {path}: there is no such folder")
-    try:
-        told = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-        checksum = told.pop("checksum")
-        found, of_version, about, files = (told[name] for name in ("kind", "version", "about", "files"))
-    except FileNotFoundError:
-        raise BadIndex(f"{path} is not an index: it has no {_ABOUT}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise BadIndex(f"{path / _ABOUT} is damaged or no index of whyrank: build the index anew") from None
+    told, checksum = _told(path / _ABOUT)
+    found, of_version, files = (told[name] for name in ("kind", "version", "files"))
     if found != kind:
         raise BadIndex(f"{path} is an index of kind {found!r}, not {kind!r}")
     if of_version != version:
@@ -123,26 +135,57 @@ def read(path: Path, *, kind: str, version: int) -> Saved:
     for name, expected in files.items():
         _check(path / name, expected)
     arrays = {Path(name).stem: mapped(path / name) for name in files if name.endswith(".npy")}
-    texts = {
-        Path(name).stem: json.loads((path / name).read_text(encoding="utf-8"))
-        for name in files
-        if name.endswith(".json")
-    }
-    return Saved(about, arrays, texts)
+    texts = {Path(name).stem: _texts(path / name) for name in files if name.endswith(".json")}
+    return Saved(told["about"], arrays, texts, told.get("collection", ""))
+
+
+def _told(file: Path) -> tuple[dict[str, Any], object]:
+    """What a description says, with the types that it must have, and its checksum."""
+    if not file.is_file():
+        raise BadIndex(f"{file.parent} is not an index: it has no {_ABOUT}")
+    try:
+        told = dict(json.loads(file.read_bytes()))
+        checksum = told.pop("checksum")
+        right = all(isinstance(told[name], kind) for name, kind in _TYPES.items())
+        right &= all(map(_PLAIN.fullmatch, told["files"])) and is_fingerprint(told.get("collection", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        right = False
+    if not right:
+        raise BadIndex(f"{file} is damaged or no index of whyrank: build the index anew")
+    return told, checksum
 
 
 def kind_of(path: Path) -> str:
     """What reads the index in a folder, such as "bm25"; empty where none is there that this module wrote."""
     try:
         return str(json.loads((path / _ABOUT).read_text(encoding="utf-8"))["kind"]).removeprefix("whyrank-")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
 def mapped(file: Path) -> NDArray[Any]:
-    """The array of a `.npy` file, mapped into memory, read-only."""
-    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return np.asarray(array)
+    """The array of a `.npy` file, mapped into memory, read-only.
+
+    Raises:
+        BadIndex: the file holds no such array, or one of Python objects.
+    """
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return np.asarray(array)
+    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, RecursionError, MemoryError):
+        pass
+    raise BadIndex(f"{file} is damaged or holds no array of numbers: build the index anew")
+
+
+def _texts(file: Path) -> list[str]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list):
+        raise BadIndex(f"{file} is damaged or holds no list of texts: build the index anew")
+    return found
 
 
 def _check(file: Path, expected: str) -> None:

@@ -30,6 +30,7 @@ class Index:
         whole: the statistics of the collection.
         own: (T,) the row of each term in `postings`, −1 where no document here has it; None where all are the same.
         fill: computes the weights of some rows, where they are not there from the start.
+        collection: the fingerprint of the documents; empty where it is not known.
     """
 
     ids: list[str]
@@ -40,6 +41,7 @@ class Index:
     whole: Statistics
     own: NDArray[np.int32] | None = None
     fill: Callable[[Integers], None] | None = None
+    collection: str = ""
 
     @cached_property
     def number(self) -> Callable[[str], int | None]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from whyrank.encoders import Several, Side
 from whyrank.errors import BadInput, need
 from whyrank.progress import progress
+from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.encoded import PROBE, Encoded, allowed_of
 from whyrank.retrieval.vectors import DTYPES
 from whyrank.types import Query, Ranking
@@ -51,6 +52,7 @@ class Late(Encoded):
     dtype: Literal["float16", "float32"] = "float16"
 
     engine: ClassVar[Several] = "MultiVectorEncoder"
+    file_fields: ClassVar[frozenset[str]] = Encoded.file_fields | {"dtype"}
 
     def __post_init__(self) -> None:
         """Refuse numbers that vectors cannot be kept in."""
@@ -77,6 +79,13 @@ class Late(Encoded):
                 parts.append(np.memmap(waiting, self.dtype, "r").reshape(sum(sizes), -1))
             vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return {"vectors": vectors, "offsets": np.cumsum(sizes, dtype=np.int64)}
+
+    def _check(self, found: Checked) -> None:
+        vectors = found.array("vectors", [self.dtype], None, None)
+        found.finite("vectors")
+        found.array("offsets", ["int64"], None)
+        found.offsets("offsets", len(vectors), len(found.texts["ids"]))
+        found.array("probe", ["float32"], vectors.shape[1])
 
     def _probe(self) -> NDArray[np.float32]:
         (tokens,) = self._tokens([PROBE], "document")

@@ -22,7 +22,10 @@ from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need
 from whyrank.progress import progress
 from whyrank.registry import HOW
 from whyrank.retrieval.base import Retriever, new_folder
-from whyrank.types import Document, Query, Ranking
+from whyrank.types import Document, Fingerprint, Query, Ranking, is_fingerprint
+
+_COLLECTION = "whyrank.collection"
+"""The file beside Lucene's own that tells the fingerprint of the collection."""
 
 _ADDED = 1_000
 """Documents handed to Lucene at once."""
@@ -97,10 +100,11 @@ class Lucene(Retriever):
 
     def _write(self, corpus: Iterable[Document], folder: Path) -> None:
         indexer = _java("io.anserini.index.SimpleIndexer")(str(folder), False, self._threads)
+        collection = Fingerprint()
         sent = taken = 0
         try:
             with progress("indexing", len(corpus) if isinstance(corpus, Sized) else None) as advance:
-                documents = iter(corpus)
+                documents = collection.watch(corpus)
                 while block := list(islice(documents, _ADDED)):
                     lines = [_json(document) for document in block if document.content.strip(_BLANK)]
                     sent += len(lines)
@@ -112,6 +116,12 @@ class Lucene(Retriever):
             raise EngineError(
                 f"Lucene refused {sent - taken} of {sent} documents; it takes ids of at most 32,766 bytes"
             )
+        (folder / _COLLECTION).write_text(str(collection), encoding="ascii")
+
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        file = self._folder() / _COLLECTION
+        told = file.read_text(encoding="ascii", errors="replace") if file.is_file() else ""
+        return told if is_fingerprint(told) else "", ()
 
     def _search(self, queries: Sequence[Query], k: int) -> Iterator[Ranking]:
         searcher = self._opened()

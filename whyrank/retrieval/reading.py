@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whyrank.progress import progress
 from whyrank.retrieval.analysis import Analyzer, find_analyzer
-from whyrank.types import Document
+from whyrank.types import Document, Fingerprint
 
 BLOCK, CHARACTERS = 2048, 1 << 21
 """How many documents are read at a time; fewer where they have so many characters."""
@@ -60,6 +60,7 @@ class Reading:
 
     Attributes:
         ids: the ids of the documents read so far, and perhaps of some that come next.
+        fingerprint: of the same documents.
         terms: the number of every term in the blocks given so far; those known before come first.
     """
 
@@ -75,6 +76,7 @@ class Reading:
             processes: how many processes analyse; with more than one, a script needs the usual `__main__` guard.
         """
         self.ids: list[str] = []
+        self.fingerprint = Fingerprint()
         self.terms = {term: number for number, term in enumerate(known)}
         self._corpus, self._analyzer, self._processes = corpus, analyzer, processes
 
@@ -93,7 +95,7 @@ class Reading:
     def _texts(self) -> Iterator[list[str]]:
         texts: list[str] = []
         size = 0
-        for document in self._corpus:
+        for document in self.fingerprint.watch(self._corpus):
             self.ids.append(document.id)
             texts.append(document.content)
             size += len(texts[-1])

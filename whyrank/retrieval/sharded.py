@@ -1,7 +1,9 @@
 """Search over an index in shards: each shard is built by itself, anywhere, and together they rank as one index."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever, new_folder
-from whyrank.types import Document, Query, Ranking, Run
+from whyrank.types import Document, Query, Ranking, Run, joined
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,10 @@ class Sharded(Retriever):
             object.__setattr__(self, "_shards", type(self.retriever)._as_shards(shards))
         return self._shards or ()
 
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        known, ids = zip(*(shard._collection() for shard in self._opened()), strict=True)
+        return reduce(joined, known), chain.from_iterable(ids)
+
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         first, *others = self._opened()
         run = first.search(queries, k, trace)
@@ -91,7 +99,9 @@ def _folders(path: Path) -> list[Path]:
     """The folders of the shards, in order."""
     if not path.is_dir():
         raise NotFound(f"no shards at {path}: there is no such folder")
-    found = {int(folder.name): folder for folder in path.iterdir() if folder.is_dir() and folder.name.isdecimal()}
+    found = {
+        int(folder.name): folder for folder in path.iterdir() if folder.is_dir() and _NUMBER.fullmatch(folder.name)
+    }
     missing = next((number for number in range(len(found)) if number not in found), None)
     if missing is not None or not found:
         raise BadIndex(f"{path} has no shard {missing or 0}: shards lie in the folders 0, 1, 2, … without a gap")

@@ -14,6 +14,7 @@ from whyrank.errors import BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
 from whyrank.retrieval import topk
+from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.encoded import PROBE, Encoded, allowed_of
 from whyrank.types import Query, Ranking, Run
 
@@ -45,6 +46,7 @@ class Splade(Encoded):
     threads: int | None = field(default=None, metadata=HOW)
 
     engine: ClassVar[Several] = "SparseEncoder"
+    file_fields: ClassVar[frozenset[str]] = Encoded.file_fields | {"max_terms"}
 
     def __post_init__(self) -> None:
         """Refuse bounds of nothing."""
@@ -57,6 +59,11 @@ class Splade(Encoded):
         """Postings: term t weighs `weights[i]` in `documents[i]` for i in `offsets[t]:offsets[t+1]`."""
         postings = sparse.vstack([self._weights(block, "document") for block in blocks]).tocsc()
         return {"offsets": postings.indptr, "documents": postings.indices, "weights": postings.data}
+
+    def _check(self, found: Checked) -> None:
+        n_terms = found.postings(len(found.texts["ids"]), weights=["float32"])
+        found.not_negative("weights")
+        found.array("probe", ["float32"], n_terms)
 
     def _probe(self) -> NDArray[np.float32]:
         (probe,) = self._weights([PROBE], "document").toarray()

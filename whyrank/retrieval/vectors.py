@@ -11,27 +11,36 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadIndex, NotFound, need
+from whyrank.errors import BadIndex, BadInput, NotFound, need
+from whyrank.io.locks import open_own
 from whyrank.progress import Advance
+from whyrank.retrieval.checks import are_ids, is_finite
 from whyrank.retrieval.filters import Filters
 from whyrank.retrieval.folder import kind_of
-from whyrank.types import Document
+from whyrank.types import Document, is_fingerprint
 
 FORMAT = "whyrank vectors"
 VERSION = 1
 DTYPES = ("float16", "float32")
 
+LOCK = ".lock"
+"""In a folder that is being written."""
+
 _PART = "manifest.json.part"
+
+_MOST = 1 << 53
+"""No count of a manifest reaches this."""
 
 _FLOATS = 2**24
 """Numbers of the collection that are multiplied at once: 64 MB in float32."""
@@ -82,12 +91,14 @@ class Vectors:
         matrix: (n, d) float16 or float32, in memory or in a file; `matrix[rows]` is an array.
         corpus: the digest of ids and texts, in order.
         about: how the vectors were made.
+        collection: the fingerprint of the documents, empty where it is not known.
     """
 
     ids: Sequence[str]
     matrix: NDArray[Any] | Rows
     corpus: str
     about: Mapping[str, Any]
+    collection: str = ""
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -97,7 +108,11 @@ class Vectors:
 
 @dataclass
 class Manifest:
-    """What the folder holds. `about` is the maker's own record and is compared by the maker."""
+    """What the folder holds. `about` is the maker's own record and is compared by the maker.
+
+    `corpus` is the digest of the documents in their order, which tells whether they can be gone on with; `collection`
+    their fingerprint, empty in folders of earlier versions.
+    """
 
     dtype: str
     dimensions: int
@@ -108,6 +123,7 @@ class Manifest:
     vectors_crc: int = 0
     ids_crc: int = 0
     complete: bool = False
+    collection: str = ""
     format: str = FORMAT
     version: int = VERSION
 
@@ -128,7 +144,7 @@ class Folder:
         """
         if path.exists() and not path.is_dir():
             raise BadIndex(f"{path} is a file: an index needs a folder")
-        if not path.is_dir() or {file.name for file in path.iterdir()} <= {_PART}:
+        if not path.is_dir() or {file.name for file in path.iterdir()} <= {_PART, LOCK}:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, Manifest(dtype, dimensions, about))
             folder._write_manifest()
@@ -137,8 +153,9 @@ class Folder:
             raise BadIndex(f"{path} holds a {kind} index: choose another folder (-o)")
         folder = cls(path, read_manifest(path))
         for name, size in folder._sizes().items():
-            if (path / name).is_file() and (path / name).stat().st_size > size:
-                os.truncate(path / name, size)
+            if (path / name).exists() and (path / name).stat().st_size > size:
+                with _own(path / name) as file:
+                    file.truncate(size)
         folder.read()
         return folder
 
@@ -167,7 +184,8 @@ class Folder:
         vectors = np.ascontiguousarray(matrix[:], dtype=now.dtype).tobytes()
         lines = "".join(json.dumps(id) + "\n" for id in ids).encode()
         for name, data in {"vectors.bin": vectors, "ids.jsonl": lines}.items():
-            with (self.path / name).open("ab") as file:
+            with _own(self.path / name) as file:
+                file.seek(0, os.SEEK_END)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -176,9 +194,9 @@ class Folder:
         now.complete = False
         self._write_manifest()
 
-    def finish(self) -> Vectors:
-        """Mark the folder as complete, and read it."""
-        self.manifest.complete = True
+    def finish(self, collection: str = "") -> Vectors:
+        """Mark the folder as complete, with the fingerprint of its documents, and read it."""
+        self.manifest.complete, self.manifest.collection = True, collection
         self._write_manifest()
         return self.read()
 
@@ -195,11 +213,17 @@ class Folder:
                 raise BadIndex(f"{self.path / name} is cut: {there} bytes, where the manifest counts {size}")
         lines = (self.path / "ids.jsonl").read_bytes()[: now.ids_bytes] if now.rows else b""
         matrix = Rows(self.path / "vectors.bin", now.dtype, (now.rows, now.dimensions))
-        sums = {"vectors.bin": (_crc(matrix), now.vectors_crc), "ids.jsonl": (zlib.crc32(lines), now.ids_crc)}
+        crc, finite = _looked_through(matrix)
+        sums = {"vectors.bin": (crc, now.vectors_crc), "ids.jsonl": (zlib.crc32(lines), now.ids_crc)}
         for name, (found, told) in sums.items():
             if found != told:
                 raise BadIndex(f"{self.path / name} was changed after it was written: its checksum is wrong")
-        return Vectors([json.loads(line) for line in lines.splitlines()], matrix, now.corpus, now.about)
+        if not finite:
+            raise BadIndex(f"{self.path / 'vectors.bin'} holds numbers that are not finite: build the index anew")
+        ids = _ids(lines)
+        if ids is None or len(ids) != now.rows:
+            raise BadIndex(f"{self.path / 'ids.jsonl'} does not hold {now.rows} different ids: build the index anew")
+        return Vectors(ids, matrix, now.corpus, now.about, now.collection)
 
     def _sizes(self) -> dict[str, int]:
         now = self.manifest
@@ -208,6 +232,7 @@ class Folder:
 
     def _write_manifest(self) -> None:
         part = self.path / _PART
+        part.unlink(missing_ok=True)
         part.write_text(json.dumps(asdict(self.manifest), indent=1), encoding="utf-8")
         part.replace(self.path / "manifest.json")
 
@@ -222,15 +247,45 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise NotFound(f"there is no index folder {path}: call index(corpus) first")
     try:
-        values = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        values = json.loads((path / "manifest.json").read_bytes())
         ours = values.get("format") == FORMAT and values.get("version") == VERSION and values.get("dtype") in DTYPES
         found = Manifest(**values) if ours else None
-    except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadIndex(f"{path} holds no {FORMAT}, or a damaged manifest.json: {error}") from None
     if found is None:
         told = f"{values.get('format')!r}, version {values.get('version')}, {values.get('dtype')}"
         raise BadIndex(f"{path} holds {told}; wanted is {FORMAT!r}, version {VERSION}")
+    if not _sound(found):
+        raise BadIndex(f"{path} holds a manifest.json whose values do not fit: build the index anew")
     return found
+
+
+def _sound(found: Manifest) -> bool:
+    """Whether the values of a manifest are of the types, and in the bounds, that reading relies on."""
+    numbers = (found.dimensions, found.rows, found.ids_bytes, found.vectors_crc, found.ids_crc)
+    counted = all(type(number) is int and 0 <= number < _MOST for number in numbers) and found.dimensions > 0
+    typed = isinstance(found.about, dict) and isinstance(found.corpus, str) and type(found.complete) is bool
+    return counted and typed and is_fingerprint(found.collection)
+
+
+def _ids(lines: bytes) -> list[str] | None:
+    """The ids of ids.jsonl; None where a line is none, or one occurs twice."""
+    try:
+        ids = [json.loads(line) for line in lines.splitlines()]
+    except (ValueError, RecursionError):
+        return None
+    return ids if are_ids(ids) else None
+
+
+@contextmanager
+def _own(path: Path) -> Iterator[BinaryIO]:
+    """A file of the folder, to be written at any place; never one that a link leads to."""
+    try:
+        file = open_own(path, os.O_RDWR | os.O_CREAT)
+    except BadInput as error:
+        raise BadIndex(str(error)) from None
+    with open(file, "r+b") as opened:
+        yield opened
 
 
 def chained(digest: str, document: Document) -> str:
@@ -317,8 +372,10 @@ def _merged(
     return rows[order], scores[order]
 
 
-def _crc(matrix: Rows) -> int:
-    crc, step = 0, max(1, _FLOATS // 8 // max(1, matrix.shape[1]))
+def _looked_through(matrix: Rows) -> tuple[int, bool]:
+    """The checksum of a matrix, and whether all its numbers are finite."""
+    crc, finite, step = 0, True, max(1, _FLOATS // 8 // matrix.shape[1])
     for start in range(0, len(matrix), step):
-        crc = zlib.crc32(matrix[start : start + step].data, crc)
-    return crc
+        rows = matrix[start : start + step]
+        crc, finite = zlib.crc32(rows.data, crc), finite and is_finite(rows)
+    return crc, finite

@@ -1,5 +1,6 @@
 """What a collection is known by: one number for the content of its records, whatever their order."""
 
+import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     from whyrank.types.texts import Document
 
 _BITS = 256
+_WRITTEN = re.compile(f"[0-9]{{1,18}}:[0-9a-f]{{{_BITS // 4}}}")
 
 
 class Fingerprint:
@@ -65,3 +67,17 @@ class Fingerprint:
     def __str__(self) -> str:
         """How many records, and the sum in hexadecimal digits."""
         return f"{self.count}:{self._sum % (1 << _BITS):0{_BITS // 4}x}"
+
+
+def joined(one: str, other: str) -> str:
+    """The fingerprint of two sets together; nothing where one of them is not known."""
+    if not (one and other):
+        return ""
+    both = Fingerprint.read(one)
+    both.join(Fingerprint.read(other))
+    return str(both)
+
+
+def is_fingerprint(text: object) -> bool:
+    """Whether a file may tell of a collection so: as `str(Fingerprint)`, or empty where it is not known."""
+    return isinstance(text, str) and (not text or _WRITTEN.fullmatch(text) is not None)

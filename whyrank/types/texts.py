@@ -217,6 +217,13 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """What the collection is known by: ids, titles and texts, in any order; see `Fingerprint`."""
-        found = Fingerprint()
-        deque(found.watch(self), maxlen=0)
-        return str(found)
+        return fingerprint(iter(self))
+
+
+def fingerprint(documents: Iterable[Document]) -> str:
+    """What these documents are known by: ids, titles and texts, in any order; see `Fingerprint`."""
+    if isinstance(documents, Corpus):
+        return documents.fingerprint
+    found = Fingerprint()
+    deque(found.watch(documents), maxlen=0)
+    return str(found)

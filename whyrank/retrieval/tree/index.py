@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from whyrank.llm.trace import Trace
 from whyrank.progress import progress
 from whyrank.retrieval import folder
+from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.tree.clustering import bottom_up, top_down
 from whyrank.retrieval.tree.growth import grown
 from whyrank.retrieval.tree.shape import Ints, Shape
 from whyrank.retrieval.tree.sketches import Rarity, Sketch, merged, of_document
 from whyrank.retrieval.tree.summaries import Extractive, Written
 from whyrank.retrieval.tree.texts import Texts
-from whyrank.types import Document
+from whyrank.types import Document, fingerprint, joined
 
 KIND, VERSION = "whyrank-tree", 1
 BUILDERS = {"bottom_up": bottom_up, "top_down": top_down}
@@ -45,6 +46,7 @@ class Index:
         written: (m - n,) the summary that a model wrote; empty where there is none.
         rarity: how rare each word is.
         about: how it was made.
+        collection: the fingerprint of the documents; empty where it is not known.
     """
 
     shape: Shape
@@ -55,6 +57,7 @@ class Index:
     written: Texts
     rarity: Rarity
     about: Mapping[str, Any]
+    collection: str = ""
 
     @classmethod
     def of(cls, documents: Sequence[Document], vectors: NDArray[Any], build: str, branching: int) -> Self:
@@ -71,6 +74,7 @@ class Index:
             bare,
             Rarity(0, {}).grown(texts),
             {},
+            fingerprint(documents),
         )
         return index._sketched(np.arange(len(bare)))
 
@@ -81,12 +85,26 @@ class Index:
         Raises:
             NotFound, BadIndex: as `folder.read`, or the files make no tree.
         """
-        about, arrays, texts = folder.read(path, kind=KIND, version=VERSION)
-        held = {name: Texts(arrays[name], arrays[f"{name}-offsets"]) for name in ("texts", "sketches", "written")}
-        frequencies = dict(zip(texts["words"], arrays["frequencies"].tolist(), strict=True))
-        rarity = Rarity(len(texts["ids"]), frequencies)
-        shape = Shape(arrays["parents"], len(texts["ids"]))
-        return cls(shape, texts["ids"], vectors=arrays["vectors"], rarity=rarity, about=about, **held)
+        saved = folder.read(path, kind=KIND, version=VERSION)
+        found = saved.checked(path)
+        ids, parents = found.ids("ids"), found.array("parents", ["int64"], None)
+        found.array("vectors", ["float16"], len(ids), None)
+        found.finite("vectors")
+        inner = max(len(parents) - len(ids), 0)
+        held = {"texts": len(ids), "sketches": inner, "written": inner}
+        texts = {name: _texts(found, name, size) for name, size in held.items()}
+        words = found.ids("words")
+        frequencies = found.array("frequencies", ["int64"], len(words))
+        found.not_negative("frequencies")
+        return cls(
+            Shape(parents, len(ids)),
+            saved.texts["ids"],
+            vectors=saved.arrays["vectors"],
+            rarity=Rarity(len(ids), dict(zip(words, frequencies.tolist(), strict=True))),
+            about=saved.about,
+            collection=saved.collection,
+            **texts,
+        )
 
     def write(self, path: Path) -> None:
         """Write the index into a new folder: whole or not at all.
@@ -108,6 +126,7 @@ class Index:
                 **{f"{name}-offsets": each.offsets for name, each in held.items()},
             },
             texts={"ids": self.ids, "words": list(self.rarity.frequencies)},
+            collection=self.collection,
         )
 
     def followed_by(self, documents: Sequence[Document], vectors: NDArray[Any], branching: int) -> tuple[Self, Ints]:
@@ -128,6 +147,7 @@ class Index:
             sketches=Texts.of([*self.sketches, *bare]),
             written=Texts.of(written),
             rarity=self.rarity.grown(added),
+            collection=joined(self.collection, fingerprint(documents)),
         )
         return larger._sketched(changed), changed
 
@@ -185,6 +205,12 @@ class Index:
                     sketches[node - n] = made[node].dump()
                     advance()
         return replace(self, sketches=Texts.of(sketches))
+
+
+def _texts(found: Checked, name: str, size: int) -> Texts:
+    data = found.array(name, ["uint8"], None)
+    found.array(offsets := f"{name}-offsets", ["int64"], None)
+    return Texts(data, found.offsets(offsets, len(data), size))
 
 
 class Shown:

@@ -85,6 +85,10 @@ class Tree(Retriever):
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
+    file_fields: ClassVar[frozenset[str]] = frozenset(
+        {"build", "branching", "beam", "iterations", "alpha", "anchors", "shrink", "ridge", "calls", "tokens"}
+        | {"relevance", "sampling", "max_passage_tokens"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse numbers with which there is no tree or no walk."""
@@ -138,23 +142,50 @@ class Tree(Retriever):
         replace(index, about={**index.about, "spec": repr(replace(self, path=None))}).write(Path(path))
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """The retriever that wrote the tree in the folder `path`, its model included.
+    def open(
+        cls,
+        path: str | Path,
+        llm: LLM | None = None,
+        *,
+        encoder: str | Dense = "minilm",
+        summaries: Extractive | Written | None = None,
+        trust: bool = False,
+    ) -> Self:
+        """The retriever that wrote the tree in the folder `path`, with the model of whoever opens it.
+
+        Args:
+            path: the folder.
+            llm: the model that walks; a file chooses none.
+            encoder: as the tree was made with.
+            summaries: likewise.
+            trust: build the whole of what the folder tells, its model, its server and its keys' names included.
 
         Raises:
             NotFound: there is no such folder.
-            BadIndex: the folder holds no tree, a damaged one, or one whose model no spec can name: then say
-                `Tree(llm, path=…)`.
+            BadIndex: the folder holds no tree, a damaged one, one that was made otherwise, or `llm` is not given.
         """
         index = Index.read(Path(path))
-        try:
-            opened = make(index.about["spec"], cls).at(path)
-        except BadSpec as error:
+        told = index.about.get("spec")
+        if trust:
+            opened = cls._trusted(path, told)
+        elif llm is None:
             raise BadIndex(
-                f"{path} was made by {index.about['spec']}, which cannot be built ({error}): say tree(llm, path=…)"
-            ) from None
+                f"{path} was made by {told!r:.200}, and a file chooses no model: give one, "
+                f"Tree.open({str(path)!r}, llm), or open with trust=True"
+            )
+        else:
+            opened = cls._from_folder(path, told, llm=llm, encoder=encoder, summaries=summaries or Extractive())
         opened._hold(index)
         return opened
+
+    @classmethod
+    def _trusted(cls, path: str | Path, told: object) -> Self:
+        try:
+            return make(str(told), cls).at(path)
+        except BadSpec as error:
+            raise BadIndex(
+                f"{path} was made by {told}, which cannot be built ({error}): say tree(llm, path=…)"
+            ) from None
 
     def plan(self, query: Query) -> Plan[tuple[Found, list[dict[str, Any]]]]:
         """The walk of one query: what it found, and the reports of its calls."""
@@ -220,6 +251,9 @@ class Tree(Retriever):
         told = self.summaries
         summaries = "extractive" if isinstance(told, Extractive) else f"written by {told.llm.identity}"
         return {"encoder": repr(same), "summaries": summaries, "build": self.build, "branching": self.branching}
+
+    def _collection(self) -> tuple[str, Iterable[str]]:
+        return self._ready().collection, self._ready().ids
 
     def _ready(self) -> Index:
         if self._held is not None:

@@ -74,14 +74,16 @@ class Shape:
         Raises:
             BadIndex: some nodes go round in a ring.
         """
-        depths, at = np.zeros(len(self.parents), dtype=np.int64), self.parents
-        for _ in range(len(self.parents)):
-            on_way = at >= 0
-            if not on_way.any():
-                return depths
-            depths += on_way
-            at = np.where(on_way, self.parents[at], -1)
-        raise BadIndex("no tree: some nodes go round in a ring")
+        root = len(self.parents)  # stands above the root, and above itself
+        above = np.append(np.where(self.parents < 0, root, self.parents), root)
+        steps = np.append(np.ones(root, dtype=np.int64), 0)
+        for _ in range(root.bit_length()):  # each round looks twice as far up
+            if (above == root).all():
+                break
+            steps, above = steps + steps[above], above[above]
+        if (above != root).any():
+            raise BadIndex("no tree: some nodes go round in a ring")
+        return steps[:-1] - 1
 
     @cached_property
     def sizes(self) -> Ints:

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from whyrank.errors import BadIndex
+
 TERMS, QUOTES = 48, 6
 """How many of each a sketch keeps: more than are shown, since sketches are made of sketches."""
 
@@ -40,9 +42,24 @@ class Sketch(NamedTuple):
 
     @classmethod
     def load(cls, text: str) -> "Sketch":
-        """The sketch that `dump` wrote."""
-        terms, quotes = json.loads(text)
-        return cls(tuple((word, float(weight)) for word, weight in terms), tuple(quotes))
+        """The sketch that `dump` wrote.
+
+        Raises:
+            BadIndex: it is none.
+        """
+        try:
+            terms, quotes = json.loads(text)
+            found = cls(tuple((word, float(weight)) for word, weight in terms), tuple(quotes))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            found = None
+        if found is None or not _sound(found):
+            raise BadIndex(f"no extract of a cluster: {text[:80]!r}: build the index anew")
+        return found
+
+
+def _sound(sketch: Sketch) -> bool:
+    texts = (*(word for word, _ in sketch.terms), *sketch.quotes)
+    return all(isinstance(text, str) for text in texts) and all(math.isfinite(weight) for _, weight in sketch.terms)
 
 
 class Rarity:

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from whyrank.errors import BadIndex
+
 
 @dataclass(frozen=True, eq=False)
 class Texts:
@@ -36,8 +38,15 @@ class Texts:
         return len(self.offsets) - 1
 
     def __getitem__(self, at: int) -> str:
-        """One text."""
-        return self.data[self.offsets[at] : self.offsets[at + 1]].tobytes().decode()
+        """One text.
+
+        Raises:
+            BadIndex: it is no UTF-8.
+        """
+        try:
+            return self.data[self.offsets[at] : self.offsets[at + 1]].tobytes().decode()
+        except UnicodeDecodeError:
+            raise BadIndex(f"text {at} of the index is no UTF-8: build the index anew") from None
 
     def __iter__(self) -> Iterator[str]:
         """All texts in order."""
