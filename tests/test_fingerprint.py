@@ -10,7 +10,7 @@ from whyrank.datasets.lazy import LazyCorpus
 from whyrank.errors import NotFound
 from whyrank.types import Corpus, Document, Fingerprint
 
-texts = st.text(st.characters(exclude_categories=()), max_size=5)
+texts = st.text(max_size=5)
 documents = st.lists(
     st.builds(Document, id=st.text("ab:,1", min_size=1, max_size=3), text=texts, title=texts),
     unique_by=lambda document: document.id,
