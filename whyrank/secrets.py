@@ -39,7 +39,9 @@ _FIELD = re.compile(  # name: value, "name": "value", ('name', 'value')
     re.I,
 )
 _BEARER = re.compile(r"\b((?:bearer|basic)\s{1,4})(?=[^\s\"',;]{0,64}[\d=_-])(?!\*\*\*)[^\s\"',;)}\]\\]{8,}", re.I)
-_TOKEN = re.compile(r"\b(?:sk|pk|rk|hf|gsk|ghp|xox[bp])[-_][\w-]{16,}")
+_TOKEN = re.compile(
+    r"\b(?:sk-|(?:gsk|hf|ghp)_|xox[bp]-)(?=[A-Za-z_-]{0,64}\d)[\w-]{16,}"
+)  # as makers of keys write them
 
 _used: set[str] = set()
 
@@ -62,12 +64,17 @@ def masked(text: str, *, queries: bool = False) -> str:
         >>> masked("http://me:pa55word@host/v1?api-key=8372 said: 'Authorization': 'Bearer 0a1b2c'")
         "http://***@host/v1?api-key=*** said: 'Authorization': 'Bearer ***'"
     """
-    for form in _forms(frozenset(_used.union(_values()))):
-        text = text.replace(form, SECRET)
-    text = _USER.sub(f"//{SECRET}@", text)
+    text = _USER.sub(f"//{SECRET}@", without_keys(text))
     text = (_ANY_PARAMETER if queries else _PARAMETER).sub(rf"\1={SECRET}", text)
     text = _FIELD.sub(rf"\1{SECRET}", text)
     return _TOKEN.sub(SECRET, _BEARER.sub(rf"\1{SECRET}", text))
+
+
+def without_keys(text: str) -> str:
+    """`text` without the keys in use, for what is data: all else stays as it is."""
+    for form in _forms(frozenset(_used.union(_values()))):
+        text = text.replace(form, SECRET)
+    return text
 
 
 def excerpt(text: str, most: int) -> str:
@@ -85,5 +92,9 @@ def _forms(values: frozenset[str]) -> list[str]:
     """How each key may stand in a text, the longest first: as it is, without blanks, or escaped once or twice."""
     forms = {form for value in values if len(value.strip()) >= LEAST for form in (value, value.strip())}
     for _ in range(2):
-        forms |= {form for one in forms for form in (json.dumps(one)[1:-1], repr(one)[1:-1], quote(one, safe=""))}
+        forms |= {
+            form
+            for one in forms
+            for form in (json.dumps(one)[1:-1], repr(one)[1:-1], quote(one, safe="", errors="replace"))
+        }
     return sorted(forms, key=len, reverse=True)

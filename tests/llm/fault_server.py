@@ -37,6 +37,7 @@ class FaultServer:
         window: prompts of more characters than this are refused as too long.
         seconds: time that an answer takes: median of a log-normal law.
         seed: of faults and times.
+        refuses: what a request is refused with, a status and a message, by its body; None where it is not.
         arrived: called with each request before it is answered, in the server's thread.
     """
 
@@ -47,6 +48,7 @@ class FaultServer:
     window: int | None = None
     seconds: float = 0.0
     seed: int = 0
+    refuses: Callable[[Mapping[str, Any]], tuple[int, str] | None] = lambda asked: None
     arrived: Callable[[], object] = lambda: None
 
     log: list[tuple[str, str]] = field(default_factory=list)
@@ -129,6 +131,9 @@ class FaultServer:
         if action == "cut":
             return False
         status, more, text = _response(action, self.answer(messages), prompt)
+        if (refusal := self.refuses(asked)) is not None:
+            self.log[-1] = (prompt, "refused")
+            status, more, text = refusal[0], "", json.dumps({"error": {"message": refusal[1]}})
         data = text.encode()
         head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n{more}\r\n"
         if action == "cut_in_body":
@@ -181,7 +186,7 @@ def _response(action: str, answer: str, prompt: str) -> tuple[int, str, str]:
     if action == "no_choices":
         body["choices"] = []
     if action == "wrong_finish":
-        body["choices"][0]["finish_reason"] = "banana"
+        body["choices"][0]["finish_reason"] = "abort"
     if action == "refusal":
         body["choices"][0]["message"] = {"role": "assistant", "content": None, "refusal": "I would rather not"}
     return 200, "", json.dumps(body)

@@ -9,7 +9,8 @@ from fault_server import FaultServer
 from tiny import ask
 
 from whyrank.llm.base import LLM, Message, Ok, Piece, Prompt, Sampling, split_reasoning, thinking
-from whyrank.llm.openai import OpenAI, read_completion
+from whyrank.llm.openai import OpenAI
+from whyrank.llm.response import read_completion
 from whyrank.llm.transformers import Transformers
 
 THOUGHT, ANSWER = tiny.answer("bees")

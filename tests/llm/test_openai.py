@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, Usage
-from whyrank.llm.openai import OpenAI, _refused, read_completion
+from whyrank.llm.openai import OpenAI
+from whyrank.llm.response import read_completion, refused
 from whyrank.registry import make
 
 SPECS = [
@@ -107,7 +108,7 @@ def test_the_key_comes_from_the_environment_and_a_server_of_ones_own_needs_none(
         ("bad_json", "bad_answer", "JSONDecodeError"),
         ("html", "bad_answer", "<html>"),
         ("no_choices", "bad_answer", "IndexError"),
-        ("wrong_finish", "bad_answer", "finish_reason 'banana'"),
+        ("wrong_finish", "bad_answer", "finish_reason 'abort'"),
         ("rate_limit", "rate_limit", "HTTP 429: .*too many requests"),
         ("quota", "auth", "no money left"),
         ("error_500", "server", "HTTP 500"),
@@ -192,14 +193,36 @@ def test_reasoning_is_found_wherever_it_comes(message: dict[str, Any]) -> None:
         (body({"content": "[1]", "refusal": "no"}), Failed("refusal", "no")),
     ],
 )
-def test_answers_that_are_cut_empty_or_refused(text: str, expected: Completion) -> None:
+def test_answers_that_are_cut_empty_orrefused(text: str, expected: Completion) -> None:
     assert read_completion(text) == expected
 
 
-@pytest.mark.parametrize("finish", [None, "", "tool_calls", "abort", 3, ["stop"], {"a": 1}])
+@pytest.mark.parametrize("finish", ["tool_calls", "abort", "error", "ABORT"])
 def test_an_answer_that_did_not_end_rightly_is_a_bad_one(finish: Any) -> None:
     said = read_completion(body({"content": "[3] > [1]"}, finish))
     assert isinstance(said, Failed) and said.kind == "bad_answer"
+
+
+@pytest.mark.parametrize("finish", [None, "", "STOP", "Eos", "banana", 3, ["stop"], {"a": 1}])
+def test_an_answer_that_is_there_counts_whatever_its_end_is_called(finish: Any) -> None:
+    assert read_completion(body({"content": "<think>x</think>[3] > [1]"}, finish)) == Ok("[3] > [1]", "x")
+    missing = json.loads(body({"content": "[3] > [1]"}))
+    del missing["choices"][0]["finish_reason"]
+    assert read_completion(json.dumps(missing)) == Ok("[3] > [1]")
+
+
+@pytest.mark.parametrize("finish", [None, "", "banana", 3])
+@pytest.mark.parametrize("content", [None, "", "<think>[2] is"])
+def test_no_answer_with_an_end_that_is_not_known_is_a_bad_one(finish: Any, content: Any) -> None:
+    said = read_completion(body({"content": content}, finish))
+    assert isinstance(said, Failed) and said.kind == "bad_answer"
+
+
+@pytest.mark.parametrize("finish", ["length", "max_tokens", "MAX_TOKENS", None, "banana"])
+def test_an_answer_that_used_up_its_tokens_was_cut(finish: Any) -> None:
+    used = json.loads(body({"content": "[3] >"}, finish)) | {"usage": {"completion_tokens": 7}}
+    said = read_completion(json.dumps(used), prompt(max_tokens=7))
+    assert said == Ok("[3] >", usage=Usage(output=7), finish="length")
 
 
 def test_usage_and_log_probabilities() -> None:
@@ -258,10 +281,10 @@ def test_no_answer_whatever_its_form_raises(value: Any, text: str) -> None:
 def test_the_wait_that_a_server_asks_for_is_seconds_or_a_date() -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1))
     for header, least, most in (("3", 3, 3), ("0.5", 0.5, 0.5), ("-1", 0, 0), (in_an_hour, 3000, 3601)):
-        failed = _refused(429, "slow down", None, {"retry-after": header})
+        failed = refused(429, "slow down", None, {"retry-after": header})
         assert failed.retry_after is not None and least <= failed.retry_after <= most
     for nothing in ({}, {"retry-after": ""}, {"retry-after": "soon"}, {"retry-after": "Mon, 99 Foo 2020"}):
-        assert _refused(503, "busy", None, nothing).retry_after is None
+        assert refused(503, "busy", None, nothing).retry_after is None
 
 
 def test_identity_is_the_model_and_what_the_request_adds() -> None:

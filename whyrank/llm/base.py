@@ -53,7 +53,7 @@ class Sampling(Part):
     """How a completion is drawn; `None` leaves a setting to the engine.
 
     Attributes:
-        temperature: 0 is greedy.
+        temperature: 0 is greedy; None is the model's own, and servers are not told one.
         max_tokens: bound on new tokens, thought and answer together.
         top_p: nucleus.
         top_k: 0 is all.
@@ -65,7 +65,7 @@ class Sampling(Part):
         BadSpec: a number out of range.
     """
 
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     max_tokens: int = 3172
     top_p: float = 1.0
     top_k: int = 0
@@ -80,10 +80,26 @@ class Sampling(Part):
     def __post_init__(self) -> None:
         """Refuse what no engine can draw."""
         least = {"temperature": 0, "max_tokens": 1, "top_k": 0, "logprobs": 0}
-        if low := next((name for name, least in least.items() if not getattr(self, name) >= least), None):
+        given = {name: getattr(self, name) for name in least}
+        if low := next((name for name, value in given.items() if value is not None and not value >= least[name]), None):
             raise BadSpec(f"sampling: {low} must be {least[low]} or more, not {getattr(self, low)!r}")
         if not 0 < self.top_p <= 1:
             raise BadSpec(f"sampling: top_p must be above 0 and at most 1, not {self.top_p!r}")
+
+
+def joined(chat: list[dict[str, str]]) -> list[dict[str, str]]:
+    r"""The chat with its system turns put in front of the user's first, for models that know no system turn.
+
+    Examples:
+        >>> joined([{"role": "system", "content": "Rank."}, {"role": "user", "content": "[1] bees"}])
+        [{'role': 'user', 'content': 'Rank.\n\n[1] bees'}]
+    """
+    told = [turn["content"] for turn in chat if turn["role"] == "system"]
+    others = [turn for turn in chat if turn["role"] != "system"]
+    if not others or others[0]["role"] != "user":
+        others = [{"role": "user", "content": ""}, *others]
+    first = "\n\n".join(text for text in (*told, others[0]["content"]) if text)
+    return [{"role": "user", "content": first}, *others[1:]]
 
 
 @dataclass(frozen=True, slots=True)

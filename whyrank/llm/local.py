@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need, no_near_miss, not_loaded
-from whyrank.llm.base import LLM, Failed, Ok, Prompt, Usage, split_reasoning, thinking
+from whyrank.llm.base import LLM, Failed, Ok, Prompt, Sampling, Usage, split_reasoning, thinking
 from whyrank.progress import quiet_hub
 from whyrank.registry import name_of
 
@@ -166,6 +166,18 @@ class Local(LLM):
                 return Failed("context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.window}")
             room = min(room, self.window - len(ids))
         return Asked(ids, thinking("<think>" * opens(head) + begun), room)
+
+    def temperature(self, drawn: Sampling) -> float:
+        """What to draw at: the model's own temperature where `drawn` leaves it to the engine."""
+        return self._own_temperature if drawn.temperature is None else drawn.temperature
+
+    @cached_property
+    def _own_temperature(self) -> float:
+        try:
+            own = self._from_pretrained("GenerationConfig")
+        except EngineError:  # a model that comes with no settings is greedy, as transformers has it
+            return 0.0
+        return float(own.temperature or 1.0) if own.do_sample else 0.0
 
     @cached_property
     def _positions(self) -> int | None:

@@ -1,43 +1,34 @@
 """Any server that speaks OpenAI's chat API: vLLM, SGLang, llama.cpp, Ollama, hosted models, OpenAI itself."""
 
 import asyncio
+import importlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from whyrank.errors import BadInput, need
-from whyrank.llm.base import LLM, Completion, Failed, Failure, Ok, Prompt, Tokenizer, Usage, split_reasoning, thinking
+from whyrank.llm.base import LLM, Completion, Failed, Prompt, Tokenizer, joined
 from whyrank.llm.budget import load_tokenizer
+from whyrank.llm.http import BadResponse, Elsewhere, bounded
+from whyrank.llm.manners import LIMITS, Manners
+from whyrank.llm.response import read_completion, refused
 from whyrank.registry import HOW
+from whyrank.secrets import NAMED, masked, remember
 
-_TOO_LONG = re.compile(
-    r"context.{0,20}(length|window|size)|prompt is too long|too many tokens|maximum.{0,20}tokens", re.I | re.S
-)
-
-_BY_STATUS: Mapping[int, Failure] = {
-    401: "auth",
-    403: "auth",
-    404: "not_found",
-    408: "timeout",
-    409: "server",
-    425: "server",
-    429: "rate_limit",
-}
-
-_FINISHED = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"}
+FORMS = 6
+"""How often a call is asked in another form, at most, by a server that takes less than others."""
 
 
 @dataclass(frozen=True)
 class OpenAI(LLM):
     """A model behind an OpenAI-compatible server, asked through the package `openai`.
 
-    The key comes from the environment only (`OPENAI_API_KEY`); with a `base_url` none is needed.
+    The key comes from the environment only (`OPENAI_API_KEY`); with a `base_url` none is needed. Where a server says
+    that it does not take something, it is asked otherwise from then on: a system turn is put in front of the question,
+    `max_tokens` called `max_completion_tokens`, and a temperature or the like left out, with a warning.
 
     Attributes:
         model: the name that the server knows.
@@ -52,7 +43,7 @@ class OpenAI(LLM):
         extra_body: what else goes into each request, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
 
     Raises:
-        BadInput: `base_url` is no http address, or carries a password.
+        BadInput: `base_url` is no http address, or a key or password is where specs would show it.
     """
 
     model: str
@@ -64,17 +55,15 @@ class OpenAI(LLM):
     prefill: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     _clients: dict[asyncio.AbstractEventLoop, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _manners: Manners = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the address."""
+        """Check the address, and that no key is in what a spec shows."""
         if self.base_url is not None:
-            address = urlsplit(self.base_url)
-            if address.scheme not in {"http", "https"} or not address.hostname:
-                raise BadInput(f"base_url must be like 'http://localhost:8000/v1', not {self.base_url!r}")
-            if address.password or address.username:
-                raise BadInput(
-                    "base_url must carry no user or password, since specs are written to files: use OPENAI_API_KEY"
-                )
+            _check_address(self.base_url, "base_url")
+        for name in ("model", "base_url", "tokenizer_from", "extra_body"):
+            _check_no_key(getattr(self, name), name)
+        object.__setattr__(self, "_manners", Manners(LIMITS[0] if self.base_url else LIMITS[1]))
 
     @property
     def identity(self) -> str:
@@ -96,89 +85,160 @@ class OpenAI(LLM):
 
     async def _one(self, prompt: Prompt) -> Completion:
         openai = need("openai", extra="openai", asked_by="openai(...)")
-        try:
-            client = self._client(openai)
-        except openai.OpenAIError as error:
-            return Failed("auth", f"set the environment variable OPENAI_API_KEY, or give base_url ({error})")
+        client = self._client(openai)
+        if isinstance(client, Failed):
+            return client
         try:
             async with asyncio.timeout(self.timeout):
-                response = await client.chat.completions.with_raw_response.create(**self._arguments(prompt))
-                body = response.http_response.text
+                for _ in range(FORMS):
+                    sent = self._arguments(prompt)
+                    said = await self._ask(openai, client, sent, prompt)
+                    if isinstance(said, Failed):
+                        self._manners.learn(said, sent)
+                    if self._arguments(prompt) == sent:
+                        break
+                return said
         except (TimeoutError, openai.APITimeoutError):
             return Failed("timeout", f"no answer within {self.timeout:g} s")
-        except openai.APIConnectionError as error:
-            return Failed("connection", f"{client.base_url}: {error.__cause__ or error}")
+
+    async def _ask(self, openai: Any, client: Any, arguments: dict[str, Any], prompt: Prompt) -> Completion:  # noqa: ANN401
+        """One request, and what came of it."""
+        try:
+            response = await client.chat.completions.with_raw_response.create(**arguments)
+        except openai.APITimeoutError:
+            raise
         except openai.APIStatusError as error:
-            return _refused(error.status_code, error.message, error.body, error.response.headers)
-        except UnicodeEncodeError as error:
-            return Failed("bad_request", f"the prompt is no valid text: {error}")
-        return read_completion(body, prompt)
+            return refused(error.status_code, error.message, error.body, error.response.headers)
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            return (
+                _unread(cause)
+                if isinstance(cause, BadResponse)
+                else Failed("connection", f"{client.base_url}: {cause}")
+            )
+        except BadResponse as error:
+            return _unread(error)
+        return read_completion(response.http_response.content, prompt)
 
     def _client(self, openai: Any) -> Any:  # noqa: ANN401 (an optional package)
-        """The client of the running loop, since connections belong to one loop."""
+        """The client of the running loop, since connections belong to one loop; or why there is none."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            given = self.base_url or os.environ.get("OPENAI_BASE_URL")
-            key = os.environ.get("OPENAI_API_KEY") or ("none" if given else None)
-            self._clients[loop] = openai.AsyncOpenAI(api_key=key, base_url=given, timeout=self.timeout, max_retries=0)
+            try:
+                self._clients[loop] = self._connected(openai)
+            except BadInput as error:
+                return Failed("auth", str(error))
         return self._clients[loop]
 
+    def _connected(self, openai: Any) -> Any:  # noqa: ANN401
+        given = self.base_url or _variable("OPENAI_BASE_URL")
+        if given is not None:
+            _check_address(given, "base_url" if self.base_url else "OPENAI_BASE_URL")
+        key = _variable("OPENAI_API_KEY") or ("none" if given else None)
+        if key is None:
+            raise BadInput("set the environment variable OPENAI_API_KEY, or give base_url")
+        remember(key)
+        made_of = next(kind for kind in openai.DefaultAsyncHttpxClient.__mro__ if kind.__name__ == "AsyncClient")
+        http = importlib.import_module(made_of.__module__.partition(".")[0])
+        return openai.AsyncOpenAI(
+            api_key=key,
+            organization=_variable("OPENAI_ORG_ID"),
+            project=_variable("OPENAI_PROJECT_ID"),
+            base_url=given,
+            timeout=self.timeout,
+            max_retries=0,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [bounded(http)]}),
+        )
+
     def _arguments(self, prompt: Prompt) -> dict[str, Any]:
-        drawn = prompt.sampling
-        limit = "max_tokens" if self.base_url else "max_completion_tokens"
+        drawn, manners = prompt.sampling, self._manners
         prefill = bool(self.base_url) if self.prefill is None else self.prefill
-        messages = prompt.chat if prefill else _as_notes(prompt.chat)
-        arguments: dict[str, Any] = {"model": self.model, "messages": messages, limit: drawn.max_tokens}
-        arguments["temperature"] = drawn.temperature
-        if drawn.top_p != 1.0:
-            arguments["top_p"] = drawn.top_p
-        if drawn.seed is not None:
-            arguments["seed"] = drawn.seed + prompt.sample
-        if drawn.stop:
-            arguments["stop"] = list(drawn.stop)
+        chat = [{**turn, "content": turn["content"].encode(errors="replace").decode()} for turn in prompt.chat]
+        messages = chat if prefill else _as_notes(chat)
+        arguments: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages if manners.system else joined(messages),
+            manners.limit: drawn.max_tokens,
+            "temperature": drawn.temperature,
+            "top_p": drawn.top_p if drawn.top_p != 1.0 else None,
+            "seed": drawn.seed + prompt.sample if drawn.seed is not None else None,
+            "stop": list(drawn.stop) or None,
+        }
         if drawn.logprobs:
             arguments |= {"logprobs": True, "top_logprobs": drawn.logprobs}
-        extra: dict[str, Any] = {"top_k": drawn.top_k} if drawn.top_k else {}
+        extra: dict[str, Any] = {"top_k": drawn.top_k or None}
         if prompt.begun and prefill:
             extra |= {"continue_final_message": True, "add_generation_prompt": False}
-        if extra := extra | dict(self.extra_body):
-            arguments["extra_body"] = extra
-        return arguments
+        arguments["extra_body"] = _given(extra, manners) | dict(self.extra_body)
+        return _given(arguments, manners)
 
 
-def read_completion(body: str, prompt: Prompt | None = None) -> Completion:
-    """What a server's answer with status 200 says: `Ok`, a refusal, or a bad answer where its form is broken.
+def _given(parameters: Mapping[str, Any], manners: Manners) -> dict[str, Any]:
+    """What is sent of `parameters`: those that are set, and that the server takes."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if value not in (None, {}) and (name not in manners.left_out or name == manners.limit)
+    }
 
-    Servers that look for thoughts do not see the turn that was begun in `prompt`: what follows a closed thought may
-    come back as reasoning, and what follows an open one as text.
-    """
-    try:
-        answered = json.loads(body)
-        choice, usage = answered["choices"][0], answered.get("usage") or {}
-        message, finish = choice["message"], choice["finish_reason"]
-        content = _text(message.get("content"))
-        thought = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
-        if refusal := message.get("refusal"):
-            return Failed("refusal", str(refusal))
-        if finish == "content_filter":
-            return Failed("refusal", "the server's content filter stopped the answer")
-        if finish not in _FINISHED and finish != "length":
-            return Failed("bad_answer", f"the answer ended with finish_reason {finish!r}: {content[:200]!r}")
-        begun, counted = prompt.begun if prompt is not None else "", _usage(usage)
-        if "</think>" in begun and not thinking(begun):
-            content, thought, counted = content or thought, "", replace(counted, reasoning=0)
-        thinks = not thought and not content.lstrip().startswith("<think>")
-        opened = thinking(begun) or "</think>" in (choice.get("stop_reason"), choice.get("matched_stop"))
-        reasoning, answer = split_reasoning("<think>" * (thinks and opened) + content)
-        return Ok(
-            answer,
-            thought or reasoning,
-            counted,
-            "length" if finish == "length" else "stop",
-            _logprobs((choice.get("logprobs") or {}).get("content") or ()),
+
+def _unread(why: BaseException) -> Failed:
+    """The failure of a response that was not read."""
+    if isinstance(why, Elsewhere):
+        return Failed(
+            "bad_request",
+            f"the server sends to {why}, and prompts go to no other server: if it is right, "
+            "give its address as base_url",
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return Failed("bad_answer", f"{type(error).__name__}: {error} in {body[:200]!r}")
+    return Failed("bad_answer", str(why))
+
+
+def _check_address(url: str, name: str) -> None:
+    """Refuse an address that is none, or that holds what specs and traces must not hold."""
+    try:
+        address = urlsplit(url)
+        host, _ = address.hostname, address.port
+    except ValueError:
+        host = None
+    if host is None or address.scheme not in {"http", "https"}:
+        raise BadInput(f"{name} must be like 'http://localhost:8000/v1', not {masked(url, queries=True)!r}")
+    if "@" in address.netloc or address.query or address.fragment:
+        raise BadInput(
+            f"{name} must carry no user or password, and nothing after a ? or #, since specs are written to files: "
+            "use OPENAI_API_KEY"
+        )
+
+
+def _check_no_key(value: object, name: str) -> None:
+    """Refuse a key in what specs show."""
+    if isinstance(value, Mapping):
+        for inner, given in value.items():
+            if NAMED.fullmatch(str(inner)) and given:
+                raise BadInput(
+                    f"{name} must carry no key ({inner!r}), since specs are written to files: use OPENAI_API_KEY"
+                )
+            _check_no_key(given, name)
+    elif isinstance(value, list | tuple):
+        for given in value:
+            _check_no_key(given, name)
+    elif isinstance(value, str) and masked(value, queries=True) != value:
+        raise BadInput(f"{name} must carry no key or password, since specs are written to files: use OPENAI_API_KEY")
+
+
+def _variable(name: str) -> str | None:
+    """The value of an environment variable, without the line end that files of settings leave; None where it is empty.
+
+    Raises:
+        BadInput: no header can carry it.
+    """
+    value = os.environ.get(name, "").strip()
+    if bad := next((at for at, char in enumerate(value, 1) if not "!" <= char <= "~"), None):
+        raise BadInput(
+            f"the environment variable {name} holds a character at place {bad} that no request can carry (a blank, a "
+            "line end, or none of ASCII): set it anew"
+        )
+    return value or None
 
 
 def _as_notes(chat: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -189,58 +249,3 @@ def _as_notes(chat: list[dict[str, str]]) -> list[dict[str, str]]:
     notes = begun["content"].replace("<think>", "").replace("</think>", "").strip()
     again = f"{asked['content']}\n\nYour notes so far:\n{notes}\n\nDo not think further: give only the answer."
     return [*before, {**asked, "content": again}]
-
-
-def _text(content: object) -> str:
-    """The text of a message, which some servers give in parts."""
-    if isinstance(content, list):
-        return "".join(_text(part.get("text")) for part in content if part.get("type") == "text")
-    if content is not None and not isinstance(content, str):
-        raise TypeError(f"a text is expected, not {content!r}")
-    return content or ""
-
-
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    """Counts that a server leaves out, or gives as null, are 0."""
-    asked, drawn = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    return Usage(
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
-        int(drawn.get("reasoning_tokens") or 0),
-        int(asked.get("cached_tokens") or 0),
-    )
-
-
-def _logprobs(places: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], ...]:
-    read = []
-    for place in places:
-        best = sorted(place.get("top_logprobs") or [place], key=lambda found: float(found["logprob"]))
-        read.append({str(found["token"]): float(found["logprob"]) for found in best})
-    return tuple(read)
-
-
-def _refused(status: int, message: str, body: object, headers: Mapping[str, str]) -> Failed:
-    """The class of an HTTP error."""
-    code = body.get("code") if isinstance(body, dict) else None
-    detail = f"HTTP {status}: {message}"
-    if code == "insufficient_quota":
-        return Failed("auth", detail)
-    if code == "content_filter":
-        return Failed("refusal", detail)
-    if code == "context_length_exceeded" or (status in {400, 413, 422} and _TOO_LONG.search(message)):
-        return Failed("context", detail)
-    kind: Failure = _BY_STATUS.get(status, "server" if status >= 500 else "bad_request")
-    return Failed(kind, detail, _seconds(headers.get("retry-after")))
-
-
-def _seconds(text: str | None) -> float | None:
-    """What a Retry-After header asks for, be it a number of seconds or a date; None where it is neither."""
-    if not text:
-        return None
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        try:
-            return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-        except (ValueError, TypeError):  # no date, or one without a time zone
-            return None

@@ -48,7 +48,7 @@ class Transformers(Local):
         asked = [self.read(prompt) for prompt in prompts]
         completions: list[Completion | None] = [one if isinstance(one, Failed) else None for one in asked]
         rows = [
-            (at, _Row(one, prompt, self.chat))
+            (at, _Row(one, prompt, self.chat, self.temperature(prompt.sampling)))
             for at, (one, prompt) in enumerate(zip(asked, prompts, strict=True))
             if isinstance(one, Asked)
         ]
@@ -71,7 +71,7 @@ class Transformers(Local):
         if len(rows) == 1:
             tokens = len(rows[0].asked.ids)
             return [Failed("context", f"a prompt of {tokens} tokens with its answer does not fit into memory")]
-        fresh = [_Row(row.asked, row.prompt, row.chat) for row in rows]
+        fresh = [_Row(row.asked, row.prompt, row.chat, row.temperature) for row in rows]
         half = len(rows) // 2
         return self._complete(fresh[:half], stopped) + self._complete(fresh[half:], stopped)
 
@@ -142,6 +142,7 @@ class _Row:
     asked: Asked
     prompt: Prompt
     chat: Chat
+    temperature: float
     written: list[int] = field(default_factory=list)
     text: str = ""
     finish: Literal["stop", "length"] | None = None
@@ -151,7 +152,7 @@ class _Row:
     @property
     def draws(self) -> bool:
         """Whether `draw` has anything to do."""
-        return self.prompt.sampling.temperature > 0.0 or self.prompt.sampling.logprobs > 0
+        return self.temperature > 0.0 or self.prompt.sampling.logprobs > 0
 
     def draw(self, torch: Any, scores: Any) -> Any:  # noqa: ANN401
         """`scores` (vocabulary,), changed so that their maximum stands at the token that is drawn.
@@ -166,7 +167,7 @@ class _Row:
             self.logprobs.append({})
             for value, id in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 self.logprobs[-1].setdefault(self.chat.decode([id]), value)
-        if drawn.temperature == 0.0:
+        if self.temperature == 0.0:
             return scores
         if self._generator is None:
             self._generator = torch.Generator(scores.device)
@@ -175,7 +176,7 @@ class _Row:
             else:
                 self._generator.manual_seed(drawn.seed + self.prompt.sample)
         noise = torch.empty_like(scores).exponential_(generator=self._generator)
-        return _nucleus(torch, scores / drawn.temperature, drawn) - noise.log()
+        return _nucleus(torch, scores / self.temperature, drawn) - noise.log()
 
     def take(self, id: int, ends: set[int]) -> None:
         """Note the next token, and whether the completion ends with it."""

@@ -91,7 +91,7 @@ class _Engine:
         refusal = getattr(need("vllm.exceptions", extra="vllm"), "VLLMClientError", ValueError)
         llm, number = self._llm[0], str(next(self._numbers))
         try:
-            async for result in llm.generate({"prompt_token_ids": asked.ids}, _params(asked, prompt), number):
+            async for result in llm.generate({"prompt_token_ids": asked.ids}, _params(part, asked, prompt), number):
                 written = result.outputs[0]
         except errors.EngineDeadError as error:
             self._restart(llm)
@@ -175,10 +175,10 @@ async def _end(started: list[Any]) -> None:
     asyncio.get_running_loop().stop()
 
 
-def _params(asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
+def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
     drawn, vllm = prompt.sampling, need("vllm", extra="vllm")
     return vllm.SamplingParams(
-        temperature=drawn.temperature,
+        temperature=part.temperature(drawn),
         max_tokens=asked.room,
         top_p=drawn.top_p,
         top_k=drawn.top_k,
