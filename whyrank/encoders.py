@@ -8,11 +8,12 @@ or a model of the Hugging Face hub.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ Kind = Literal["bi", "cross"]
 Several = Literal["SparseEncoder", "MultiVectorEncoder"]
 Head = Literal["linear", "cosine"]
 T = TypeVar("T")
+Keep: TypeAlias = Callable[[list[T], Callable[[], NDArray[np.float32]]], NDArray[np.float32]]
 
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 """Under which names a model may carry its own prompt for each side."""
@@ -58,7 +60,7 @@ _DROPOUTS = (
 )  # fmt: skip
 """What configurations of transformers call the dropout of layers."""
 
-_BATCHES = 16
+_BATCHES = 4
 """Batches handed to the engine at once, between two steps of progress."""
 
 
@@ -114,6 +116,7 @@ class CrossEncoder:
         prompt: str | None = None,
         batch_size: int = 32,
         advance: Advance | None = None,
+        keep: Keep[tuple[str, str]] | None = None,
     ) -> NDArray[np.float32]:
         """The raw output for each pair, before any sigmoid, so that sure answers do not tie.
 
@@ -122,6 +125,7 @@ class CrossEncoder:
             prompt: the instruction, for models that take one; None is the model's own.
             batch_size: pairs per batch of the engine.
             advance: told how many of the pairs are done.
+            keep: given some pairs and what computes their scores, gives the scores; may know them already.
 
         Returns:
             (n,) float32, higher is better.
@@ -135,7 +139,7 @@ class CrossEncoder:
             )
             return np.asarray(scores, dtype=np.float32).reshape(len(part))
 
-        return _sorted_by_length(pairs, lambda pair: len(pair[0]) + len(pair[1]), work, batch_size, advance)
+        return _sorted_by_length(pairs, lambda pair: len(pair[0]) + len(pair[1]), work, batch_size, advance, keep)
 
 
 def bi_encoder(
@@ -379,19 +383,26 @@ def _sorted_by_length(
     work: Callable[[list[T]], NDArray[np.float32]],
     batch_size: int,
     advance: Advance | None,
+    keep: Keep[T] | None = None,
 ) -> NDArray[np.float32]:
     """Run `work` over the distinct items, longest first, and put the results back in the order of `items`."""
-    longest_first = sorted(dict.fromkeys(items), key=length, reverse=True)
+    parts = list(blocks(items, length, batch_size))
+    place = {item: row for row, item in enumerate(chain.from_iterable(parts))}
     if advance:
-        advance(len(items) - len(longest_first))
+        advance(len(items) - len(place))
     done: list[NDArray[np.float32]] = []
-    for start in range(0, len(longest_first), batch_size * _BATCHES):
-        part = longest_first[start : start + batch_size * _BATCHES]
-        done.append(work(part))
+    for part in parts:
+        done.append(keep(part, partial(work, part)) if keep else work(part))
         if advance:
             advance(len(part))
-    place = {item: row for row, item in enumerate(longest_first)}
     return np.concatenate(done)[[place[item] for item in items]]
+
+
+def blocks(items: Iterable[T], length: Callable[[T], int], batch_size: int) -> Iterator[list[T]]:
+    """The distinct items, longest first, some batches at a time: what is encoded or scored between two steps."""
+    longest_first = sorted(dict.fromkeys(items), key=length, reverse=True)
+    for start in range(0, len(longest_first), batch_size * _BATCHES):
+        yield longest_first[start : start + batch_size * _BATCHES]
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,6 +9,9 @@ import pytest
 from whyrank import encoders
 from whyrank.encoders import BiEncoder
 from whyrank.errors import BadInput, EngineError, MissingExtra
+from whyrank.experiment import rerank
+from whyrank.io import write_run
+from whyrank.llm.scores import Scores
 from whyrank.registry import make
 from whyrank.rerank.base import statuses
 from whyrank.rerank.encoder import EncoderRerank
@@ -200,3 +203,69 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 def test_bad_arguments_are_told(spec):
     with pytest.raises(BadInput, match=r"kind|batch_size"):
         make(spec)
+
+
+@engines
+@pytest.mark.parametrize("kind", ["bi", "cross"])
+def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(kind, cross, tmp_path, monkeypatch):
+    """Blocks of the longest texts come first; the run is broken off after each of them in turn."""
+    part = EncoderRerank("minilm" if kind == "bi" else cross, batch_size=1)
+    corpus = Corpus(Document(f"d{at}", f"bees {at} dance " * (1 + at % 7)) for at in range(24))
+    data = Dataset("made", corpus, (Query("q1", "why do bees dance?"), Query("q2", "what do bees eat?")))
+    first = Run.of({"q1": [f"d{at}" for at in range(20)], "q2": [f"d{at}" for at in range(5, 24)]})
+    write_run(first, tmp_path / "first.trec")
+    whole = rerank(tmp_path / "first.trec", part, data, tmp_path / "whole" / "run")
+    blocks = (tmp_path / "whole" / "run" / "scores.jsonl").read_bytes().count(b"\n")
+    assert blocks >= 6
+    real = Scores.of
+    for stop in range(1, blocks + 1):
+        worked = []
+
+        def broken(self, what, size, work, worked=worked):
+            def once():
+                if len(worked) == 1:
+                    raise KeyboardInterrupt
+                worked.append(size)
+                return work()
+
+            return real(self, what, size, once)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Scores, "of", broken)
+            if stop < blocks:
+                with pytest.raises(KeyboardInterrupt):
+                    rerank(tmp_path / "first.trec", part, data, tmp_path / "broken" / "run")
+            else:
+                again = rerank(tmp_path / "first.trec", part, data, tmp_path / "broken" / "run")
+        scores = tmp_path / "broken" / "run" / "scores.jsonl"
+        assert scores.read_bytes().count(b"\n") == stop
+        if stop == 2:  # killed in mid-line
+            scores.write_bytes(scores.read_bytes() + b'{"key": "ab')
+    assert again.run == whole.run
+    for file in ("run.trec", "notes.jsonl", "scores.jsonl"):
+        assert (tmp_path / "broken" / "run" / file).read_bytes() == (tmp_path / "whole" / "run" / file).read_bytes(), (
+            file
+        )
+
+
+def test_scores_that_are_damaged_are_computed_again(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    values = np.array([1.5, -0.1, np.nan, np.inf], dtype=np.float32)
+    kept = Scores(path)
+    assert kept.of(["a"], 4, lambda: values) is values and kept.of(["b"], 1, lambda: values[:1])[0] == 1.5
+    kept.close()
+    whole = path.read_bytes()
+    for damage in (
+        b"",
+        b"{}\n",
+        b"[1]\n",
+        b'{"key": "x", "scores": ["y"]}\n',
+        b"\xff\n",
+        b'{"key": "x", "scores": 5}\n',
+    ):
+        path.write_bytes(damage + whole)
+        kept = Scores(path)
+        found = kept.of(["a"], 4, lambda: pytest.fail("it is known"))
+        assert np.array_equal(found, [np.float32(1.5), np.float32(-0.1), np.nan, np.nan], equal_nan=True)
+        assert kept.of(["a"], 3, lambda: values[:3]) is not None and kept.of(["c"], 1, lambda: values[:1])[0] == 1.5
+        kept.close()

@@ -5,6 +5,7 @@
     report.json     what happened: seconds, model calls by outcome, tokens, cost
     notes.jsonl     per query: raw and first-stage scores, and each model call with whom it showed and its reason
     trace.jsonl     every model call, as it ends: the cache from which a stopped run goes on
+    scores.jsonl    what an encoder scored, block by block: from it a stopped run goes on, too
 
 Calling the same thing again goes on where it stopped; a folder of another experiment is refused, never overwritten.
 """

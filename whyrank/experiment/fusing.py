@@ -112,7 +112,7 @@ def fuse(
         **found,
     }
 
-    def work(report: dict[str, Any], trace: Trace | None) -> Run:
+    def work(report: dict[str, Any], trace: Trace) -> Run:
         fused = fusion.of(runs).top(k)
         report |= {"spec": repr(fusion), "lacks": {run.name: len(fused) - len(run) for run in runs}, **found}
         return fused

@@ -35,7 +35,7 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
         for file in files:
             file.refuse_foreign(data.queries)
 
-    def work(report: dict[str, Any], trace: Trace | None) -> Run:
+    def work(report: dict[str, Any], trace: Trace) -> Run:
         start = time.perf_counter()
         ready = retriever.ready(data.corpus)
         report["index_seconds"] = round(time.perf_counter() - start, 3)

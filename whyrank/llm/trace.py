@@ -20,6 +20,7 @@ from whyrank.journal import Journal
 from whyrank.llm.base import PASSING, Completion, Failed, Ok, Prompt, Usage
 from whyrank.llm.digest import believed, sound
 from whyrank.llm.ledger import Call, Ledger, Prices
+from whyrank.llm.scores import Scores
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Trace:
         max_cost: float | None = None,
         max_tokens: int | None = None,
         seconds: float | None = None,
+        scores: str | Path | None = None,
     ) -> None:
         """Open the trace at `path`, or begin it; without a path it lives in memory only.
 
@@ -52,6 +54,7 @@ class Trace:
             max_cost: no new call starts once all calls in the trace have cost this much.
             max_tokens: no new call starts once all calls in the trace have taken this many tokens, in and out.
             seconds: how long a query may ask, from its first call on; see `drive`.
+            scores: a JSONL file for what encoders found, which are no calls; without it they find it anew.
 
         Raises:
             BadInput: a line of the file is damaged, another process writes to it, `max_cost` lacks prices, or `seconds`
@@ -68,6 +71,7 @@ class Trace:
         self._taken, self._cost = Usage(), 0.0
         self._calls: dict[str, Call] = {}
         self._journal = None if self.path is None else self._open(self.path)
+        self.scores = Scores(None if scores is None else Path(scores))
 
     def get(self, key: str) -> Ok | None:
         """The answer to the call of that key, if there is one."""
@@ -136,6 +140,7 @@ class Trace:
         """Let others write to the file. What was recorded is there already: each line is written at once."""
         if self._journal is not None:
             self._journal.close()
+        self.scores.close()
 
     def __enter__(self) -> "Trace":
         """The trace itself."""

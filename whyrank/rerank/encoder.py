@@ -1,17 +1,22 @@
 """Reranking by an encoder: cosine of two vectors (bi-encoder), or one score of the pair (cross-encoder)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.encoders import BiEncoder, bi_encoder, cross_encoder, kind_of
+from whyrank.encoders import BiEncoder, bi_encoder, blocks, cross_encoder, kind_of
 from whyrank.errors import BadInput, EngineError
+from whyrank.io.taking import meaning
+from whyrank.io.weights import content_of
+from whyrank.llm.scores import Scores
 from whyrank.llm.trace import Trace
 from whyrank.progress import progress
-from whyrank.registry import HOW
+from whyrank.registry import HOW, hows, parameters
 from whyrank.rerank.base import Order, Request, Reranker
 
 _KINDS = ("auto", "bi", "cross")
@@ -60,7 +65,8 @@ class EncoderRerank(Reranker):
         sizes = [len(request.documents) for request in requests]
         if not any(sizes):
             return [Order(()) for _ in requests]
-        scores = self._by_pairs(requests) if self._kind() == "cross" else self._by_vectors(requests)
+        kept = Scores() if trace is None else trace.scores
+        scores = self._by_pairs(requests, kept) if self._kind() == "cross" else self._by_vectors(requests, kept)
         return [_order(part) for part in np.split(scores, np.cumsum(sizes)[:-1])]
 
     def vectors(self, asked_by: str) -> BiEncoder:
@@ -69,40 +75,51 @@ class EncoderRerank(Reranker):
             raise EngineError(f"{asked_by} needs a bi-encoder, and {self.model!r} is a cross-encoder")
         return bi_encoder(self.model, **self._loading())
 
-    def _by_vectors(self, requests: Sequence[Request]) -> NDArray[np.float32]:
-        encoder = bi_encoder(self.model, **self._loading())
+    def _by_vectors(self, requests: Sequence[Request], kept: Scores) -> NDArray[np.float32]:
+        encoder, settings = bi_encoder(self.model, **self._loading()), self._settings()
         queries = [request.query.text for request in requests]
-        texts = [document.content for request in requests for document in request.documents]
-        distinct = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-        with progress(f"encoding for {self!r}", len(queries) + len(distinct)) as advance:
-            asked = encoder.encode(
-                queries,
-                "query",
-                prompt=self.query_prompt,
-                normalize=self.normalize,
-                batch_size=self.batch_size,
-                advance=advance,
-            )
-            found = encoder.encode(
-                list(distinct),
-                "document",
-                prompt=self.document_prompt,
-                normalize=self.normalize,
-                batch_size=self.batch_size,
-                advance=advance,
-            )
-        at = iter([distinct[text] for text in texts])
-        parts = ([next(at) for _ in request.documents] for request in requests)
-        # einsum, unlike BLAS, sums every row alike, so that equal documents have equal scores
-        return np.concatenate(
-            [np.einsum("nd,d->n", found[part], vector) for part, vector in zip(parts, asked, strict=True)]
-        )
+        asked_about: dict[str, list[tuple[int, int]]] = {}  # each text: by which queries, and where the score stands
+        at = count()
+        for query, request in enumerate(requests):
+            for document in request.documents:
+                asked_about.setdefault(document.content, []).append((query, next(at)))
+        scores = np.empty(next(at), dtype=np.float32)
+        how: dict[str, Any] = {"normalize": self.normalize, "batch_size": self.batch_size}
+        with progress(f"encoding for {self!r}", len(queries) + len(asked_about)) as advance:
+            asked = encoder.encode(queries, "query", prompt=self.query_prompt, advance=advance, **how)
 
-    def _by_pairs(self, requests: Sequence[Request]) -> NDArray[np.float32]:
-        encoder = cross_encoder(self.model, **self._loading())
+            def work(texts: list[str]) -> NDArray[np.float32]:
+                found = encoder.encode(texts, "document", prompt=self.document_prompt, **how)
+                pairs = [(row, query) for row, text in enumerate(texts) for query, _ in asked_about[text]]
+                rows, of = np.array(pairs).T
+                values = np.empty(len(pairs), dtype=np.float32)
+                for query in np.unique(of):
+                    # einsum, unlike BLAS, sums every row alike, so that equal documents have equal scores
+                    values[of == query] = np.einsum("nd,d->n", found[rows[of == query]], asked[query])
+                return values
+
+            for texts in blocks(asked_about, len, self.batch_size):
+                places = [place for text in texts for _, place in asked_about[text]]
+                what = [settings, [(text, [queries[query] for query, _ in asked_about[text]]) for text in texts]]
+                scores[places] = kept.of(what, len(places), partial(work, texts))
+                advance(len(texts))
+        return scores
+
+    def _by_pairs(self, requests: Sequence[Request], kept: Scores) -> NDArray[np.float32]:
+        encoder, settings = cross_encoder(self.model, **self._loading()), self._settings()
         pairs = [(request.query.text, document.content) for request in requests for document in request.documents]
+
+        def keep(part: list[tuple[str, str]], work: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+            return kept.of([settings, part], len(part), work)
+
         with progress(f"scoring with {self!r}", len(pairs)) as advance:
-            return encoder.score(pairs, prompt=self.query_prompt, batch_size=self.batch_size, advance=advance)
+            return encoder.score(
+                pairs, prompt=self.query_prompt, batch_size=self.batch_size, advance=advance, keep=keep
+            )
+
+    def _settings(self) -> list[Any]:
+        """What scores follow from beside the texts."""
+        return [meaning({"part": parameters(self)}, hows(self))["part"], content_of(self.model)]
 
     def _kind(self) -> str:
         found = kind_of(self.model, "encoder_rerank(...)")

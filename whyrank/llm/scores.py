@@ -1,0 +1,68 @@
+"""Scores that models without words gave, block by block: a stopped run computes none of them twice."""
+
+import json
+import math
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyrank.journal import Journal
+
+
+class Scores:
+    """Blocks of numbers, each under a key that says by its content what was computed; in memory, or in a file, too.
+
+    The file is JSON lines. It comes with the first block; a line that cannot be read is computed again.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open the file, if it is there; without a path nothing is kept."""
+        self._path = path
+        self._journal: Journal | None = None
+        self._known: dict[str, list[float | None]] = {}
+        if path is not None and path.exists():
+            self._open(path)
+
+    def of(self, what: object, size: int, work: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The numbers that belong to `what`: known ones, or those that `work` gives, which are kept.
+
+        Args:
+            what: all that they follow from, as JSON.
+            size: how many there are.
+            work: computes them.
+
+        Returns:
+            (size,) float32; what is no finite number is NaN.
+        """
+        if self._path is None:
+            return work()
+        key = blake2b(json.dumps(what).encode(), digest_size=16).hexdigest()
+        if len(known := self._known.get(key, ())) == size:
+            return np.array([math.nan if one is None else one for one in known], dtype=np.float32)
+        found = work()
+        told = [one if math.isfinite(one) else None for one in found.tolist()]
+        if self._journal is None:
+            self._journal = Journal(self._path, "file")
+        self._journal.append(json.dumps({"key": key, "scores": told}).encode() + b"\n")
+        return found
+
+    def close(self) -> None:
+        """Leave the file to others."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _open(self, path: Path) -> None:
+        self._journal, end = Journal(path, "file"), 0
+        with path.open("rb") as file:
+            for line in file:
+                end += len(line) if line.endswith(b"\n") else 0
+                try:
+                    told = json.loads(line)
+                    self._known[str(told["key"])] = [None if one is None else float(one) for one in told["scores"]]
+                except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+                    continue
+        self._journal.mend(end)
