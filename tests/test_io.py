@@ -390,7 +390,7 @@ def test_queries_and_what_they_exclude(tmp_path):
         ('{"_id": "b", "text": "half \\ud83d"}', "'b': the text holds half of a surrogate pair, \\ud83d"),
         ('{"_id": "b", "te', ":2: not JSON: Unterminated string starting at (column 14); is the file cut off here?"),
         ("b c", ":2: not JSON"),
-        ("[1]", ":2: expected a JSON object with an id and a text"),
+        ("[1]", ":2: not JSON, or no object, found '[1]': write {"),
     ],
 )
 def test_bad_lines_of_texts_are_named(tmp_path, read, line, said):

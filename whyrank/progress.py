@@ -37,6 +37,13 @@ def warn(text: str) -> None:
         sys.stderr.write(f"warning: {line(text)}\n")
 
 
+def note(text: str) -> None:
+    """Tell of something once, in one line on stderr, where progress is shown; else nothing."""
+    if _shown and text not in _told:
+        _told.add(text)
+        sys.stderr.write(f"{line(masked(text))}\n")
+
+
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Advance]:
     """A progress line for `total` units of work; yields the function that moves it on.

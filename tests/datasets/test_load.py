@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import warnings
 
 import ir_datasets
 import pytest
@@ -101,11 +102,125 @@ def test_a_split_where_there_are_none(folder):
         load(folder, split="dev")
 
 
-@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl"])
-def test_a_folder_that_lacks_a_file(folder, name):
-    (folder / name).unlink()
-    with pytest.raises(NotFound, match=f"no {name} in .*mine"):
+def test_a_folder_without_a_collection(folder):
+    (folder / "corpus.jsonl").unlink()
+    with pytest.raises(NotFound, match=r"no corpus.jsonl in .*mine: a data folder has corpus.jsonl \(or .tsv, .csv"):
         load(folder)
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_folder_without_queries(folder, judged):
+    (folder / "queries.jsonl").unlink()
+    if not judged:
+        (folder / "qrels" / "test.tsv").unlink()
+    data = load(folder)
+    assert data.queries == () and len(data.corpus) == 2 and len(data.qrels) == (2 if judged else 0)
+
+
+# --- judgements, and what lies beside them
+
+STRAY = ("test.tsv.bak", "test.tsv~", "._test.tsv", ".test.tsv.swp", "test.tsv.orig", "#test.tsv#", "test.tsv.gz.part")
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_stray_files_are_no_splits(folder, name):
+    (folder / "qrels" / name).write_text("query-id\tcorpus-id\tscore\nq3\td1\t1\n")
+    assert set(load(folder).qrels) == {"q1", "q2"}
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dev.tsv")
+    assert set(load(folder).qrels) == {"q1", "q2"}  # still the only split
+    (folder / "qrels" / "dev.tsv").unlink()
+    assert len(load(folder).qrels) == 0
+
+
+def test_versions_are_splits_of_their_own_and_twins_are_refused(folder):
+    for name in ("test.v1.tsv", "test.v2.tsv"):
+        (folder / "qrels" / name).write_text(f"query-id\tcorpus-id\tscore\nq3\t{name}\t1\n")
+    assert set(load(folder).qrels) == {"q1", "q2"}
+    assert load(folder, split="test.v2").qrels == {"q3": {"test.v2.tsv": 1}}
+    with pytest.raises(BadInput, match=r"no split 'v1': there are test, test.v1, test.v2"):
+        load(folder, split="v1")
+    for twin in ("test.txt", "test.tsv.gz"):
+        (folder / "qrels" / twin).write_bytes(b"")
+        with pytest.raises(BadInput, match=r"test.t.*test.t.* in qrels/ are both of the split 'test': keep one"):
+            load(folder)
+        (folder / "qrels" / twin).unlink()
+
+
+def test_judgements_of_trec_are_read(folder):
+    (folder / "qrels" / "test.tsv").unlink()
+    (folder / "qrels" / "test.txt").write_text("q1 0 d1 2\nq3 0 d2 1\n")
+    assert load(folder).qrels == {"q1": {"d1": 2}, "q3": {"d2": 1}}
+
+
+def test_judged_documents_that_the_collection_lacks_are_told(folder):
+    (folder / "qrels" / "test.tsv").write_text(QRELS + "q1\tgone\t1\nq2\tlost\t0\nq3\tgone\t2\n")
+    data = load(folder)
+    told = r"mine: the collection lacks 2 of 4 judged documents, 1 of them relevant, such as 'gone': nothing finds them"
+    with pytest.warns(UserWarning, match=told):
+        assert len(data.corpus) == 2
+    (folder / "qrels" / "test.tsv").write_text(QRELS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load(folder).corpus) == 2
+
+
+# --- other forms
+
+
+def test_two_forms_of_one_thing_are_refused(folder):
+    (folder / "corpus.tsv").write_text("d1\tfirst\n")
+    with pytest.raises(BadInput, match=r"corpus.jsonl and corpus.tsv say the same thing twice: keep one"):
+        load(folder)
+    (folder / "corpus.tsv").unlink()
+    (folder / "corpus.jsonl.gz").write_bytes(b"")  # the same, compressed: what is there plainly is read
+    assert len(load(folder).corpus) == 2
+
+
+def test_ms_marcos_files_are_a_folder(tmp_path):
+    (tmp_path / "collection.tsv").write_text('7\tThe "presence" of\n8\tminds\n')
+    (tmp_path / "topics.tsv").write_text("1\twhy\n2\thow\n")
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "dev.tsv").write_text("1\t0\t8\t1\n")
+    data = load(tmp_path)
+    assert [(one.id, one.text) for one in data.corpus] == [("7", 'The "presence" of'), ("8", "minds")]
+    assert [query.id for query in data.queries] == ["1"] and data.qrels == {"1": {"8": 1}}
+
+
+def test_texts_are_a_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "a.txt").write_text("first\n\nsecond\n")
+    (tmp_path / "sub" / "b.md").write_text("# Head\ntext\n")
+    (tmp_path / "c.pdf").write_bytes(b"%PDF\xff")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / ".hidden" / "d.txt").write_text("no")
+    data = load(tmp_path)
+    assert [(one.id, one.title, one.text) for one in data.corpus] == [
+        ("a.txt", "", "first\n\nsecond\n"),
+        ("sub/b.md", "Head", "text\n"),
+    ]
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(BadInput, match=r"a.txt:1: byte 0xe9 is not valid UTF-8"):
+        len(load(tmp_path).corpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("papers.csv", 'doc_id,title,body,year\nd1,One,"first, and\n\nmore",1927\nd2,,"",\n'),
+        ("papers.tsv", "title\tid\ttext\nOne\td1\tfirst\n\td2\t\n"),
+        ("papers.jsonl", CORPUS),
+        ("papers.json", json.dumps([{"id": "d1", "text": "first"}, {"id": "d2", "text": ""}])),
+        ("collection", "d1\tfirst\nd2\t\n"),
+    ],
+)
+def test_a_collection_as_one_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    data = load(tmp_path / name)
+    assert [one.id for one in data.corpus] == ["d1", "d2"] and data.corpus["d1"].text.startswith("first")
+    assert data.queries == () and not data.qrels
+    with pytest.raises(BadInput, match="is a collection and has no split 'dev'"):
+        load(tmp_path / name, split="dev")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import RUN, AsJson, MaxCost, MaxTokens, Out, PriceTable, Split
+from whyrank.cli.options import RUN, AsJson, Asked, MaxCost, MaxTokens, Out, PriceTable, Split, asking
 from whyrank.cli.tell import prices_of, tell, without_effect
 
 
@@ -17,6 +17,7 @@ def rerank(
     data: Annotated[
         str | None, typer.Option("--data", help="A data set: a name or a folder; candidates with text need none.")
     ] = None,
+    query: Asked = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query to rerank.")] = 100,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
@@ -39,6 +40,6 @@ def rerank(
     reranker = make(spec, Reranker)  # type: ignore[type-abstract]
     limits = experiment.Limits(prices_of(prices), max_cost, max_tokens, seconds_per_query)
     if data is None:
-        without_effect(ctx, "is of --data", "split")
-    texts = None if data is None else load(data, split=split)
+        without_effect(ctx, "is of --data", "split", "query")
+    texts = None if data is None else asking(load(data, split=split), query)
     tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import AsJson, Data, MaxCost, MaxTokens, Out, PriceTable, Split
+from whyrank.cli.options import AsJson, Asked, Data, MaxCost, MaxTokens, Out, PriceTable, Split, asking
 from whyrank.cli.tell import prices_of, tell
 
 
@@ -13,6 +13,7 @@ def search(
     spec: Annotated[str, typer.Argument(help="A retriever, such as bm25() or dense('minilm').")],
     data: Data,
     out: Out,
+    query: Asked = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
     rewrites: Annotated[
         Path | None,
@@ -26,9 +27,10 @@ def search(
     split: Split = None,
     json: AsJson = False,
 ) -> None:
-    """Search all queries of a data set."""
+    """Search all queries of a data set, or those given by --query."""
     from whyrank import experiment
     from whyrank.datasets import load
+    from whyrank.errors import BadInput
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
@@ -38,4 +40,7 @@ def search(
 
         retriever = Rewritten(retriever, FromFile(str(rewrites)))
     limits = experiment.Limits(prices_of(prices), max_cost, max_tokens)
-    tell(experiment.search(retriever, load(data, split=split), out, k, limits), json)
+    found = asking(load(data, split=split), query)
+    if not found.queries:
+        raise BadInput(f"{data} has no queries: ask by --query 'why?', or put queries.jsonl beside the collection")
+    tell(experiment.search(retriever, found, out, k, limits), json)

@@ -11,7 +11,7 @@ from whyrank.datasets.bright import Bright
 from whyrank.datasets.bundled import Toy
 from whyrank.datasets.family import Family
 from whyrank.datasets.folder import read_folder
-from whyrank.datasets.judged import qrels_beside, read_judged
+from whyrank.datasets.judged import read_file
 from whyrank.datasets.pools import Birco, NovelEval
 from whyrank.datasets.trec_dl import TrecDL
 from whyrank.errors import BadInput, NotFound, Untrusted
@@ -32,7 +32,8 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
 
     Args:
         name: a name (`"toy"`, `"world"`, `"beir/scifact"`, `"trec_dl/dl19"`, `"bright/biology"`,
-            `"bright/biology/long"`), a folder in BEIR layout, a candidate file of rank_llm, or a function that returns
+            `"bright/biology/long"`), a folder (in BEIR layout, or of texts), a candidate file of rank_llm, a collection
+            as one file (`.jsonl`, `.json`, `.parquet`, `.csv`, `.tsv`), or a function that returns
             a `Dataset`: by its dotted path (`"my_package.module:function"`) or by its entry point in the group
             `whyrank.datasets`. A name wins over a folder that is called the same; write `"./toy"` for the folder.
         split: which judgements, by default those of the test split.
@@ -54,7 +55,7 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
     if path.is_dir():
         return read_folder(path, split)
     if path.is_file():
-        return read_judged(path, qrels_beside(path, split))
+        return read_file(path, split)
     target = (points := _entry_points()).get(text, text)
     if told_by is not None and text not in points and _FUNCTION.fullmatch(text):
         raise Untrusted(

@@ -1,12 +1,32 @@
-"""Candidate files with the judgements that lie beside them."""
+"""Data sets of one file: candidates with the judgements that lie beside them, or just a collection."""
 
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from whyrank.datasets.folder import judged_only
+from whyrank.datasets.lazy import LazyCorpus
 from whyrank.errors import BadInput
-from whyrank.io import read_candidates, read_qrels
+from whyrank.io import read_candidates, read_corpus, read_qrels
+from whyrank.io.files import blocks, suffix
 from whyrank.types import Dataset
+
+_CANDIDATES = re.compile(rb'"(candidates|hits)"\s*:')
+
+
+def read_file(path: Path, split: str | None = None) -> Dataset:
+    """Read a file: candidates, as their first record tells, else a collection, see `iter_corpus`, without queries.
+
+    Raises:
+        BadInput: as `read_judged` and `qrels_beside` say, or a split of a collection, which has none.
+    """
+    if suffix(path) in (".json", ".jsonl") and _CANDIDATES.search(next(blocks(path)).data):
+        return read_judged(path, qrels_beside(path, split))
+    if split is not None:
+        raise BadInput(f"{path} is a collection and has no split {split!r}: judgements lie in a folder, with queries")
+    whole = suffix(path) == ".json"  # an array is in memory at once, or is damaged
+    return Dataset(str(path), read_corpus(path) if whole else LazyCorpus(partial(read_corpus, path)))
 
 
 def read_judged(path: Path, qrels: Path | None = None) -> Dataset:

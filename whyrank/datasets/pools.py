@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from whyrank.datasets.family import Family
+from whyrank.datasets.folder import complete
 from whyrank.datasets.judged import read_judged
 from whyrank.errors import BadInput
 from whyrank.io import read_corpus, read_qrels, read_queries
@@ -21,17 +23,18 @@ class Birco(Family):
     splits = None
 
     def _present(self, folder: Path) -> Iterator[str]:
-        return (path.parent.parent.name for path in sorted(folder.glob("*/test/pool_qrels.tsv")))
+        return iter(sorted({path.parent.parent.name for path in folder.glob("*/*/pool_qrels.tsv")}))
 
     def _read(self, folder: Path, member: str, split: str | None) -> Dataset:
-        place = folder / member / (split or "test")
-        if not place.is_dir():
-            there = ", ".join(sorted(path.parent.name for path in (folder / member).glob("*/pool_qrels.tsv")))
-            raise BadInput(f"{self.title(member)!r} has no split {split!r}: there are {there}")
+        there = sorted(path.parent.name for path in (folder / member).glob("*/pool_qrels.tsv"))
+        wanted = split or ("test" if len(there) != 1 else there[0])
+        if wanted not in there:
+            raise BadInput(f"{self.title(member)!r} has no split {wanted!r}: there are {', '.join(there)}")
+        place = folder / member / wanted
         qrels = read_qrels(place / "pool_qrels.tsv")
         return Dataset(
             name=self.title(member),
-            corpus=read_corpus(place / "corpus.jsonl"),
+            corpus=complete(partial(read_corpus, place / "corpus.jsonl"), qrels, self.title(member))(),
             queries=tuple(read_queries(place / "queries.jsonl")),
             qrels=qrels,
             candidates=shuffled(qrels),

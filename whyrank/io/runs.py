@@ -11,9 +11,10 @@ import numpy as np
 
 from whyrank.errors import BadInput
 from whyrank.io.candidates import read_candidates
-from whyrank.io.files import atomic_write, blocks, suffix
+from whyrank.io.files import atomic_write, blocks, columns, lines, suffix
 from whyrank.io.records import from_json
 from whyrank.io.trec import read_trec, trec_text
+from whyrank.progress import note
 from whyrank.types import Run
 
 _SHAPE = "{query id: {document id: score}} or {query id: [document ids, best first]}"
@@ -24,8 +25,9 @@ def read_run(path: str | Path) -> Run:
 
     A `.json` file may hold candidates, too, see `read_candidates`; their order counts, as it stands.
 
-    The order is the one that trec_eval sees: score falling, compared in float32, then document id falling; ranks are
-    not used. The run is named after the tag of its first line, or after the JSON file.
+    MS MARCO's runs have three columns, query, document and rank, and the ranks are the order. Else the order is the one
+    that trec_eval sees: score falling, compared in float32, then document id falling; ranks are not used, and where
+    they contradict the scores there is a warning. The run is named after the tag of its first line, or after the file.
 
     Raises:
         NotFound: no such file.
@@ -34,7 +36,9 @@ def read_run(path: str | Path) -> Run:
     """
     if suffix(path) == ".jsonl":
         return _candidates(Path(path))
-    return _read_json(Path(path)) if suffix(path) == ".json" else read_trec(Path(path))
+    if suffix(path) == ".json":
+        return _read_json(Path(path))
+    return _read_msmarco(Path(path)) if _is_msmarco(Path(path)) else read_trec(Path(path))
 
 
 def write_run(run: Run, path: str | Path) -> None:
@@ -82,6 +86,45 @@ def _read_json(path: Path) -> Run:
     if run.ties:
         run.places = np.array([place for query, (ids, _) in run.items() for place in _places(given[query], ids)])
     return run
+
+
+def _is_msmarco(path: Path) -> bool:
+    """Whether the first line has three columns, the third a rank."""
+    if not path.is_file():  # a pipe cannot be looked into
+        return False
+    first = next((line for _, line in lines(path) if not line.startswith("#")), "")
+    fields = _three(first)
+    return len(fields) == 3 and fields[2].isdecimal()
+
+
+def _read_msmarco(path: Path) -> Run:
+    note(f"{path}: read as an MS MARCO run: query, document, rank")
+    ranked: dict[str, dict[int, str]] = {}
+    for number, line in lines(path):
+        fields = _three(line)
+        whole = len(fields) == 3 and fields[2].isdecimal() and len(fields[2]) < 19 and fields[0] and fields[1]
+        if line.startswith("#") and not whole:
+            continue
+        if not whole:
+            raise BadInput(
+                f"{path}:{number}: expected query, document and rank, as in the first line, found {line[:60]!r}"
+            )
+        query, document, rank = fields
+        if ranked.setdefault(query, {}).setdefault(int(rank), document) != document:
+            raise BadInput(
+                f"{path}:{number}: query {query!r}: two documents have the rank {rank}: are these judgements? "
+                "expected: query, document and rank (MS MARCO), or query Q0 document rank score tag (TREC)"
+            )
+    try:
+        return Run.of(
+            {q: [ids[rank] for rank in sorted(ids)] for q, ids in ranked.items()}, name=path.name.split(".")[0]
+        )
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+def _three(line: str) -> list[str]:
+    return line.split("\t") if "\t" in line else columns(line)
 
 
 def _places(given: Mapping[str, float] | Sequence[str], ids: Sequence[str]) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Collections and queries as JSONL: one object a line, with the keys of BEIR, Pyserini or BRIGHT."""
+"""Collections and queries: JSON with the keys of BEIR, Pyserini or BRIGHT, tables, TREC topics, folders of texts."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.io.files import lines
+from whyrank.io.files import lines, suffix
 from whyrank.io.folders import write_lines
-from whyrank.io.records import from_json
+from whyrank.io.pages import pages
+from whyrank.io.records import from_json, records
+from whyrank.io.tables import table
+from whyrank.io.topics import topics
 from whyrank.types import NO_METADATA, Corpus, Document, Query
 
 TEXTS = ("text", "contents", "content")
@@ -17,24 +20,33 @@ TEXTS = ("text", "contents", "content")
 _DOCUMENT = frozenset({"_id", "id", "title", *TEXTS})
 
 
+_LINE = 'write {"_id": "d1", "text": "…"}, or an id, a tab and a text, or a .csv whose first line names the columns'
+_COLUMNS = (*TEXTS, "body", "passage", "document")
+_ASKED = ("text", "query", "question", "title")
+"""The names of a table's column of texts."""
+
+
 def read_corpus(path: str | Path) -> Corpus:
     """Read a whole collection into memory; raises what `iter_corpus` raises."""
     return Corpus(iter_corpus(path))
 
 
 def iter_corpus(path: str | Path) -> Iterator[Document]:
-    """The documents of a JSONL file, one after the other, for collections that are larger than memory.
+    """The documents of a collection, one after the other, for collections that are larger than memory.
 
-    Each line is an object with `_id` or `id`, with `text`, `contents` or `content`, and perhaps a `title`. An empty
-    text is a document like any other. All other keys are the document's metadata, together with what stands in an
-    object `metadata`, as BEIR has it.
+    A JSONL file has a line for each: an object with `_id` or `id`, with `text`, `contents` or `content`, and perhaps a
+    `title`. An empty text is a document like any other. All other keys are the document's metadata, together with what
+    stands in an object `metadata`, as BEIR has it. `.json` may hold an array of such objects, `.parquet` rows.
+
+    A table has its columns named in its first line (`.csv`, else parted by tabs), or is just an id, a tab and a text,
+    as MS MARCO's `collection.tsv`. A folder has a document in each of its files of plain text and Markdown.
 
     Raises:
         NotFound: no such file.
-        BadInput: naming file and line: no JSON, an id that is missing, empty or given twice, a text that is missing.
+        BadInput: naming file and line: another form, an id that is missing, empty or given twice, no text.
     """
     seen: dict[str, int] = {}
-    for where, number, given in _objects(path):
+    for where, number, given in _objects(path, _COLUMNS):
         id = _id(given, where, seen, number)
         title = given.get("title") or ""
         text, title = _text(given, TEXTS, where), _clean(title, "title", where)
@@ -96,15 +108,17 @@ def metadata_of(given: Mapping[str, Any], known: frozenset[str]) -> Mapping[str,
 def read_queries(path: str | Path) -> tuple[Query, ...]:
     """Read queries from JSONL: `_id` or `id`, `text` or `query`, and perhaps lists of document ids.
 
-    Those in `excluded_ids` are never returned; where there are `only_ids`, no others are.
+    Those in `excluded_ids` are never returned; where there are `only_ids`, no others are. Also read are a `.json` array
+    and `.parquet` of such objects, tables as by `iter_corpus` (`topics.tsv`: an id, a tab and a text), and TREC topics,
+    SGML or XML.
 
     Raises:
         NotFound: no such file.
-        BadInput: naming file and line: no JSON, an id that is missing, empty or given twice, a text that is missing.
+        BadInput: naming file and line: another form, an id that is missing, empty or given twice, no text.
     """
     seen: dict[str, int] = {}
     queries = []
-    for where, number, given in _objects(path):
+    for where, number, given in _objects(path, _ASKED):
         id = _id(given, where, seen, number)
         text = _text(given, ("text", "query"), where)
         excluded, only = (_ids(given, key, where) for key in ("excluded_ids", "only_ids"))
@@ -117,13 +131,30 @@ def read_queries(path: str | Path) -> tuple[Query, ...]:
     return tuple(queries)
 
 
-def _objects(path: str | Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+def _objects(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """The records of a file of any form: a place, a number in its file, and what it says by the keys of JSONL."""
+    path = Path(path)
+    if path.is_dir() and columns is _COLUMNS:
+        return pages(path)
+    if suffix(path) in (".json", ".parquet"):
+        return ((where, nth, given) for nth, (where, given) in enumerate(records(path), 1))
+    if suffix(path) == ".jsonl" or not path.is_file():  # a pipe cannot be looked into
+        return _jsonl(path)
+    first = next((line for _, line in lines(path)), "")
+    if first.lstrip().startswith("<") and columns is _ASKED:
+        return topics(path)
+    if suffix(path) == ".csv" or "\t" in first:
+        return table(path, columns)
+    return _jsonl(path)
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     name = str(path)
     for number, line in lines(path):
         where = f"{name}:{number}"
+        if not line.lstrip().startswith("{"):
+            raise BadInput(f"{where}: not JSON, or no object, found {line[:40]!r}: {_LINE}")
         given = from_json(line, name, number)
-        if not isinstance(given, dict):
-            raise BadInput(f"{where}: expected a JSON object with an id and a text, found {line[:40]!r}")
         yield where, number, given
 
 
