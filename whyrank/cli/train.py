@@ -63,7 +63,11 @@ def queries(
 ) -> None:
     """Write the queries of a data set with their relevant documents: the tasks on which rewriters are trained."""
     from whyrank.datasets import load
+    from whyrank.errors import BadInput
     from whyrank.io import write_tasks
     from whyrank.train.draws import search_tasks
 
-    say(f"{out}: {write_tasks(search_tasks(load(data, split=split)), out):,} queries")
+    tasks = list(search_tasks(load(data, split=split)))
+    if not tasks:
+        raise BadInput(f"{data}: no query has a relevant document in the collection, so nothing can be learnt from it")
+    say(f"{out}: {write_tasks(tasks, out):,} queries")

@@ -128,6 +128,8 @@ def tasks_of(
     file = _file(Path(source))
     if ".jsonl" in file.suffixes:
         return list(islice(read_tasks(file), limit))
+    if data is None and not file.exists():
+        raise NotFound(f"no such file or folder: {source}")
     if data is None:
         raise BadInput(f"{source}: a run has no texts: give its data set by --data")
     return from_run(read_run(file), data, depth, limit)

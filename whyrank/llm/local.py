@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 from weakref import WeakValueDictionary
 
-from whyrank.errors import EngineError, need, no_near_miss, not_loaded
+from whyrank.errors import EngineError, need, no_near_miss, not_loaded, require
 from whyrank.llm.base import LLM, Failed, Ok, Prompt, Sampling, Usage, split_reasoning, thinking
 from whyrank.progress import quiet_hub
 from whyrank.registry import name_of
@@ -23,6 +23,10 @@ SHIPPED = {"tiny": Path(__file__).parent / "tiny"}
 def located(model: str) -> str:
     """Where an engine finds `model`: the folder of one that comes with whyrank, else the name as it is."""
     return str(SHIPPED.get(model, model))
+
+
+_SAID = "An answer."
+"""The words of a turn whose end is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,27 @@ class Chat:
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`, without special tokens."""
         clean = text.encode(errors="replace").decode()  # a lone surrogate has no UTF-8, which is what tokenizers take
-        return list(self.tokenizer.encode(clean, add_special_tokens=False))
+        return list(self.tokenizer.encode(clean, add_special_tokens=False, verbose=False))  # no word on long texts
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    @cached_property
+    def closing(self) -> tuple[int, ...]:
+        """The tokens with which the template closes a turn of the assistant, up to the first special one.
+
+        Where it closes none with a special token, the tokenizer's `eos_token` does; empty where there is none either.
+        """
+        turn = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
+        told = str(self.tokenizer.apply_chat_template(turn, tokenize=False, **self._options))
+        special = {id for id, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        ids = self.encode(told.rpartition(_SAID)[2]) if _SAID in told else []
+        for at, id in enumerate(ids):
+            if id in special:
+                return tuple(ids[: at + 1])
+        end = self.tokenizer.eos_token_id
+        return () if end is None else (end,)
 
     def answer(self, ids: Sequence[int]) -> str:
         """The text of what a model wrote, without special tokens such as the one that ends it."""
@@ -110,6 +130,9 @@ class Local(LLM):
 
     extra: ClassVar[str]
     """The extra of whyrank that installs the engine."""
+
+    packages: ClassVar[tuple[str, ...]]
+    """What the engine needs installed: looked for before a model is."""
 
     model: str
     context: int | None = None
@@ -189,6 +212,7 @@ class Local(LLM):
         asked_by = f"{name_of(type(self))}(...)"
         for known in SHIPPED:
             no_near_miss(self.model, known, asked_by)
+        require(*self.packages, extra=self.extra, asked_by=asked_by)
         transformers = need("transformers", extra=self.extra, asked_by=asked_by)
         quiet_hub()
         try:

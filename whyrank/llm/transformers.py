@@ -33,6 +33,7 @@ class Transformers(Local):
     """
 
     extra: ClassVar[str] = "transformers"
+    packages = ("transformers", "torch")
 
     batch: int = field(default=8, metadata=HOW)
     device: str | None = field(default=None, metadata=HOW)

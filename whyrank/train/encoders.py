@@ -175,6 +175,7 @@ class InOrder:
 def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], list[RankTask]]:
     """The short lists of all steps, what became of each source, and the lists to measure by."""
     read_in = [read(one) for one in config.lists]
+    read_before = [len(tasks) for tasks in read_in]
     held = read(config.held_out) if config.held_out else []
     if config.hold_out:
         places = [(source, at) for source, tasks in enumerate(read_in) for at in range(len(tasks))]
@@ -188,17 +189,18 @@ def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], 
     if held and not measurable:
         raise BadInput(f"none of the {len(held)} held-out lists has a relevant document to measure by")
     counts: dict[str, dict[str, int]] = {}
-    for lists, tasks in zip(config.lists, read_in, strict=True):
-        counts[lists.name] = added(counts.get(lists.name, {}), _counts(tasks))
+    for lists, tasks, before in zip(config.lists, read_in, read_before, strict=True):
+        counts[lists.name] = added(counts.get(lists.name, {}), _counts(tasks, before - len(tasks)))
     rows = drawn([task for tasks in read_in for task in tasks], config.size, config.epochs, config.seed)
     if not rows:
         raise BadInput(f"nothing can be learnt from these lists: {counts}")
     return rows, counts, measurable
 
 
-def _counts(tasks: Sequence[RankTask]) -> dict[str, int]:
+def _counts(tasks: Sequence[RankTask], kept_out: int) -> dict[str, int]:
+    """What became of the lists of a source; `kept_out` of them are held out, or are of a query that is."""
     used = sum(map(teaches, tasks))
-    return {"used": used, "nothing_to_learn": len(tasks) - used}
+    return {"used": used, "nothing_to_learn": len(tasks) - used} | ({"held_out": kept_out} if kept_out else {})
 
 
 def _loss(torch: Any, engine: Any, config: Encoder) -> Any:

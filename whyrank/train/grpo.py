@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need
+from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need, require
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok
 from whyrank.llm.reasoning import opens_thought, split_reasoning
-from whyrank.progress import progress
+from whyrank.progress import progress, warn
 from whyrank.registry import make
 from whyrank.rerank.formats import Format
 from whyrank.train import trainer as base
@@ -46,6 +46,8 @@ def train(config: GRPO) -> base.Trained:
     if folder.finished:
         return folder.done()
     refuse_spread(config.loop, config.model, config.held_out)
+    if config.vllm is not None:
+        require("vllm", extra="vllm", asked_by="[vllm], which may be left out,")
     rewards = _rewards(config)
     trl = need("trl", extra="train")
     model, chat = load_model(config.model, config.seed)
@@ -92,6 +94,11 @@ def train(config: GRPO) -> base.Trained:
         "dropped_groups": trainer.counted["dropped_groups"],
         "held_out": last_held_out(metrics(folder.path)),
     }  # fmt: skip
+    if report["dropped_groups"] >= report["groups"]:
+        warn(
+            f"nothing was learnt: in each of the {report['groups']:,} groups all completions were worth the same. "
+            "Start from a model that is right now and then, draw more completions, or pay what differs"
+        )
     save_model(trainer, chat, folder, card("GRPO", config.model, task, report))
     return folder.finish(report)
 

@@ -11,6 +11,7 @@ import numpy as np
 from whyrank.datasets import load
 from whyrank.errors import BadInput
 from whyrank.io import read_run, read_tasks
+from whyrank.progress import warn
 from whyrank.types import Dataset, RankTask, Run
 
 
@@ -143,4 +144,6 @@ def _drawn(task: RankTask, size: int, lot: np.random.Generator) -> Drawn:
 
 def _candidates(lists: Lists) -> Iterator[RankTask]:
     data = load(lists.data, split=lists.split)
+    if lists.split == "test":
+        warn(f"lists are of the test split of {lists.data}: what is learnt from it is not to be measured on it")
     return mined(data, read_run(lists.file), depth=lists.depth, add_relevant=not lists.as_found)

@@ -28,6 +28,8 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
             raise EngineError(f"the tokenizer of {where} has no chat template: take one of a model made to answer")
         if chat.tokenizer.pad_token is None:
             chat.tokenizer.pad_token = chat.tokenizer.eos_token
+        if chat.closing:  # what ends a completion in training ends it in inference, too
+            chat.tokenizer.eos_token = chat.tokenizer.convert_ids_to_tokens(chat.closing[-1])
         if config.path:
             dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
             model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
@@ -35,6 +37,7 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
             model = _new(transformers, torch, config, chat.tokenizer, seed)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise EngineError(f"the model to start from cannot be loaded: {config.path or where}: {error}") from error
+    _end_with(model, chat.tokenizer.eos_token_id)
     rows = model.get_input_embeddings().num_embeddings
     if len(chat.tokenizer) > rows:
         raise EngineError(
@@ -59,6 +62,14 @@ def _new(transformers: Any, torch: Any, config: Model, tokenizer: Any, seed: int
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     return model
+
+
+def _end_with(model: Any, end: int | None) -> None:
+    """Let generation end with this token, besides those with which it ends already."""
+    ends = model.generation_config.eos_token_id
+    known = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    if end is not None and end not in known:
+        model.generation_config.eos_token_id = [*known, end] if known else end
 
 
 def adapter(config: Model) -> Any:

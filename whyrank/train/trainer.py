@@ -138,6 +138,7 @@ class Folder:
         if found and (differs := _differences(found.get("task", {}), self._task)):
             raise BadInput(
                 f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
+                + (f", and to train on start from {str(self.model)!r}" if self.model.is_dir() else "")
             )
         self.finished = bool(found.get("finished"))
 
