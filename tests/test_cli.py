@@ -371,9 +371,9 @@ def test_the_demo_is_the_main_job(run, tmp_path):
     code, out, _ = run("demo", "--questions", 8)
     assert code == 0
     assert all(name in out for name in ("bm25", "rewritten", "direct", "reasoned", "nDCG@10", "95% interval"))
-    means = json.loads(run("eval", "runs/demo/bm25", "runs/demo/reasoned", "--data", "world/composed", "--json")[1])
+    means = json.loads(run("eval", "runs/demo-8/bm25", "runs/demo-8/reasoned", "--data", "world/composed", "--json")[1])
     assert means["bm25"]["nDCG@10"] < 0.01
-    notes = [json.loads(line) for line in (tmp_path / "runs/demo/reasoned/notes.jsonl").read_text().splitlines()]
+    notes = [json.loads(line) for line in (tmp_path / "runs/demo-8/reasoned/notes.jsonl").read_text().splitlines()]
     assert "yes" in notes[0]["calls"][0]["reason"]
     assert "yes" in out  # one ranking is explained with its reasons
     assert run("demo", "--questions", 8)[1] == out  # nothing is done twice

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 from whyrank import experiment
@@ -18,7 +19,7 @@ from whyrank.retrieval.rewrite import HyDE, Rewritten
 MEASURES = ("nDCG@10", "P(rel=2)@5")
 
 
-def demo(out: Path, questions: int = 48, depth: int = 30) -> Iterator[str]:
+def demo(out: Path, questions: int = 48, depth: int = 30, width: int = 100) -> Iterator[str]:
     """Search, rewrite, rerank and explain questions of the world that the small model was never trained on.
 
     Each of them is about a symptom of a kind of thing in which training never saw it: two known facts meet anew.
@@ -27,21 +28,25 @@ def demo(out: Path, questions: int = 48, depth: int = 30) -> Iterator[str]:
         out: where the run folders go; what is there already is not done again.
         questions: how many.
         depth: how many documents are reranked, in windows of 20.
+        width: of a line of what is shown.
 
     Yields:
         What to show, as it comes.
     """
     need("torch", extra="transformers", asked_by="the demo").set_num_threads(1)  # as fast for so small a model
     data = load("world/composed").head(questions)
-    yield (
+    prose = TextWrapper(width, break_on_hyphens=False).fill
+    quoted = TextWrapper(width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False).fill
+    told = (
         f"{data.name}: {len(data.corpus):,} documents, {len(data.queries)} questions that no training saw. The words "
-        f"of a question lead to traps, for example:\n\n  {data.queries[0].text}\n"
+        "of a question lead to traps, for example:"
     )
+    yield f"{prose(told)}\n\n{quoted(data.queries[0].text)}\n"
     llm, brief = Transformers("tiny", batch=16), Sampling(max_tokens=400)
     bm25 = experiment.search(BM25(), data, out / "bm25", depth)
     found = experiment.search(Rewritten(BM25(), HyDE(llm, brief)), data, out / "rewritten", depth)
     note: Any = experiment.open_run(found.folder, notes=True).notes[data.queries[0].id]
-    yield f"The small model asks instead:\n\n  {note['rewritten'][0]}\n"
+    yield f"The small model asks instead:\n\n{quoted(note['rewritten'][0])}\n"
     direct = experiment.rerank(
         found.folder, Listwise(llm, format=Direct(), sampling=brief), data, out / "direct", depth
     )
@@ -49,6 +54,6 @@ def demo(out: Path, questions: int = 48, depth: int = 30) -> Iterator[str]:
     reports = [
         evaluate(experiment.open_run(one.folder), data.qrels, MEASURES) for one in (bm25, found, direct, reasoned)
     ]
-    yield f"{table(reports)}\n\n{compare(reports)}\n"
-    yield experiment.explain(reasoned.folder, data.queries[0].id, data).explain(top=8)
+    yield f"{table(reports, width)}\n\n{compare(reports).table(width)}\n"
+    yield experiment.explain(reasoned.folder, data.queries[0].id, data).explain(top=8, width=width)
     yield f"\nThe runs, with every model call, lie in {out}."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
+from textwrap import wrap
 
 from whyrank.datasets import available, judged_only, named_roots
 
@@ -65,15 +66,21 @@ def examine(start: bool = False) -> list[Finding]:
     return [*findings, _key(), *_data()]
 
 
-def table(findings: Sequence[Finding]) -> str:
-    """The findings as lines of text, with the remedy under each thing that is missing."""
-    width = max(len(finding.name) for finding in findings)
+def table(findings: Sequence[Finding], width: int | None = None) -> str:
+    """The findings as lines of at most `width`, with the remedy under each thing that is missing."""
+    name = max(len(finding.name) for finding in findings)
+    room = None if width is None else max(width - name - 7, 20)
     lines = []
     for finding in findings:
-        lines.append(f"{'yes' if finding.ok else ' no'}  {finding.name:<{width}}  {finding.found}")
-        if not finding.ok and finding.mend:
-            lines.append(f"     {'':<{width}}  → {finding.mend}")
+        heads = iter([f"{'yes' if finding.ok else ' no'}  {finding.name:<{name}}  "])
+        for part in (finding.found, f"→ {finding.mend}" if finding.mend and not finding.ok else ""):
+            lines += [next(heads, " " * (name + 7)) + text for text in _folded(part, room)]
     return "\n".join(lines)
+
+
+def _folded(text: str, room: int | None) -> list[str]:
+    """A text in lines of so many characters; names and commands stay in one piece where a line holds them."""
+    return [text] if text and room is None else wrap(text, room or 1, break_long_words=False, break_on_hyphens=False)
 
 
 def _extra(extra: str) -> Finding:
@@ -135,8 +142,8 @@ def _data() -> Iterator[Finding]:
     bare = judged_only()
     names = [name for name in available() if name not in bare]
     found = ", ".join(names) if names else "none"
-    mend = "set WHYRANK_DATA to a folder with beir/, trec_dl/ or bright/; see docs/data.md"
+    mend = "set WHYRANK_DATA to a folder with beir/, trec_dl/ or bright/; see https://whyrank.github.io/whyrank/data/"
     yield Finding("local data", bool(names), found, mend)
     if bare:
-        mend = "the first use fetches them (extra data), or put documents/ beside examples/; see docs/data.md"
+        mend = "the first use fetches them (extra data), or put documents/ beside examples/; see https://whyrank.github.io/whyrank/data/"
         yield Finding("documents of", False, ", ".join(bare), mend)

@@ -117,13 +117,9 @@ def test_a_clear_gain_is_starred_in_the_table():
     base = rng().uniform(size=60)
     text = str(compare([report("bm25", base), report("listwise", base + 0.1)]))
     assert text.splitlines()[0] == "against bm25, paired over queries"
-    assert text.splitlines()[1].split()[:4] == ["measure", "run", "mean", "Δ"]
-    row = text.splitlines()[3]
-    assert (
-        row.split()[:2] == ["nDCG@10", "listwise"]
-        and "+0.1000" in row
-        and "0.0001  *" in row.replace("    0.0001", "0.0001")
-    )
+    assert text.splitlines()[2].split()[:3] == ["nDCG@10", "mean", "Δ"]
+    row = text.splitlines()[4]
+    assert row.startswith("listwise ") and "+0.1000" in row and "0.0001*" in row
     assert row.endswith("60/0/0")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson
-from whyrank.cli.tell import say, say_json
+from whyrank.cli.tell import say, say_json, width
 
 
 def doctor(
@@ -21,4 +21,4 @@ def doctor(
     if json:
         say_json([asdict(finding) for finding in findings])
     else:
-        say(checks.table(findings))
+        say(checks.table(findings, width()))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from whyrank.cli.options import RUN, AsJson, Split
-from whyrank.cli.tell import say, say_json, without_effect
+from whyrank.cli.tell import say, say_json, width, without_effect
 
 
 def evaluate_runs(
@@ -64,6 +64,6 @@ def evaluate_runs(
         told: dict[str, object] = {report.name: {**report.means, "coverage": report.coverage} for report in reports}
         say_json(told if compared is None else {**told, "comparison": compared.to_list()})
         return
-    say(evaluation.table(reports))
+    say(evaluation.table(reports, width()))
     if compared is not None:
-        say(compared)
+        say(compared.table(width()))

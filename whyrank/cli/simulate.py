@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Split
-from whyrank.cli.tell import say, say_json, without_effect
+from whyrank.cli.tell import say, say_json, width, without_effect
 from whyrank.progress import show
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def simulate(
     if json:
         say_json([outcome.to_dict() for outcome in outcomes])
     else:
-        say(simulation.table(outcomes))
+        say(simulation.table(outcomes, width()))
 
 
 def _tell_outcome(outcome: "Outcome") -> None:

@@ -1,6 +1,8 @@
 """What verbs print, and what they refuse."""
 
+import sys
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 def say(text: object, *, err: bool = False) -> None:
     """Print text, on stderr if `err`; nothing in it steers the terminal."""
     typer.echo(plain(text), err=err)
+
+
+def width() -> int | None:
+    """The columns of the terminal, which tables keep to; None where stdout is none."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say_json(value: object) -> None:

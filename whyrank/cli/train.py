@@ -10,10 +10,11 @@ from whyrank.cli.tell import say, say_json, tell_trained
 
 training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
 
-Config = Annotated[Path, typer.Argument(help="What to train, as TOML: see docs/training.md.")]
+Config = Annotated[
+    Path, typer.Argument(help="What to train, as TOML: see https://whyrank.github.io/whyrank/training/.")
+]
 
 
-@training.command()
 def sft(config: Config, json: AsJson = False) -> None:
     """Fine-tune on examples: supervised, in stages; calling again goes on from the last checkpoint."""
     from whyrank.train import sft
@@ -22,7 +23,6 @@ def sft(config: Config, json: AsJson = False) -> None:
     tell_trained(sft.train(read_config(config, SFT)), json)
 
 
-@training.command()
 def grpo(config: Config, json: AsJson = False) -> None:
     """Reinforcement learning with ranking rewards; calling again goes on from the last checkpoint."""
     from whyrank.train import grpo
@@ -31,7 +31,6 @@ def grpo(config: Config, json: AsJson = False) -> None:
     tell_trained(grpo.train(read_config(config, GRPO)), json)
 
 
-@training.command()
 def encoder(config: Config, json: AsJson = False) -> None:
     """Train a cross-encoder on lists; calling again goes on from the last checkpoint."""
     from whyrank.train import encoders
@@ -40,7 +39,6 @@ def encoder(config: Config, json: AsJson = False) -> None:
     tell_trained(encoders.train(read_config(config, encoders.Encoder)), json)
 
 
-@training.command()
 def recipes(
     name: Annotated[str, typer.Argument(help="Which to print as TOML; none lists them.")] = "", json: AsJson = False
 ) -> None:
@@ -55,7 +53,6 @@ def recipes(
         say("\n".join(f"{name:22} {about}" for name, about in published().items()))
 
 
-@training.command()
 def queries(
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The JSONL file to write.")],
@@ -71,3 +68,7 @@ def queries(
     if not tasks:
         raise BadInput(f"{data}: no query has a relevant document in the collection, so nothing can be learnt from it")
     say(f"{out}: {write_tasks(tasks, out):,} queries")
+
+
+for verb in (sft, grpo, encoder, recipes, queries):
+    training.command(short_help=verb.__doc__)(verb)

@@ -57,10 +57,20 @@ class Comparison:
     confidence: float
 
     def __str__(self) -> str:
-        """One line for each run and measure; a star where the difference is significant at 1 - confidence."""
-        head = ["measure", "run", "mean", "Δ", f"{self.confidence:.0%} interval", "p", "p (Holm)", "", "win/tie/loss"]
-        rows = [_row(one, 1 - self.confidence) for one in self.contrasts]
-        return f"against {line(self.baseline)}, paired over queries\n{grid(head, rows)}"
+        """The table."""
+        return self.table()
+
+    def table(self, width: int | None = None) -> str:
+        """A part for each measure, a line for each run; a star where the difference is significant at 1 - confidence.
+
+        Where a part is wider than `width`, names of runs stand above their figures.
+        """
+        head = ["mean", "Δ", f"{self.confidence:.0%} interval", "p", "p (Holm)", "win/tie/loss"]
+        parts = [f"against {line(self.baseline)}, paired over queries"]
+        for measure in dict.fromkeys(one.measure for one in self.contrasts):
+            rows = [_row(one, 1 - self.confidence) for one in self.contrasts if one.measure == measure]
+            parts.append(grid([measure, *head], rows, width))
+        return "\n\n".join(parts)
 
     def to_list(self) -> list[dict[str, Any]]:
         """The contrasts in plain types, each with what it is against and the level of its interval."""
@@ -207,8 +217,8 @@ def _chunks(draws: int, width: int) -> Iterable[int]:
 
 
 def _row(one: Contrast, level: float) -> list[str]:
-    star = "*" if one.p_holm < level else ""
+    star = "*" if one.p_holm < level else " "
     interval = f"[{one.low:+.4f}, {one.high:+.4f}]"
-    tests = [f"{one.p:.4f}", f"{one.p_holm:.4f}", star]
+    tests = [f"{one.p:.4f}", f"{one.p_holm:.4f}{star}"]
     won = f"{one.wins}/{one.ties}/{one.losses}"
-    return [one.measure, one.run, f"{one.mean:.4f}", f"{one.difference:+.4f}", interval, *tests, won]
+    return [one.run, f"{one.mean:.4f}", f"{one.difference:+.4f}", interval, *tests, won]

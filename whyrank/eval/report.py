@@ -108,14 +108,15 @@ class Report:
         return total if measure in self.counts else total / len(values) if values else 0.0
 
 
-def table(reports: Sequence[Report]) -> str:
+def table(reports: Sequence[Report], width: int | None = None) -> str:
     """One line for each run: both means of every measure, and how far the judgements cover the run.
 
     The first mean is over all judged queries; the one in brackets, where it differs, over those that the run ranks.
+    Where the table is wider than `width`, names of runs stand above their figures.
     """
     measures = list(dict.fromkeys(measure for report in reports for measure in report.means))
     head = ["run", *measures, "queries", "judged@10", "ties"]
-    lines = [grid(head, [_row(report, measures) for report in reports])]
+    lines = [grid(head, [_row(report, measures) for report in reports], width)]
     if any(report.missing for report in reports):
         lines.append("(in brackets: the mean over the judged queries that the run ranks; the others count 0)")
     lines += [
@@ -127,12 +128,21 @@ def table(reports: Sequence[Report]) -> str:
     return "\n".join(lines)
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text in columns: the first flush left, the others flush right, a rule under the head."""
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Text in columns: the first flush left, the others flush right, a rule under the head.
+
+    Where that is wider than `width` characters, what stands in the first column gets lines of its own.
+    """
     lines = [[line(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[at]) for row in lines) for at in range(len(head))]
-    lines.insert(1, ["─" * width for width in widths])
-    return "\n".join("  ".join(_set(row, widths)).rstrip() for row in lines)
+    if width is None or sum(widths) + 2 * len(widths) - 2 <= width:
+        lines.insert(1, ["─" * wide for wide in widths])
+        return "\n".join("  ".join(_set(row, widths)).rstrip() for row in lines)
+    figures = [0, *widths[1:]]
+    first, *rest = ["  ".join(_set(["", *row[1:]], figures)).rstrip() for row in lines]
+    rule = "  ".join("─" * wide for wide in figures)
+    below = [part for row, told in zip(lines[1:], rest, strict=True) for part in (row[0], told)]
+    return "\n".join([lines[0][0], first, rule, *below])
 
 
 def _row(report: Report, measures: Sequence[str]) -> list[str]:

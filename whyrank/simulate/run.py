@@ -122,10 +122,11 @@ def simulate(
     return outcomes
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[Outcome], width: int | None = None) -> str:
     """A line for each reranker, a column of quality for each noise; costs are means, over noises "least–most".
 
-    In brackets stands the most that a query took, where that is more.
+    In brackets stands the most that a query took, where that is more. Where the table is wider than `width`, rerankers
+    stand above their figures.
     """
     noises = list(dict.fromkeys(outcome.noise for outcome in outcomes))
     measure, queries = outcomes[0].measure, len(outcomes[0].values)
@@ -135,8 +136,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
         own = {outcome.noise: outcome for outcome in outcomes if outcome.spec == spec}
         costs = [_cost([outcome.costs[name] for outcome in own.values()], name) for name in COSTS]
         rows.append([spec, *costs, *(f"{own[noise].mean:.3f} ±{own[noise].margin:.3f}" for noise in noises)])
-    plain = grid(head, [*rows, ["(first stage)", *[""] * 5, *[_interval(outcomes[0].first)] * len(noises)]])
-    return f"{plain}\n{measure}, mean of {queries} queries ± half of the 95 % interval; costs are those of a query"
+    plain = grid(head, [*rows, ["(first stage)", *[""] * 5, *[_interval(outcomes[0].first)] * len(noises)]], width)
+    return f"{plain}\n{measure}, mean of {queries} queries ± half of the 95 % interval; costs are per query"
 
 
 def margin(values: Floats) -> float:
