@@ -64,7 +64,7 @@ def test_a_grid_that_is_too_wide_puts_names_above_figures(rows, width):
         assert all(cell in narrow for cell in row)
 
 
-@given(st.lists(st.text("ab.,-", min_size=1, max_size=30), max_size=12), st.integers(40, 100))
+@given(st.lists(st.text("ab.,-", min_size=1, max_size=30), max_size=12), st.integers(45, 100))
 def test_the_doctor_breaks_no_word(words, width):
     found = table([Finding("extra x", False, " ".join(words), "pip install 'whyrank[vllm]'")], width)
     assert found.split()[3 : 3 + len(words)] == words if words else True

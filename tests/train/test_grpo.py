@@ -155,7 +155,8 @@ def test_two_formats_are_paid_each_by_its_own_reward(ask):
 
 
 def test_groups_without_spread_teach_nothing(ask, half_taught):
-    done = grpo.train(ask("even", rewards=(Rewarded("test_grpo.Constant()"),), steps=2))
+    with pytest.warns(UserWarning, match="nothing was learnt: all 4 groups were dropped"):
+        done = grpo.train(ask("even", rewards=(Rewarded("test_grpo.Constant()"),), steps=2))
     assert done.report["dropped_groups"] == done.report["groups"] == 4
     assert same(done.model, half_taught)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from whyrank.progress import warn
 from whyrank.terminal import json_text, plain
 
 if TYPE_CHECKING:
@@ -48,12 +47,6 @@ def tell_trained(trained: "Trained", json: bool) -> None:
         say(f"groups: {groups:,}, of which {dropped:,} taught nothing, their completions being worth the same")
     if held_out := trained.report["held_out"]:
         say("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in held_out.items()))
-    groups, dropped = trained.report.get("groups"), trained.report.get("dropped_groups")
-    if groups and dropped is not None and dropped >= groups:
-        warn(
-            f"nothing was learnt: all {groups:,} groups were dropped, since the completions of each were worth the "
-            "same: take easier or harder tasks, more generations, a higher temperature, or another reward"
-        )
 
 
 def tell(result: "Result", json: bool) -> None:

@@ -96,8 +96,8 @@ def train(config: GRPO) -> base.Trained:
     }  # fmt: skip
     if report["dropped_groups"] >= report["groups"]:
         warn(
-            f"nothing was learnt: in each of the {report['groups']:,} groups all completions were worth the same. "
-            "Start from a model that is right now and then, draw more completions, or pay what differs"
+            f"nothing was learnt: all {report['groups']:,} groups were dropped, since the completions of each were "
+            "worth the same: take easier or harder tasks, more generations, a higher temperature, or another reward"
         )
     save_model(trainer, chat, folder, card("GRPO", config.model, task, report))
     return folder.finish(report)
