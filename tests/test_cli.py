@@ -3,13 +3,16 @@
 import json
 import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 
 from whyrank import Failed, Fusion, Qrels, load, read_run, write_qrels, write_run
+from whyrank.cli.tell import tell_trained
 from whyrank.data_synth.folder import from_queries
 from whyrank.experiment import open_run
 from whyrank.io import write_tasks
+from whyrank.progress import show
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
 
@@ -123,6 +126,25 @@ def test_a_rerank_in_which_every_call_failed_is_an_error(run, searched, tmp_path
     assert code == 1 and "every one of 15 model calls failed (refusal 15)" in err
     assert not (tmp_path / "runs/lw/run.trec").exists()
     assert run(*command)[0] == 0
+
+
+def test_work_that_came_to_nothing_says_so(run, tmp_path):
+    write_tasks(from_queries(load("toy"), 2), tmp_path / "tasks.jsonl")
+    code, out, err = run("synth", "teacher_rankings(fake('nonsense'))", "--from", "tasks.jsonl", "-o", "s")
+    assert code == 0 and "0 made of 2 tasks" in out
+    assert "warning: nothing was made of 2 tasks: s/dropped.jsonl says why" in err
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "corpus.jsonl").write_text('{"_id": "d1", "text": "pasta"}\n')
+    (mine / "queries.jsonl").write_text('{"_id": "q1", "text": "pasta"}\n{"_id": "q2", "text": "xylophone"}\n')
+    assert "nothing was found for 1 of the queries" in run("search", "bm25()", "--data", "mine", "-o", "b")[1]
+    trained = SimpleNamespace(
+        model=tmp_path,
+        report={"steps": 2, "seconds": 1, "sources": {}, "held_out": {}, "groups": 2, "dropped_groups": 2},
+    )
+    with pytest.warns(UserWarning, match="nothing was learnt: all 2 groups were dropped"):
+        show(False)
+        tell_trained(trained, False)
 
 
 def test_an_index_is_saved_and_used(run, tmp_path):

@@ -10,6 +10,12 @@ from typing import Protocol
 from whyrank.secrets import masked
 from whyrank.terminal import line, plain
 
+WIDE = 100
+"""Columns from which on a terminal has room for a bar."""
+
+SLOW = 600.0
+"""Seconds over which the speed of work is taken: some of it moves once a minute."""
+
 _shown = False
 _told: set[str] = set()
 
@@ -25,6 +31,11 @@ def show(on: bool = True) -> None:
     """Show the progress of long work on stderr from now on, or stop showing it."""
     global _shown
     _shown = on
+
+
+def shown() -> bool:
+    """Whether progress is shown."""
+    return _shown
 
 
 def warn(text: str) -> None:
@@ -46,7 +57,9 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Advance]:
-    """A progress line for `total` units of work; yields the function that moves it on.
+    """A progress line for `total` units of work, which may be a guess; yields the function that moves it on.
+
+    Counts and clocks are always seen; on a narrow terminal the bar is left out, and the note is cut short.
 
     Examples:
         >>> with progress("encoding", 3) as advance:
@@ -64,22 +77,29 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
+    console, rest = Console(file=sys.stderr), Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    wide = console.width >= WIDE
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        *([BarColumn(20)] if wide else []),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False, table_column=rest),
     )
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task(line(what), total=total, note="")
+    told, room = line(what), console.width // 3
+    with Progress(*columns, console=console, expand=True, speed_estimate_period=SLOW) as bar:
+        task = bar.add_task(told if len(told) <= room else f"{told[: room - 1]}…", total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
             if note:
                 bar.update(task, note=line(note))
             bar.advance(task, steps)
+            done = bar.tasks[0].completed
+            if total is not None and done > total:  # it was a guess
+                bar.update(task, total=done)
 
         yield advance
 

@@ -14,7 +14,7 @@ import pytest
 from whyrank import experiment
 from whyrank.data_synth.folder import synthesise, tasks_of
 from whyrank.datasets import load
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, BudgetSpent
 from whyrank.io.files import atomic_write, sweep
 from whyrank.io.taking import taking
 from whyrank.journal import holding
@@ -92,6 +92,24 @@ def test_a_stopped_run_is_not_gone_on_with_over_other_data(data):
     edit(data / "queries.jsonl", "why pasta?", "why the sea?")
     with pytest.raises(BadInput, match=r"queries of 'mine' were changed since.*trace\.jsonl may be copied there"):
         rerank()
+
+
+def test_a_limit_leaves_a_usable_run_of_what_is_finished(data):
+    whole = rerank("whole")
+    calls = whole.report["ledger"]["calls"]
+    used = whole.report["ledger"]["input_tokens"] + whole.report["ledger"]["output_tokens"]
+    one = LISTWISE.replace("), window", ", concurrency=1), window")
+    with pytest.raises(BudgetSpent, match=r"1 of 2 queries are finished.*rr/run\.partial\.trec ranks each query"):
+        rerank(spec=one, limits=experiment.Limits(max_tokens=int(used * 0.7)))
+    partial = experiment.open_run("rr/run.partial.trec")
+    assert partial["q1"].ids == whole.run["q1"].ids  # finished
+    assert sorted(partial["q2"].ids) == sorted(whole.run["q2"].ids)
+    asked = Path("rr/trace.jsonl").read_bytes().count(b"\n")
+    assert calls / 2 <= asked < calls and not Path("rr/run.trec").exists()
+    assert rerank(spec=one).run == whole.run and not Path("rr/run.partial.trec").exists()
+    with pytest.raises(BudgetSpent) as told:
+        rerank("none", limits=experiment.Limits(max_tokens=0))
+    assert "partial" not in str(told.value) and not Path("none/run.partial.trec").exists()
 
 
 def test_a_synthesis_knows_its_collection_by_content(data):

@@ -1,5 +1,6 @@
 import asyncio
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from whyrank.llm.base import FATAL, LLM, RETRIED, Completion, Failed, Message, O
 from whyrank.llm.fake import Fake
 from whyrank.llm.schedule import LONGEST_WAIT, TRIES, Plan, drive, wait_before
 from whyrank.llm.trace import Trace
+from whyrank.progress import show
 
 
 def prompt(text: str, **sampling: int) -> Prompt:
@@ -443,7 +445,25 @@ def test_progress_moves_with_each_query(monkeypatch: pytest.MonkeyPatch) -> None
             moves.append((0, "done"))
 
     monkeypatch.setattr(schedule, "progress", Shown)
-    drive({name: chain(name, 2) for name in "abc"}, Fake("yes"))
-    assert moves[0] == (0, "asking fake: 3") and moves[-1] == (0, "done")
-    assert sum(steps for steps, _ in moves) == 3
-    assert any("6 calls" in note for _, note in moves)
+    monkeypatch.setattr(schedule, "shown", lambda: True)
+    plans = {name: chain(name, 2) for name in "abc"}
+    drive(plans, Fake(lambda _: "yes"), trace := Trace(), like=[chain("a", 2), chain("b", 2)])
+    assert moves[0] == (0, "asking fake: 6") and moves[-1] == (0, "done")
+    assert sum(steps for steps, _ in moves) == 6 and trace.ledger.total.calls == 6
+    assert moves[1][0] == 1 and "0/3 queries, 1 calls" in moves[1][1]  # told from the first answer on
+    assert any("3/3 queries, 6 calls" in note for _, note in moves)
+    moves.clear()
+    drive({"a": chain("a", 2)}, Fake(lambda _: "yes"), trace)
+    assert moves[0] == (0, "asking fake: None") and sum(steps for steps, _ in moves) == 2
+
+
+def test_at_80_columns_counts_and_clocks_are_whole(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for columns, bar in (("80", False), ("60", False), ("140", True)):
+        monkeypatch.setenv("COLUMNS", columns)
+        show()
+        plans = {name: chain(name, 9) for name in ("a", "b")}
+        drive(plans, Fake(lambda _: "yes", model="a/model-of-a-very-long-name-" * 3), like=[chain("a", 9)])
+        show(False)
+        (line,) = [one for one in capsys.readouterr().err.splitlines() if one.strip()]
+        assert re.search(r"18/18 0:00:\d\d 0:00:00 2/2 qu", line) and len(line) <= int(columns)
+        assert ("━" in line) == bar

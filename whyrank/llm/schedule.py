@@ -3,7 +3,8 @@
 A plan is the algorithm for one query, a generator that yields a batch of independent prompts, is sent their completions
 in the same order, and returns its result. It does no I/O and knows no engine. There is no lock step: a plan moves on as
 soon as its own batch is answered, and of the plans that can move on the one with the fewest batches behind it goes
-first, so that no long chain is left for the end.
+first, so that no long chain is left for the end. Under a limit on cost or tokens the first query goes first, so that
+some are finished when it is reached.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
 from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Tokenizer, Usage
@@ -23,7 +24,7 @@ from whyrank.llm.digest import digested
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
 from whyrank.llm.trace import Trace
-from whyrank.progress import Advance, progress
+from whyrank.progress import Advance, progress, shown
 
 T = TypeVar("T")
 
@@ -35,12 +36,19 @@ TRIES: Mapping[str, int] = {"rate_limit": 10, "server": 6, "connection": 6, "tim
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds: the bound on the wait before the second try, doubled with each further one, and its cap."""
 
+LONGEST_PLAN = 10_000
+"""Answers after which a rehearsal ends."""
+
 SLOWER = 0.8
 """By what the number of requests under way is multiplied when the engine says that they come too fast."""
 
 
 def drive(
-    plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace | None = None, seconds: float | None = None
+    plans: Mapping[str, Plan[T]],
+    llm: LLM,
+    trace: Trace | None = None,
+    seconds: float | None = None,
+    like: Sequence[Plan[Any]] = (),
 ) -> dict[str, T]:
     """Run the plans of all queries to their ends, and return their results in the order of `plans`.
 
@@ -60,6 +68,7 @@ def drive(
             no answer then, whether the server hangs, refuses, or is busy, is `Failed("timeout")`, and so is all that
             the plan still wants to ask: it ends with what it has. Nobody else waits for such calls: they are broken off
             (engines in this process finish their batch). An engine that is not reached is then no error.
+        like: further plans of the same kind, not begun: from them progress guesses how many answers there will be.
 
     Raises:
         EngineError: the engine cannot be used at all: it refuses the key, knows no such model, or, where time is not
@@ -73,7 +82,8 @@ def drive(
     trace = Trace() if trace is None else trace
     if trace.ledger.prices is not None:
         trace.ledger.prices.cost(llm.model, Usage())
-    with progress(f"asking {llm.model}", len(plans)) as advance:
+    guess = round(sum(map(_rehearsed, like)) / len(like) * len(plans)) if like and shown() else None
+    with progress(f"asking {llm.model}", guess) as advance:
         with trace.within(seconds):
             return run(_Scheduler(plans, llm, trace, advance).run())
 
@@ -94,9 +104,12 @@ class _Walk(Generic[T]):
     step: int = 0
     answers: list[Completion | None] = field(default_factory=list)
     missing: int = 0
+    deep: bool = False
     timer: asyncio.TimerHandle | None = None
 
     def __lt__(self, other: "_Walk[T]") -> bool:
+        if self.deep:
+            return self.place < other.place
         return (self.step, self.place) < (other.step, other.place)
 
 
@@ -132,7 +145,10 @@ class _Scheduler(Generic[T]):
     def __init__(self, plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace, advance: Advance) -> None:
         self.llm, self.trace, self.advance = llm, trace, advance
         self.order = list(plans)
-        self.ready = [_Walk(query, place, plan) for place, (query, plan) in enumerate(plans.items())]  # a heap
+        deep = trace.limited
+        self.ready = [
+            _Walk(query, place, plan, deep=deep) for place, (query, plan) in enumerate(plans.items())
+        ]  # a heap
         self.results: dict[str, T] = {}
         self.queue: deque[_Open[T]] = deque()
         self.open: dict[str, _Open[T]] = {}
@@ -192,7 +208,7 @@ class _Scheduler(Generic[T]):
                 raise TypeError(f"a plan yields sequences of Prompt, but this one has {wrong!r}")
         except StopIteration as end:
             self.results[walk.query] = end.value
-            self.advance()
+            self._tell(0)
             return
         except Exception as error:
             self._stop(_named(walk.query, error))
@@ -224,6 +240,8 @@ class _Scheduler(Generic[T]):
             same.receivers.append(asking)
             if any(same in calls for calls in self.requests.values()):
                 self._begin(walk)
+        elif self.trace.replays:
+            self._deliver(asking, Failed("budget", "not asked"), key)
         elif self._late(walk):
             self._record(_Open(key, fitted, walk.query, walk.step, (), [asking]), self._no_time())
             self._deliver(asking, self._no_time(), key)
@@ -240,6 +258,7 @@ class _Scheduler(Generic[T]):
             walk = asking.walk
             walk.answers[asking.at] = end.value
             walk.missing -= 1
+            self._tell(1)
         else:
             self._ask(asking)
             return
@@ -364,7 +383,10 @@ class _Scheduler(Generic[T]):
             call.key, self.llm.model, call.query, call.step, completion, max(call.tries - 1, 0), call.seconds, cut
         )
         self.trace.add(recorded, call.prompt)
-        self.advance(0, str(self.trace.ledger.total))
+
+    def _tell(self, answers: int) -> None:
+        if shown():
+            self.advance(answers, f"{len(self.results):,}/{len(self.order):,} queries, {self.trace.ledger.total}")
 
     def _settle(self, call: _Open[T], completion: Completion) -> None:
         self._record(call, completion)
@@ -409,6 +431,20 @@ class _Scheduler(Generic[T]):
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
         return self.llm.tokenizer()
+
+
+def _rehearsed(plan: Plan[Any]) -> int:
+    """How many answers a plan asks for where none comes: as many as otherwise, or nearly so, for most strategies."""
+    asked, answers = 0, None
+    try:
+        while asked < LONGEST_PLAN:
+            prompts = plan.send(answers)  # type: ignore[arg-type]  # None starts a plan
+            asked, answers = asked + len(prompts), [Failed("timeout", "a rehearsal")] * len(prompts)
+    except StopIteration:
+        pass
+    except Exception:  # a plan that fails is told of when it is run
+        return 0
+    return asked
 
 
 def _cut_in_thought(prompt: Prompt, completion: Completion) -> bool:

@@ -67,6 +67,7 @@ class Trace:
         self.max_cost, self.max_tokens = max_cost, max_tokens
         self.seconds = _positive(seconds)
         self._ends: dict[str, float] = {}
+        self.replays = False
         self.failing: dict[str, Failed] = {}
         self._taken, self._cost = Usage(), 0.0
         self._calls: dict[str, Call] = {}
@@ -135,6 +136,20 @@ class Trace:
             yield self
         finally:
             self.seconds, self._ends = before
+
+    @contextmanager
+    def replaying(self) -> Iterator[Self]:
+        """Let nothing be asked while the block lasts: what is not known is `Failed("budget")`, and not recorded."""
+        self.replays = True
+        try:
+            yield self
+        finally:
+            self.replays = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit on cost or tokens."""
+        return self.max_cost is not None or self.max_tokens is not None
 
     def close(self) -> None:
         """Let others write to the file. What was recorded is there already: each line is written at once."""

@@ -190,7 +190,9 @@ class LLMReranker(Reranker):
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         plans = {request.query.id: self.plan(request) for request in requests}
-        orders = drive(plans, self.llm, trace)
+        orders = drive(
+            plans, self.llm, trace, like=[self.plan(request) for request in requests[:: len(requests) // 3 + 1]]
+        )
         return [orders[request.query.id] for request in requests]
 
 

@@ -147,7 +147,9 @@ class Consensus(Reranker):
         return consensus(orders[kept], self.aggregate, [named[at] for at in kept]) if kept else agreed
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
-        orders = drive({request.query.id: self.plan(request) for request in requests}, self.inner.llm, trace)
+        plans = {request.query.id: self.plan(request) for request in requests}
+        like = [self.plan(request) for request in requests[:: len(requests) // 3 + 1]]
+        orders = drive(plans, self.inner.llm, trace, like=like)
         return [orders[request.query.id] for request in requests]
 
 
