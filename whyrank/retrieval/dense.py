@@ -18,7 +18,7 @@ from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
 from whyrank.registry import HOW, name_of
-from whyrank.retrieval.base import Retriever, distinct, new_folder, writing_alone
+from whyrank.retrieval.base import Retriever, distinct, folder_of, new_folder, writing_alone
 from whyrank.retrieval.encoded import alike, model_of
 from whyrank.retrieval.filters import allowed, by_query, filtering
 from whyrank.retrieval.vectors import DTYPES, LOCK, Folder, Rows, Vectors, chained, nearest, read_manifest
@@ -87,8 +87,7 @@ class Dense(Retriever):
     )
 
     def __post_init__(self) -> None:
-        if self.path is not None:
-            object.__setattr__(self, "path", str(self.path))
+        object.__setattr__(self, "path", folder_of(self, self.path))
         if self.dtype not in DTYPES:
             raise BadInput(f"dense(...): dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
         if self.batch_size < 1:

@@ -15,7 +15,7 @@ from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.progress import progress
 from whyrank.registry import Part, name_of
 from whyrank.retrieval import folder
-from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.base import Retriever, folder_of
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import Filters, allowed
 from whyrank.types import Document, Fingerprint, Query
@@ -55,7 +55,7 @@ class Encoded(Retriever):
 
     def __post_init__(self) -> None:
         """Refuse a batch of nothing."""
-        object.__setattr__(self, "path", None if self.path is None else str(self.path))
+        object.__setattr__(self, "path", folder_of(self, self.path))
         if self.batch_size < 1:
             raise BadInput(f"{name_of(type(self))}(...): batch_size must be at least 1, not {self.batch_size}")
 

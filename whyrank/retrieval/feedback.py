@@ -61,14 +61,16 @@ class _Feedback(Retriever):
     def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         return list(self._run(queries, k, None).values())
 
+    def _usable_with(self, bm25: BM25) -> re.Pattern[str]:
+        """What terms may be added: Anserini's choice for English, which would leave other scripts none."""
+        return self._usable if bm25.analyzer == "english" else _Feedback._usable
+
     def _by_terms(self, bm25: BM25, queries: Sequence[Query], k: int) -> Run:
         """Search, expand each query by terms of the documents found, and search again."""
         first = bm25.search(queries, self.fb_docs)
         known = bm25.document_terms(chain.from_iterable(ranking.ids for ranking in first.values()), self.max_df)
-        usable = {
-            id: {term: count for term, count in counts.items() if self._usable.fullmatch(term)}
-            for id, counts in known.items()
-        }
+        fits = self._usable_with(bm25).fullmatch
+        usable = {id: {term: count for term, count in counts.items() if fits(term)} for id, counts in known.items()}
         asked: dict[str, dict[str, float]] = {}
         for query in queries:
             ids, scores = first[query.id]

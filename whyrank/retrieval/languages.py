@@ -73,7 +73,7 @@ class CJK(Words):
         """Words, and of ideographs, kana and hangul the pairs of neighbours."""
         if text.isascii():
             return super().tokens(text)
-        return list(_pairs(_usual_width(self.composed(text))))
+        return list(_pairs(self.composed(_usual_width(text))))
 
     def term(self, token: str) -> str | None:
         """The token in lower case; None for stop words and mere underscores."""
@@ -146,9 +146,8 @@ def _neighbourly() -> re.Pattern[str]:
     import regex
 
     marks = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
-    scripts = (
-        rf"[\p{{Script=Han}}\p{{Script=Hiragana}}][{marks}]*|[\p{{WB=Katakana}}{marks}]+|[\p{{Script=Hangul}}{marks}]+"
-    )
+    one = r"[[\p{Script=Han}\p{Script=Hiragana}]--\p{WB=ALetter}]"  # the sign 々 counts as a letter
+    scripts = rf"{one}[{marks}]*|[\p{{WB=Katakana}}{marks}]+|[\p{{Script=Hangul}}{marks}]+"
     found: re.Pattern[str] = regex.compile(scripts, regex.V1)
     return found
 

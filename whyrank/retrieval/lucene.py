@@ -21,7 +21,7 @@ import numpy as np
 from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need, require
 from whyrank.progress import progress
 from whyrank.registry import HOW
-from whyrank.retrieval.base import Retriever, new_folder
+from whyrank.retrieval.base import Retriever, folder_of, new_folder
 from whyrank.types import Document, Fingerprint, Query, Ranking, is_fingerprint
 
 _COLLECTION = "whyrank.collection"
@@ -68,8 +68,7 @@ class Lucene(Retriever):
     filters = True
 
     def __post_init__(self) -> None:
-        if self.path is not None:
-            object.__setattr__(self, "path", str(self.path))
+        object.__setattr__(self, "path", folder_of(self, self.path, instead="k1=0.9, b=0.4"))
         if self.threads is not None and self.threads < 1:
             raise BadInput(f"lucene(...): threads must be at least 1, not {self.threads}")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.progress import progress
-from whyrank.retrieval.analysis import Analyzer, find_analyzer
+from whyrank.retrieval.analysis import Analyzer, AnalyzerName, find_analyzer
 from whyrank.types import Document, Fingerprint
 
 BLOCK, CHARACTERS = 2048, 1 << 21
@@ -65,13 +65,13 @@ class Reading:
     """
 
     def __init__(
-        self, corpus: Iterable[Document], analyzer: str, known: Iterable[str] = (), *, processes: int = 1
+        self, corpus: Iterable[Document], analyzer: AnalyzerName, known: Iterable[str] = (), *, processes: int = 1
     ) -> None:
         """Nothing is read yet.
 
         Args:
             corpus: the documents; their title and text are analysed together.
-            analyzer: the analyser's name.
+            analyzer: the analyser's name, or the function that it is.
             known: terms that have numbers already, in order.
             processes: how many processes analyse; with more than one, a script needs the usual `__main__` guard.
         """
@@ -106,7 +106,9 @@ class Reading:
             yield texts
 
 
-def _read_apart(blocks: Iterator[list[str]], analyzer: str, terms: dict[str, int], processes: int) -> Iterator[Block]:
+def _read_apart(
+    blocks: Iterator[list[str]], analyzer: AnalyzerName, terms: dict[str, int], processes: int
+) -> Iterator[Block]:
     """Read blocks in other processes, in order, with the numbers that reading here would give; `terms` grows."""
     context = get_context("spawn")  # a fork could copy another thread's lock in its locked state
     with ProcessPoolExecutor(processes, context, _set_up, (analyzer,)) as pool:
@@ -124,7 +126,7 @@ _here: TermNumbers  # of a worker process
 _names: list[str]
 
 
-def _set_up(analyzer: str) -> None:
+def _set_up(analyzer: AnalyzerName) -> None:
     global _here, _names
     _here, _names = TermNumbers(find_analyzer(analyzer), {}), []
 

@@ -12,7 +12,7 @@ import numpy as np
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
-from whyrank.retrieval.base import Retriever, new_folder
+from whyrank.retrieval.base import Retriever, folder_of, new_folder
 from whyrank.types import Document, Query, Ranking, Run, joined
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
@@ -54,7 +54,7 @@ class Sharded(Retriever):
             raise BadSpec(f"sharded(...) gives its shards their paths: leave out the path {path!r} of the retriever")
         if self.size < 1:
             raise BadSpec(f"size must be at least 1, not {self.size!r}")
-        object.__setattr__(self, "path", None if self.path is None else str(self.path))
+        object.__setattr__(self, "path", folder_of(self, self.path))
 
     def _index(self, corpus: Iterable[Document]) -> None:
         shards = None

@@ -14,7 +14,7 @@ from whyrank.llm.budget import clip
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of
-from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.base import Retriever, folder_of
 from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.filters import allowed
 from whyrank.retrieval.tree.index import Index, Shown
@@ -92,7 +92,7 @@ class Tree(Retriever):
 
     def __post_init__(self) -> None:
         """Refuse numbers with which there is no tree or no walk."""
-        object.__setattr__(self, "path", None if self.path is None else str(self.path))
+        object.__setattr__(self, "path", folder_of(self, self.path))
         if self.build not in {"bottom_up", "top_down"}:
             raise BadInput(f"tree(...): build must be 'bottom_up' or 'top_down', not {self.build!r}")
         for name, least in {"branching": 2, "max_passage_tokens": 1, "tokens": 1}.items():
