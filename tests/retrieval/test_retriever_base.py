@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyrank.errors import BadIndex, BadInput
+from whyrank.errors import BadIndex, BadInput, BadSpec
+from whyrank.llm.fake import Fake
+from whyrank.registry import make
 from whyrank.retrieval.base import Retriever, new_folder
+from whyrank.retrieval.bm25 import BM25, BM25Q
+from whyrank.retrieval.dense import Dense
+from whyrank.retrieval.late import Late
+from whyrank.retrieval.lucene import Lucene
+from whyrank.retrieval.sharded import Sharded
+from whyrank.retrieval.sparse import Splade
+from whyrank.retrieval.tree.retriever import Tree
 from whyrank.testing import check_retriever
 from whyrank.types import Corpus, Document, Query, Ranking
 
@@ -137,3 +146,28 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(BadIndex, match="is not empty"), new_folder(place):
         pass
     assert (place / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: BM25(0.9, 0.4), r"bm25\(...\) wants a folder for 'path', not 0.9: numbers go by name, bm25\(k1=0.9"),
+        (lambda: BM25Q(2), "numbers go by name"),
+        (lambda: Lucene(0.9, 0.4), r"lucene\(...\) wants a folder for 'path', not 0.9: numbers go by name"),
+        (lambda: Dense("minilm", 512), r"dense\(...\) wants a folder for 'path', not 512"),
+        (lambda: Splade("model", ["idx"]), r"splade\(...\) wants a folder"),
+        (lambda: Late("model", b"idx"), r"late\(...\) wants a folder"),
+        (lambda: Sharded(BM25(), 4), r"sharded\(...\) wants a folder"),
+        (lambda: Tree(Fake("x"), 3), r"tree\(...\) wants a folder"),
+        (lambda: BM25(k1="a"), r"bm25\(...\) wants a number for 'k1', not 'a'"),
+        (lambda: BM25Q(b=True), r"bm25q\(...\) wants a number for 'b', not True"),
+    ],
+)
+def test_a_folder_is_a_path_and_a_parameter_a_number(made, told):
+    with pytest.raises(BadSpec, match=told):
+        made()
+
+
+def test_a_folder_may_be_a_path_object(tmp_path):
+    assert BM25(tmp_path / "x") == BM25(str(tmp_path / "x"))
+    assert make(repr(BM25(tmp_path / "x"))).path == str(tmp_path / "x")
