@@ -25,6 +25,7 @@ Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
 Several = Literal["SparseEncoder", "MultiVectorEncoder"]
 Head = Literal["linear", "cosine"]
+Dtype = Literal["float32", "float16", "bfloat16", "auto"]
 T = TypeVar("T")
 Keep: TypeAlias = Callable[[list[T], Callable[[], NDArray[np.float32]]], NDArray[np.float32]]
 
@@ -109,6 +110,11 @@ class CrossEncoder:
     def __init__(self, engine: Any, name: str) -> None:  # noqa: ANN401 (a CrossEncoder)
         self.engine, self.name = engine, name
 
+    @property
+    def dtype(self) -> str:
+        """The precision in which it computes, such as "float32"."""
+        return str(next(self.engine.parameters()).dtype).removeprefix("torch.")
+
     def score(
         self,
         pairs: Sequence[tuple[str, str]],
@@ -162,10 +168,30 @@ def bi_encoder(
 
 
 def cross_encoder(
-    model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+    model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, dtype: Dtype, asked_by: str
 ) -> CrossEncoder:
-    """Load a cross-encoder, once per process; arguments and errors as `bi_encoder` has them."""
-    return _cross_encoder(_locate(model, asked_by), model, device, max_length, trust_remote_code, asked_by)
+    """Load a cross-encoder, once per process; arguments and errors as `bi_encoder` has them.
+
+    Args:
+        model: as there.
+        device: as there.
+        max_length: as there.
+        trust_remote_code: as there.
+        dtype: in what precision it computes; "auto" is that of the checkpoint.
+        asked_by: as there.
+
+    Raises:
+        MissingExtra: as there.
+        EngineError: as there, or the model has no head for scores, or another number of outputs than one.
+    """
+    location = _locate(model, asked_by)
+    heads = _config(location, "config.json", asked_by).get("architectures") or []
+    if kind_of(model, asked_by) is None and not any(head.endswith("ForCausalLM") for head in heads):
+        raise EngineError(
+            f"{asked_by}: {model!r} has no head that scores pairs ({', '.join(heads) or 'its files name none'}): "
+            "a head of random weights would rank at random; take a reranker, or train one on this model"
+        )
+    return _cross_encoder(location, model, device, max_length, trust_remote_code, dtype, asked_by)
 
 
 def new_cross_encoder(
@@ -192,7 +218,7 @@ def new_cross_encoder(
     location = _locate(model, asked_by)
     with _loading(model, asked_by):
         config = need("transformers", extra="dense", asked_by=asked_by).AutoConfig.from_pretrained(location)
-    kept = {name: dropout for name in _DROPOUTS if hasattr(config, name)}
+    kept: dict[str, Any] = {name: dropout for name in _DROPOUTS if hasattr(config, name)}
     if dropout and not kept:
         raise BadInput(
             f"{asked_by}: {model!r} ({config.model_type}) has no dropout that is known here: take dropout = 0"
@@ -202,7 +228,12 @@ def new_cross_encoder(
             engine = with_cosine_head(location, device=device, max_length=max_length, **kept)
         else:
             engine = module.CrossEncoder(
-                location, device=device, max_length=max_length, num_labels=1, config_kwargs=kept
+                location,
+                device=device,
+                max_length=max_length,
+                num_labels=1,
+                config_kwargs=kept,
+                model_kwargs={"torch_dtype": "float32"},
             )
     if head == "cosine" and "token_type_ids" not in engine.tokenizer.model_input_names:
         raise EngineError(f"{asked_by}: {model!r} has no token types to tell query from document: take head='linear'")
@@ -214,6 +245,7 @@ def with_cosine_head(
     *,
     device: str | None,
     max_length: int | None,
+    dtype: Dtype = "float32",
     **config: Any,  # noqa: ANN401 (of any transformers model)
 ) -> Any:  # noqa: ANN401 (a CrossEncoder)
     """The layers at `location` under our own head; sentence-transformers would ask to trust code of the model's."""
@@ -222,7 +254,12 @@ def with_cosine_head(
         need("sentence_transformers.base.modules", extra="dense"),
         need("whyrank.cosine_head", extra="dense"),
     )
-    layers = modules.Transformer(location, config_kwargs={"num_labels": 1, **config}, max_seq_length=max_length)
+    layers = modules.Transformer(
+        location,
+        config_kwargs={"num_labels": 1, **config},
+        model_kwargs={"torch_dtype": dtype},
+        max_seq_length=max_length,
+    )
     told = _config(location, "1_CosineHead/config.json", "the cosine head")
     return module.CrossEncoder(modules=[layers, heads.CosineHead(**told)], device=device)
 
@@ -320,15 +357,25 @@ def _engine(
 
 @lru_cache(maxsize=4)
 def _cross_encoder(
-    location: str, model: str, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+    location: str,
+    model: str,
+    device: str | None,
+    max_length: int | None,
+    trust_remote_code: bool,
+    dtype: Dtype,
+    asked_by: str,
 ) -> CrossEncoder:
     module = need("sentence_transformers", extra="dense", asked_by=asked_by)
     with _loading(model, asked_by):
         if any(one["type"] == COSINE for one in _config(location, "modules.json", asked_by)):
-            engine = with_cosine_head(location, device=device, max_length=max_length)
+            engine = with_cosine_head(location, device=device, max_length=max_length, dtype=dtype)
         else:
             engine = module.CrossEncoder(
-                location, device=device, max_length=max_length, trust_remote_code=trust_remote_code
+                location,
+                device=device,
+                max_length=max_length,
+                trust_remote_code=trust_remote_code,
+                model_kwargs={"torch_dtype": dtype},
             )
     if engine.num_labels != 1:
         raise EngineError(f"{asked_by}: {model!r} has {engine.num_labels} outputs; a reranker needs a model with one")

@@ -174,7 +174,9 @@ def test_the_kind_is_read_from_the_models_files(tmp_path, cross):
         EncoderRerank(bare).rank("bees", ["bees"])
     with pytest.raises(EngineError, match="'minilm' is a bi-encoder, so kind='cross' is wrong"):
         EncoderRerank("minilm", kind="cross").rank("bees", ["bees"])
-    encoders.cross_encoder(cross, **EncoderRerank(cross)._loading()).engine.save_pretrained(str(tmp_path / "saved"))
+    encoders.cross_encoder(cross, dtype="float32", **EncoderRerank(cross)._loading()).engine.save_pretrained(
+        str(tmp_path / "saved")
+    )
     assert encoders.kind_of(str(tmp_path / "saved"), "test") == "cross"
 
 
@@ -269,3 +271,74 @@ def test_scores_that_are_damaged_are_computed_again(tmp_path):
         assert np.array_equal(found, [np.float32(1.5), np.float32(-0.1), np.nan, np.nan], equal_nan=True)
         assert kept.of(["a"], 3, lambda: values[:3]) is not None and kept.of(["c"], 1, lambda: values[:1])[0] == 1.5
         kept.close()
+
+
+def scores_of(reranker, texts):
+    found = {item.index: item.score for item in reranker.rank("which thing has the colour?", texts)}
+    return [found[at] for at in range(len(texts))]
+
+
+@engines
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_a_checkpoint_in_half_precision_is_computed_in_float32(tmp_path, cross, dtype, head):
+    import torch
+    from transformers import AutoTokenizer, BertForSequenceClassification
+
+    texts = [f"passage {n} tells of thing {n * 7 % 101} and colour {n % 13}" for n in range(60)]
+    if head == "linear":
+        half = tmp_path / "half"
+        BertForSequenceClassification.from_pretrained(cross).to(getattr(torch, dtype)).save_pretrained(half)
+        AutoTokenizer.from_pretrained(cross).save_pretrained(half)
+    else:
+        engine = encoders.new_cross_encoder(
+            bert(tmp_path / "bare", 0), "cosine", dropout=0, max_length=64, device="cpu", asked_by="test"
+        )
+        engine.to(getattr(torch, dtype)).save_pretrained(str(half := tmp_path / "half"))
+    assert len(set(scores_of(EncoderRerank(str(half), device="cpu"), texts))) == 60
+    encoder = encoders.cross_encoder(str(half), dtype="float32", **EncoderRerank(str(half), device="cpu")._loading())
+    assert encoder.dtype == "float32"
+    for chosen in (dtype, "auto"):
+        encoder = encoders.cross_encoder(str(half), dtype=chosen, **EncoderRerank(str(half), device="cpu")._loading())
+        assert encoder.dtype == dtype
+
+
+@engines
+def test_what_half_precision_cannot_tell_apart_is_told(cross):
+    texts = [f"passage {n} tells of thing {n * 7 % 101} and colour {n % 13}" for n in range(300)]
+    half = EncoderRerank(cross, device="cpu", dtype="bfloat16")
+    with pytest.warns(
+        UserWarning, match=r"dtype='bfloat16'.* computes in bfloat16: \d+ of 300 candidates have the score"
+    ):
+        ranked = half.rank("which thing has the colour?", texts)
+    values = [item.score for item in ranked]
+    tied = sum(values.count(value) > 1 for value in values)
+    assert tied > 0
+    data = Dataset("one", Corpus(Document(str(n), text) for n, text in enumerate(texts)), QUERIES[:1])
+    first = Run.of({QUERIES[0].id: [str(n) for n in range(300)]})
+    with pytest.warns(UserWarning, match="of 300 candidates"):
+        run = half.rerank(first, data, depth=300)
+    assert run.notes[QUERIES[0].id]["tied"] > 0
+    assert "tied" not in EncoderRerank(cross, device="cpu").rerank(first, data, depth=300).notes[QUERIES[0].id]
+
+
+@engines
+def test_equal_texts_are_no_ties(cross, recwarn):
+    ranked = EncoderRerank(cross, device="cpu", dtype="float16").rank("bees", ["bees dance", "ants", "bees dance"])
+    assert len({item.score for item in ranked}) == 2
+    assert not [each for each in recwarn if "candidates" in str(each.message)]
+
+
+@engines
+@pytest.mark.parametrize("heads", [["BertModel"], ["BertForMaskedLM"], None, []])
+def test_a_head_of_random_weights_is_refused(tmp_path, heads):
+    bare = bert(tmp_path / "bare", labels=0)
+    config = json.loads((tmp_path / "bare/config.json").read_text())
+    (tmp_path / "bare/config.json").write_text(json.dumps({**config, "architectures": heads}))
+    with pytest.raises(EngineError, match=r"has no head that scores pairs \(.*a head of random weights"):
+        EncoderRerank(bare, kind="cross", device="cpu").rank("q", ["a b", "c d"])
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(BadInput, match="dtype must be one of float32, float16, bfloat16, auto, not 'int8'"):
+        EncoderRerank("minilm", dtype="int8")

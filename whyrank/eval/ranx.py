@@ -5,12 +5,13 @@ query in every run, keeps ties in insertion order, and leaves numba with one thr
 with strictly falling scores and empty rankings filled in, and the threads are restored.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from whyrank.errors import BadInput, need
+from whyrank.errors import BadInput, EngineError, need
 from whyrank.types import Run
 
 _NAMES = {"nDCG": "ndcg", "R": "recall", "P": "precision", "AP": "map", "RR": "mrr", "Success": "hit_rate"}
@@ -60,14 +61,52 @@ def ranx_fuse(runs: Sequence[Run], method: str, norm: str | None = "min-max", **
 
     Raises:
         MissingExtra: ranx is not installed.
+        EngineError: ranx fails, or gives other documents than those of the runs, as some of its methods do.
     """
     queries = dict.fromkeys(query for run in runs for query in run)
     with _ranx() as ranx:
-        copies = [ranx.Run(_filled(run, queries), name=run.name) for run in runs]
-        fused = ranx.fuse(copies, norm=norm, method=method, params=parameters or None)
-        found = fused.to_dict()
-    rankings = {query: {id: score for id, score in found[query].items() if id != _FILLER} for query in queries}
+        codes = _Codes()
+        copies = [ranx.Run(codes.of(_filled(run, queries)), name=run.name) for run in runs]
+        try:
+            fused = codes.back(ranx.fuse(copies, norm=norm, method=method, params=parameters or None).to_dict())
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError) as error:
+            raise EngineError(f"ranx cannot fuse by {method!r} with norm={norm!r}: {error}") from None
+    rankings = {query: {id: score for id, score in fused[query].items() if id != _FILLER} for query in queries}
+    for query, scores in rankings.items():
+        _check(scores, [run[query].ids for run in runs if query in run], f"{method!r}, norm={norm!r}, query {query!r}")
     return Run.of(rankings, name=method)
+
+
+class _Codes:
+    """Codes of one length in place of ids: ranx cuts ids to the length of those of another run, and mixes them up."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def of(self, run: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """A run with codes for its documents."""
+        numbers = self._numbers
+        return {
+            query: {f"{numbers.setdefault(id, len(numbers)):012d}": score for id, score in scores.items()}
+            for query, scores in run.items()
+        }
+
+    def back(self, run: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """The same run with the ids again."""
+        ids = list(self._numbers)
+        return {query: {ids[int(code)]: score for code, score in scores.items()} for query, scores in run.items()}
+
+
+def _check(scores: Mapping[str, float], rankings: Sequence[Sequence[str]], where: str) -> None:
+    """Refuse a fusion that has lost or invented documents, or that gives scores which are no numbers."""
+    known = set().union(*rankings)
+    if differ := sorted(known ^ scores.keys()):
+        raise EngineError(
+            f"ranx by {where}: {len(known)} documents went in and {len(scores)} came out, {differ[0]!r} in one only: "
+            "take another method, or whyrank's own fuse"
+        )
+    if wrong := [id for id, score in scores.items() if not math.isfinite(score)]:
+        raise EngineError(f"ranx by {where}: the score of {wrong[0]!r} is {scores[wrong[0]]}: take another norm")
 
 
 @contextmanager

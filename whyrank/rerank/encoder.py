@@ -1,7 +1,8 @@
 """Reranking by an encoder: cosine of two vectors (bi-encoder), or one score of the pair (cross-encoder)."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
@@ -9,17 +10,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.encoders import BiEncoder, bi_encoder, blocks, cross_encoder, kind_of
+from whyrank.encoders import BiEncoder, CrossEncoder, bi_encoder, blocks, cross_encoder, kind_of
 from whyrank.errors import BadInput, EngineError
 from whyrank.io.taking import meaning
 from whyrank.io.weights import content_of
 from whyrank.llm.scores import Scores
 from whyrank.llm.trace import Trace
-from whyrank.progress import progress
+from whyrank.progress import progress, warn
 from whyrank.registry import HOW, hows, parameters
 from whyrank.rerank.base import Order, Request, Reranker
+from whyrank.types import Document
 
 _KINDS = ("auto", "bi", "cross")
+_DTYPES = ("float32", "float16", "bfloat16", "auto")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class EncoderRerank(Reranker):
         batch_size: texts, or pairs, per batch.
         device: such as "cpu" or "cuda:1"; None takes the GPU where there is one.
         trust_remote_code: run code that comes with the model.
+        dtype: in what precision a cross-encoder computes, whatever its checkpoint is kept in; "auto" is that of the
+            checkpoint. Half precision is quicker and needs half the memory, but many scores become equal: how many is
+            told, in a warning and as `tied` in the notes of a query.
 
     Source:
         Reimers and Gurevych 2019 (bi-encoders); Nogueira and Cho 2019 (cross-encoders).
@@ -54,10 +60,13 @@ class EncoderRerank(Reranker):
     batch_size: int = field(default=32, metadata=HOW)
     device: str | None = field(default=None, metadata=HOW)
     trust_remote_code: bool = False
+    dtype: Literal["float32", "float16", "bfloat16", "auto"] = "float32"
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise BadInput(f"encoder_rerank(...): kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
+        if self.dtype not in _DTYPES:
+            raise BadInput(f"encoder_rerank(...): dtype must be one of {', '.join(_DTYPES)}, not {self.dtype!r}")
         if self.batch_size < 1:
             raise BadInput(f"encoder_rerank(...): batch_size must be at least 1, not {self.batch_size}")
 
@@ -66,8 +75,22 @@ class EncoderRerank(Reranker):
         if not any(sizes):
             return [Order(()) for _ in requests]
         kept = Scores() if trace is None else trace.scores
-        scores = self._by_pairs(requests, kept) if self._kind() == "cross" else self._by_vectors(requests, kept)
-        return [_order(part) for part in np.split(scores, np.cumsum(sizes)[:-1])]
+        if self._kind() == "bi":
+            return [_order(part) for part in np.split(self._by_vectors(requests, kept), np.cumsum(sizes)[:-1])]
+        encoder = cross_encoder(self.model, dtype=self.dtype, **self._loading())
+        orders = [_order(part) for part in np.split(self._by_pairs(encoder, requests, kept), np.cumsum(sizes)[:-1])]
+        return orders if encoder.dtype == "float32" else self._with_ties(orders, requests, encoder.dtype)
+
+    def _with_ties(self, orders: Sequence[Order], requests: Sequence[Request], dtype: str) -> list[Order]:
+        """The orders with a note of how many candidates have the score of another one with another text."""
+        tied = [_tied(order.scores, request.documents) for order, request in zip(orders, requests, strict=True)]
+        if any(tied):
+            total = sum(len(order.ranking) for order in orders)
+            warn(
+                f"{self!r} computes in {dtype}: {sum(tied)} of {total} candidates have the score of another one, and "
+                "stay in the order of the first stage; dtype='float32' tells them apart"
+            )
+        return [replace(order, notes={"tied": n}) if n else order for order, n in zip(orders, tied, strict=True)]
 
     def vectors(self, asked_by: str) -> BiEncoder:
         """The bi-encoder itself, for parts that put other texts to it; an EngineError where it is none."""
@@ -105,8 +128,8 @@ class EncoderRerank(Reranker):
                 advance(len(texts))
         return scores
 
-    def _by_pairs(self, requests: Sequence[Request], kept: Scores) -> NDArray[np.float32]:
-        encoder, settings = cross_encoder(self.model, **self._loading()), self._settings()
+    def _by_pairs(self, encoder: CrossEncoder, requests: Sequence[Request], kept: Scores) -> NDArray[np.float32]:
+        settings = self._settings()
         pairs = [(request.query.text, document.content) for request in requests for document in request.documents]
 
         def keep(part: list[tuple[str, str]], work: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -142,6 +165,14 @@ class EncoderRerank(Reranker):
             "trust_remote_code": self.trust_remote_code,
             "asked_by": "encoder_rerank(...)",
         }
+
+
+def _tied(scores: Sequence[float], documents: Sequence[Document]) -> int:
+    """How many candidates have the same score as another one that says something else."""
+    said: dict[float, set[str]] = defaultdict(set)
+    for score, document in zip(scores, documents, strict=True):
+        said[score].add(document.content)
+    return sum(len(said[score]) > 1 for score in scores)
 
 
 def _order(scores: NDArray[np.float32]) -> Order:
