@@ -346,7 +346,6 @@ def test_explain_in_colour_on_a_terminal(run, reranked, monkeypatch):
 def test_what_cannot_be_explained_is_told(run, searched, reranked):
     assert "runs/lw has 15 queries: name one by --query, such as q01, " in run("explain", reranked)[2]
     assert "has no query 'q99'" in run("explain", reranked, "--query", "q99")[2]
-    assert "no reranker's notes on query 'q01'" in run("explain", searched, "--query", "q01")[2]
     assert "no run at nowhere" in run("explain", "nowhere")[2]
 
 
@@ -574,3 +573,27 @@ def test_runs_of_other_data_are_refused(run, reranked, tmp_path, command, told):
     (tmp_path / "other.trec").write_text("x1 Q0 d1 1 1.0 other\n")
     code, out, err = run(*command)
     assert code == 1 and told in err and err.count("\n") == 1 and out == ""
+
+
+def test_a_run_that_no_reranker_made_is_not_explained(run, searched):
+    assert run("fuse", searched, searched, "-o", "runs/fused")[0] == 0
+    for folder, verb in ((searched, "search"), ("runs/fused", "fuse")):
+        code, out, err = run("explain", folder, "-q", "q01")
+        assert (code, out) == (1, "") and f"{folder} was made by {verb}, which gives no reasons: rerank it" in err
+
+
+def test_an_explanation_without_texts_says_so(run, searched, tmp_path):
+    whole = load("toy")
+    (tmp_path / "moved").mkdir()
+    lines = [json.dumps({"_id": one.id, "text": one.content}) for one in whole.corpus]
+    (tmp_path / "moved" / "corpus.jsonl").write_text("\n".join(lines))
+    lines = [json.dumps({"_id": one.id, "text": one.text}) for one in whole.queries]
+    (tmp_path / "moved" / "queries.jsonl").write_text("\n".join(lines))
+    spec = f"listwise(fake({THOUGHT!r}))"
+    assert run("rerank", searched, spec, "--data", "moved", "--depth", 5, "-o", "runs/m")[0] == 0
+    assert run("explain", "runs/m", "-q", "q01")[2] == ""
+    (tmp_path / "moved").rename(tmp_path / "elsewhere")
+    code, out, err = run("explain", "runs/m", "-q", "q01")
+    assert code == 0 and "names the law" in out and "runs/m, a run of 'moved': its texts are not at hand" in err
+    code, out, err = run("explain", "runs/m", "-q", "q01", "--data", "elsewhere")
+    assert code == 0 and whole.queries[0].text[:20] in out and err == ""

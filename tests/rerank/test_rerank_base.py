@@ -197,7 +197,12 @@ def test_rank_for_rag() -> None:
     ]  # fmt: skip
     assert best.reason == "Only the second tells."
     assert best.statuses == {"exact": 1, "repaired": 0, "truncated": 0, "no_answer": 0, "failed": 0}
-    assert len(best) == 3 and best[0] is best.items[0] and best[:2] == best.items[:2]
+    assert len(best) == 3 and best[0] is best.items[0]
+    some = best[:2]
+    assert some.items == best.items[:2] and some.calls == best.calls and some.reason == best.reason
+    assert some.explain() and best[-1:][0] is best[2] and len(best[5:]) == 0
+    told = some.to_dict()["documents"]
+    assert [(one["index"], one["text"]) for one in told] == [(item.index, item.text) for item in some]
     assert str(best).splitlines() == [
         "1. [1] The waggle dance tells the way.",
         "2. [0] Bees make honey.",

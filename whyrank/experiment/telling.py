@@ -9,6 +9,7 @@ from whyrank.errors import BadInput, NotFound, Untrusted
 from whyrank.experiment.runs import made_on, open_run, run_file, task_of
 from whyrank.io import read_candidates, write_candidates
 from whyrank.llm.trace import records
+from whyrank.progress import warn
 from whyrank.rerank.ranked import RankedList
 from whyrank.types import Corpus, Dataset, Run
 
@@ -33,6 +34,8 @@ def explain(
         Untrusted: the folder names its data by a function.
     """
     run, task = open_run(folder, notes=True), task_of(folder)
+    if task.get("verb") in {"search", "fuse"}:
+        raise BadInput(f"{folder} was made by {task['verb']}, which gives no reasons: rerank it, and explain that run")
     if query_id is None and len(run) != 1:
         some = ", ".join(list(run)[:5])
         raise BadInput(f"{folder} has {len(run)} queries: name one by --query, such as {some}")
@@ -45,7 +48,10 @@ def explain(
     if isinstance(note := run.notes.get(query_id), Mapping):
         calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
         run.notes[query_id] = {**note, "calls": calls}
-    return RankedList.of(run.named(task.get("spec", run.name)), query_id, data or _data_of(folder, trust))
+    texts = data or _data_of(folder, trust)
+    if texts is None:
+        warn(f"{folder}{made_on(folder)}: its texts are not at hand, and ids stand alone: say by --data where they are")
+    return RankedList.of(run.named(task.get("spec", run.name)), query_id, texts)
 
 
 def _refuse_foreign(folder: str | Path, query_id: str, run: Run, data: Dataset) -> None:

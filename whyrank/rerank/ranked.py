@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from whyrank.errors import BadInput
 from whyrank.llm.base import Usage
@@ -141,9 +141,15 @@ class RankedList(Sequence[Ranked]):
         """How many documents there are: all that were handed in."""
         return len(self.items)
 
-    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 (int -> Ranked, slice -> tuple, as Sequence has it)
-        """The document at a rank, counted from 0."""
-        return self.items[at]
+    @overload
+    def __getitem__(self, at: int) -> Ranked: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Self: ...
+
+    def __getitem__(self, at: int | slice) -> Ranked | Self:
+        """The document at a rank, counted from 0; of a slice the answer with these documents, and all its calls."""
+        return replace(self, items=self.items[at]) if isinstance(at, slice) else self.items[at]
 
     @property
     def reason(self) -> str:
@@ -177,7 +183,9 @@ class RankedList(Sequence[Ranked]):
         documents = [
             {
                 "rank": item.rank,
+                "index": item.index,
                 "id": item.id,
+                "text": item.text,
                 "score": None if item.score is None or math.isnan(item.score) else item.score,
                 "first_rank": item.first_rank,
                 "first_score": item.first_score,
