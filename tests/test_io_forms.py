@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.io import iter_corpus, read_corpus, read_queries, read_run
+from whyrank.io.files import stem
 from whyrank.progress import show
 
 
@@ -168,3 +169,14 @@ def test_it_is_said_what_a_file_was_taken_for(tmp_path, capsys):
 def test_old_topics_and_collections(shared_data):
     assert texts(read_queries(shared_data / "trec_dl/topics.dl19.txt"))[0] == ("156493", "do goldfish grow")
     assert len(read_corpus(shared_data / "noveleval/corpus.tsv")) == 420
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        *[("rankgpt-gpt3.5.dl19.trec", "rankgpt-gpt3.5.dl19"), ("run.json.gz", "run"), ("gpt-4.1", "gpt-4.1")],
+        *[("a.b.TXT", "a.b"), (".trec", ".trec"), ("run.tsv", "run"), ("res.2024", "res.2024")],
+    ],
+)
+def test_a_run_is_called_after_its_file(name, called):
+    assert stem(f"folder.x/{name}") == called

@@ -485,3 +485,24 @@ def test_an_installed_entry_point(package, tmp_path):
 
 def test_a_dataset_needs_no_loader():
     assert len(Dataset("mine", Corpus([Document("a", "x")])).corpus) == 1
+
+
+# --- BIRCO, with the fractions of DORIS-MAE
+
+
+def test_a_pool_of_one_split_and_fractional_grades(tmp_path):
+    place = tmp_path / "root" / "birco" / "doris-mae" / "dev"
+    place.mkdir(parents=True)
+    (place / "corpus.jsonl").write_text(CORPUS)
+    (place / "queries.jsonl").write_text(QUERIES)
+    (place / "pool_qrels.tsv").write_text(
+        "query-id\tcorpus-id\tscore\nq1\td1\t0.4\nq1\td2\t0.043478260869565216\nq2\td2\t1\n"
+    )
+    for split in (None, "dev"):
+        data = load("birco/doris-mae", split=split)
+        assert data.qrels["q1"] == {"d1": 0.4, "d2": 1 / 23} and sorted(data.candidates["q1"].ids) == ["d1", "d2"]
+    assert "birco/doris-mae" in available()
+    with pytest.raises(BadInput, match="'birco/doris-mae' has no split 'test': there are dev"):
+        load("birco/doris-mae", split="test")
+    with pytest.raises(NotFound, match=r"put corpus.jsonl, queries.jsonl and pool_qrels.tsv into birco/relic/test/"):
+        load("birco/relic")

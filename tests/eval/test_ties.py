@@ -132,3 +132,12 @@ def test_rules_and_measures_that_do_not_fit():
             evaluate(run, qrels, measure, ties="expected")
     assert evaluate(run, qrels, ["SetP", "NumRet"], ties="expected").means == {"SetP": 0.5, "NumRet": 2}
     assert by_slice(run, qrels, "RR", {"q": "one"}, ties="expected")[0]["RR"] == 0.75
+
+
+def test_scores_are_compared_in_float32_as_trec_eval_9_does(tmp_path):
+    """trec_eval 10 compares doubles, and has RR 1.0 here; what hangs on it is told, and the file's order can be had."""
+    (tmp_path / "run.trec").write_text("q Q0 a 1 10.0000001 t\nq Q0 b 2 10.0 t\n")
+    run = read_run(tmp_path / "run.trec")
+    with pytest.warns(UserWarning, match="the order of its 1 ties decides RR anywhere from 0.5000 to 1.0000"):
+        assert evaluate(run, {"q": {"a": 1, "b": 0}}, "RR")["RR"] == 0.5
+    assert evaluate(run, {"q": {"a": 1, "b": 0}}, "RR", ties="file")["RR"] == 1.0

@@ -7,6 +7,7 @@ from typing import Any
 
 from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_run
+from whyrank.io.files import stem
 from whyrank.io.folders import mend, read_lines, read_manifest
 from whyrank.types import Run
 
@@ -32,7 +33,7 @@ def run_file(source: str | Path) -> Path:
 def run_name(source: str | Path) -> str:
     """What a run is called in tables: its folder's name, or its file's without endings."""
     path = Path(source)
-    return path.resolve().name if path.is_dir() else path.name.split(".")[0]
+    return path.resolve().name if path.is_dir() else stem(path)
 
 
 def open_run(source: str | Path, notes: bool = False) -> Run:

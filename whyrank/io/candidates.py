@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.io.files import atomic_write, suffix
+from whyrank.io.files import atomic_write, stem, suffix
 from whyrank.io.records import records
 from whyrank.io.texts import metadata_of, metadata_record
 from whyrank.types import Corpus, Dataset, Document, Query, Ranking, Run
@@ -56,7 +56,7 @@ def read_candidates(path: str | Path) -> Dataset:
         rankings[query.id] = _ranking(hits, where)
     if not queries:
         raise BadInput(f"{path}: the file has no queries")
-    run = Run.of(rankings, name=path.name.partition(".")[0])
+    run = Run.of(rankings, name=stem(path))
     return Dataset(str(path), Corpus(documents.values()), tuple(queries.values()), candidates=run)
 
 

@@ -19,6 +19,8 @@ from whyrank.journal import lock
 BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
 LONGEST = 1 << 28  # bytes of a line; beyond, a file of a few megabytes could unpack to more than there is memory
 
+_FORMS = {".trec", ".run", ".res", ".txt", ".tsv", ".csv", ".json", ".jsonl", ".parquet"}
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or the size of a file is used up; of a write it names no file."""
 
@@ -142,6 +144,13 @@ def block_lines(block: Block) -> Iterator[tuple[int, str]]:
 def suffix(path: str | Path) -> str:
     """The ending that tells a file's format: that before `.gz`, if it is compressed."""
     return Path(str(path).removesuffix(".gz")).suffix.lower()
+
+
+def stem(path: str | Path) -> str:
+    """What a file is called without the endings of its form: `gpt3.5.dl19.trec.gz` is `gpt3.5.dl19`."""
+    name = Path(path).name.removesuffix(".gz")
+    ending = Path(name).suffix
+    return name.removesuffix(ending) if ending.lower() in _FORMS and name != ending else name
 
 
 def escape(id: str) -> str:

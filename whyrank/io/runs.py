@@ -11,7 +11,7 @@ import numpy as np
 
 from whyrank.errors import BadInput
 from whyrank.io.candidates import read_candidates
-from whyrank.io.files import atomic_write, blocks, columns, lines, suffix
+from whyrank.io.files import atomic_write, blocks, columns, lines, stem, suffix
 from whyrank.io.records import from_json
 from whyrank.io.trec import read_trec, trec_text
 from whyrank.progress import note
@@ -80,7 +80,7 @@ def _read_json(path: Path) -> Run:
         if not listed and not scored:
             raise BadInput(f"{path}: query {query!r}: expected {_SHAPE}, with numbers as scores")
     try:
-        run = Run.of(given, name=path.name.split(".")[0])
+        run = Run.of(given, name=stem(path))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
     if run.ties:
@@ -116,9 +116,7 @@ def _read_msmarco(path: Path) -> Run:
                 "expected: query, document and rank (MS MARCO), or query Q0 document rank score tag (TREC)"
             )
     try:
-        return Run.of(
-            {q: [ids[rank] for rank in sorted(ids)] for q, ids in ranked.items()}, name=path.name.split(".")[0]
-        )
+        return Run.of({q: [ids[rank] for rank in sorted(ids)] for q, ids in ranked.items()}, name=stem(path))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
 

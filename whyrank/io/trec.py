@@ -156,11 +156,15 @@ def _entry(where: str, line: str) -> tuple[str, str, int, float]:
         raise BadInput(f"{where}: the document id (3rd field) is 'Q0': are columns mixed up? {EXPECTED}")
     position, value = _number(rank), _number(score)
     if position is None or not position.is_integer():
-        raise BadInput(f"{where}: the rank (4th field) is {rank!r}, no whole number: are columns mixed up? {EXPECTED}")
+        raise BadInput(
+            f"{where}: the rank (4th field) is {rank!r:.40}, no whole number: are columns mixed up? {EXPECTED}"
+        )
     if value is None:
-        raise BadInput(f"{where}: the score (5th field) is {score!r}, no number: are columns mixed up? {EXPECTED}")
+        raise BadInput(f"{where}: the score (5th field) is {score!r:.40}, no number: are columns mixed up? {EXPECTED}")
     if not np.isfinite(value):
-        raise BadInput(f"{where}: document {unescape(document)!r} has the score {score}: scores must be finite numbers")
+        raise BadInput(
+            f"{where}: document {unescape(document)!r} has the score {score:.40}: scores must be finite numbers"
+        )
     return query, document, int(position), value
 
 
