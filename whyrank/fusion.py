@@ -256,4 +256,5 @@ def _notes(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
                 note = notes.setdefault(query, {})
                 calls = [*note.get("calls", ()), *told.get("calls", ())]
                 notes[query] = {**told, **note, **({"calls": calls} if calls else {})}
+                notes[query].pop("tied", None)  # which was of one run's order
     return notes

@@ -36,7 +36,7 @@ def evaluate_runs(
     from whyrank import eval as evaluation
     from whyrank.datasets import load
     from whyrank.errors import BadInput
-    from whyrank.experiment import open_runs, refuse_foreign, tuned_on
+    from whyrank.experiment import open_runs, refuse_foreign, refuse_other_protocols, tuned_on
     from whyrank.io import read_qrels
     from whyrank.types import Dataset
 
@@ -51,6 +51,7 @@ def evaluate_runs(
         raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
     opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
     refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
+    refuse_other_protocols(runs, found.qrels.protocol)
     reports = [evaluation.evaluate(run, found.qrels, measures, ties=ties) for run in opened]
     if by is not None:
         reports += chain(
@@ -61,7 +62,10 @@ def evaluate_runs(
             say(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
     compared = evaluation.compare(reports[: len(opened)]) if compare else None
     if json:
-        told: dict[str, object] = {report.name: {**report.means, "coverage": report.coverage} for report in reports}
+        by_protocol = {"protocol": found.qrels.protocol} if found.qrels.protocol else {}
+        told: dict[str, object] = {
+            report.name: {**report.means, "coverage": report.coverage, **by_protocol} for report in reports
+        }
         say_json(told if compared is None else {**told, "comparison": compared.to_list()})
         return
     say(evaluation.table(reports, width()))

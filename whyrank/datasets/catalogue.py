@@ -13,8 +13,10 @@ from whyrank.datasets.family import Family
 from whyrank.datasets.folder import read_folder
 from whyrank.datasets.judged import read_file
 from whyrank.datasets.pools import Birco, NovelEval
+from whyrank.datasets.recommendation import Source
 from whyrank.datasets.trec_dl import TrecDL
 from whyrank.errors import BadInput, NotFound, Untrusted
+from whyrank.registry import make
 from whyrank.types import Dataset
 
 FAMILIES: dict[str, Family] = {
@@ -33,9 +35,10 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
     Args:
         name: a name (`"toy"`, `"world"`, `"beir/scifact"`, `"trec_dl/dl19"`, `"bright/biology"`,
             `"bright/biology/long"`), a folder (in BEIR layout, or of texts), a candidate file of rank_llm, a collection
-            as one file (`.jsonl`, `.json`, `.parquet`, `.csv`, `.tsv`), or a function that returns
-            a `Dataset`: by its dotted path (`"my_package.module:function"`) or by its entry point in the group
-            `whyrank.datasets`. A name wins over a folder that is called the same; write `"./toy"` for the folder.
+            as one file (`.jsonl`, `.json`, `.parquet`, `.csv`, `.tsv`), a source of recommendation data
+            (`"s3('Beauty.txt')"`), or a function that returns a `Dataset`: by its dotted path
+            (`"my_package.module:function"`) or by its entry point in the group `whyrank.datasets`. A name wins over a
+            folder that is called the same; write `"./toy"` for the folder.
         split: which judgements, by default those of the test split.
         told_by: the file that the name is from, if it is from one: no function is then called by its dotted path.
 
@@ -52,6 +55,8 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
     family, _, member = text.partition("/")
     if isinstance(name, str) and family in (families := _families()):
         return families[family].load(member, split)
+    if re.fullmatch(r"\w+\(.*\)\s*", text, re.DOTALL):
+        return _source(text, told_by).load(split)
     if path.is_dir():
         return read_folder(path, split)
     if path.is_file():
@@ -65,6 +70,13 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
     if _FUNCTION.fullmatch(target):
         return _call(text, target, split)
     raise NotFound(f"there is no data set, folder or file {text!r}{_hint(text)}")
+
+
+def _source(spec: str, told_by: str | Path | None) -> Source:
+    """The source of recommendation data that a spec names; one from a file names no code by a dotted path."""
+    if told_by is not None and re.search(r"[A-Za-z_]\w*\.\w[\w.]*\(", re.sub(r"'[^']*'|\"[^\"]*\"", "''", spec)):
+        raise Untrusted(f"{told_by} names its data by code, {spec!r}: give the data set yourself (--data)")
+    return make(spec, Source)  # type: ignore[type-abstract]
 
 
 def available() -> tuple[str, ...]:

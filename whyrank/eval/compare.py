@@ -188,6 +188,11 @@ def _parted(reports: Sequence[Report], baseline: str | None) -> tuple[Report, li
     at = 0 if baseline is None else names.index(baseline)
     base, others = reports[at], [report for place, report in enumerate(reports) if place != at]
     for report in others:
+        if report.protocol != base.protocol:
+            raise BadInput(
+                f"{report.name!r} and {base.name!r} were evaluated by different protocols, {report.protocol!r} and "
+                f"{base.protocol!r}: their figures do not compare"
+            )
         if odd := set(report.queries) ^ set(base.queries):
             raise BadInput(
                 f"{report.name!r} and {base.name!r} were evaluated on different queries ({len(odd)} differ, such as "

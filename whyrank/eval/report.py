@@ -28,6 +28,7 @@ class Report:
         judged_share: how many of the first 10 documents are judged, a mean over queries, in [0, 1].
         counts: the measures that count (`NumRel`, …): `means` and `means_ranked` have their sums.
         remarks: what makes the figures doubtful, in sentences: ties that decide, documents that nobody judged.
+        protocol: `Qrels.protocol` of the judgements: figures of different ones do not compare.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Report:
     judged_share: float = 0.0
     counts: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    protocol: str = ""
 
     def __getitem__(self, measure: str) -> float:
         """The mean over all judged queries, or the sum of a count; in any spelling that `evaluate` takes.
@@ -117,6 +119,7 @@ def table(reports: Sequence[Report], width: int | None = None) -> str:
     measures = list(dict.fromkeys(measure for report in reports for measure in report.means))
     head = ["run", *measures, "queries", "judged@10", "ties"]
     lines = [grid(head, [_row(report, measures) for report in reports], width)]
+    lines += [f"protocol: {line(one)}" for one in dict.fromkeys(report.protocol for report in reports) if one]
     if any(report.missing for report in reports):
         lines.append("(in brackets: the mean over the judged queries that the run ranks; the others count 0)")
     lines += [

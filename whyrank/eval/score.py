@@ -70,7 +70,8 @@ def report_of(
     """What `evaluate` finds, without its warnings: for tuning, which looks at many runs."""
     _check(run, qrels, ties)
     chosen = parse_measures(measures)
-    judged = {query: grades for query, grades in Qrels.of(qrels).items() if grades}
+    checked = Qrels.of(qrels)
+    judged = {query: grades for query, grades in checked.items() if grades}
     if not judged:
         raise BadInput("there are no judgements to evaluate against: the qrels are empty")
     if len(run) and not any(query in judged for query in run):
@@ -96,6 +97,7 @@ def report_of(
         entries=len(ranked.codes),
         judged_share=_judged_share(ranked.top(JUDGED_DEPTH), judged),
         counts=tuple(name for name, measure in chosen.items() if count(measure)),
+        protocol=checked.protocol,
     )
     moved = [] if ties is not None or not len(undecided) else _moved_by_ties(report, chosen, undecided, judged)
     return replace(report, remarks=(*_foreign(ranked, judged), *moved))

@@ -12,7 +12,7 @@ Calling the same thing again goes on where it stopped; a folder of another exper
 
 from whyrank.experiment.folder import Limits, Result
 from whyrank.experiment.fusing import Tuning, fuse, fusion_of, tuned_on
-from whyrank.experiment.runs import open_run, open_runs, refuse_foreign, run_file, run_name
+from whyrank.experiment.runs import open_run, open_runs, refuse_foreign, refuse_other_protocols, run_file, run_name
 from whyrank.experiment.telling import explain, export
 from whyrank.experiment.work import rerank, search
 
@@ -27,6 +27,7 @@ __all__ = [
     "open_run",
     "open_runs",
     "refuse_foreign",
+    "refuse_other_protocols",
     "rerank",
     "run_file",
     "run_name",

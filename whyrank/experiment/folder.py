@@ -132,7 +132,10 @@ def about(
     used = data.corpus if documents is None else Corpus({document.id: document for document in documents}.values())
     asked = data.queries if queries is None else queries
     content = {"queries": content_of_queries(asked), "documents": used.fingerprint}
-    return {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries), "content": content}
+    told = {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries), "content": content}
+    if data.qrels.protocol:
+        told |= {"protocol": data.qrels.protocol, "left_out": dict(data.left_out)}
+    return told
 
 
 def content_of_queries(queries: Iterable[Query]) -> str:
@@ -140,5 +143,6 @@ def content_of_queries(queries: Iterable[Query]) -> str:
     found = Fingerprint()
     for query in queries:
         kept = ("",) if query.only is None else ("only", *sorted(query.only))
-        found.add(query.id, query.text, *sorted(query.excluded), *kept)
+        history = ("history", *(repr(tuple(event)) for event in query.history)) if query.history else ()
+        found.add(query.id, query.text, *sorted(query.excluded), *kept, *history)
     return str(found)

@@ -87,6 +87,22 @@ def refuse_foreign(
             )
 
 
+def refuse_other_protocols(sources: Sequence[str | Path], protocol: str) -> None:
+    """Refuse run folders that were made on data of another protocol of recommendation than the judgements.
+
+    Raises:
+        BadInput: there is such a run.
+    """
+    for source in sources:
+        data = task_of(source).get("data")
+        made = data.get("protocol", "") if isinstance(data, dict) else protocol
+        if data and made != protocol:
+            raise BadInput(
+                f"{source} was made by the protocol {made or 'of no recommendation'!r}, and the judgements are by "
+                f"{protocol or 'none'!r}: give the same --data and --split as for the run"
+            )
+
+
 def made_on(source: str | Path) -> str:
     """For errors, on which data set the run of a folder was made; empty where no manifest tells."""
     data = task_of(source).get("data")

@@ -16,15 +16,20 @@ class Qrels(Mapping[str, Mapping[str, float]]):
     """Relevance judgements: `qrels["q1"]["d7"]` is the grade that an assessor gave; 0 or less is not relevant.
 
     Whole grades are `int`; fractions, which some collections have, stay `float`.
+
+    Attributes:
+        protocol: of recommendation: all that decides figures, from the file's hash to the split and the mask; figures
+            of different protocols do not compare.
     """
 
-    def __init__(self, grades: Mapping[str, Mapping[str, float]]) -> None:
+    def __init__(self, grades: Mapping[str, Mapping[str, float]], protocol: str = "") -> None:
         """Hold `{query id: {document id: grade}}`; numbers may be numpy's.
 
         Raises:
             BadInput: an id is no text, or a grade no number, or beyond ±1,000,000 (trec_eval sets aside memory by the
                 largest).
         """
+        self.protocol = protocol
         self._grades: dict[str, dict[str, float]] = {}
         for query, judged in grades.items():
             if not isinstance(query, str) or not isinstance(judged, Mapping):
@@ -77,6 +82,7 @@ class Dataset:
         qrels: the judgements.
         candidates: a first-stage run that the source publishes, or None.
         slices: classes of queries, by what tells them apart: `{"hops": {"q1": "hops 2"}}`.
+        left_out: how many users or events brought no query, by the reason.
     """
 
     name: str
@@ -85,11 +91,12 @@ class Dataset:
     qrels: Qrels = field(default_factory=lambda: Qrels({}))
     candidates: Run | None = None
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def head(self, n: int) -> "Dataset":
         """The same data with the first `n` queries only, their judgements and candidates: for a quick trial."""
         queries = self.queries[:n]
         ids = {query.id: None for query in queries}
-        qrels = Qrels({id: self.qrels[id] for id in ids if id in self.qrels})
+        qrels = Qrels({id: self.qrels[id] for id in ids if id in self.qrels}, self.qrels.protocol)
         candidates = None if self.candidates is None else self.candidates.only(ids)
         return replace(self, queries=queries, qrels=qrels, candidates=candidates)

@@ -1,13 +1,16 @@
 """Texts: Query, Document, and the Corpus of documents."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from whyrank.errors import BadInput, want
 from whyrank.types.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from whyrank.types.interactions import Event
 
 
 class Metadata(Mapping[str, Any]):
@@ -75,19 +78,21 @@ def _is_several(value: object) -> TypeGuard[Collection[object]]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question, and which documents may be returned for it.
+    """A question, or a user who may want something next, and which documents may be returned for it.
 
     Attributes:
         id: its id.
-        text: what is asked.
+        text: what is asked; of a user, the history in words.
         excluded: ids of documents that are never returned (BRIGHT's `excluded_ids`).
         only: ids of the documents that may be returned; None is all.
+        history: of a user, what was done before, oldest first.
     """
 
     id: str
     text: str
     excluded: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
+    history: "Sequence[Event]" = ()
 
     def __post_init__(self) -> None:
         """Refuse what is no text, and hold the ids in sets.
