@@ -364,6 +364,12 @@ EXAMPLES = {
     "mix": "mix(multiview(p=1.0), cost(), weights=(1.0, 0.5))",
     **{name: f"{name}(ndcg())" for name in ("sol_length", "self_norm_length")},
     "embedding_gain": "embedding_gain('minilm')",
+    "interactions": "interactions('clicks.csv', protocol=global_time(first=True), user='who')",
+    "recbole": "recbole('ml-100k', protocol=given_split())",
+    "s3": "s3('Beauty.txt', protocol=leave_one_out(pools=uni()))",
+    "llmrank": "llmrank('games', lists='sasrec')",
+    "titles": "titles(bm25(), depth=100)",
+    **{name: f"{name}('runs/chain', size=30)" for name in ("lists", "norm", "gt")},
     **{name: f"{name}(bm25())" for name in ("engine_gain", "new_documents", "on_target", "measure_gain")},
 }
 

@@ -50,8 +50,8 @@ def evaluate_runs(
     if by is not None and by not in found.slices:
         raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
     opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
-    refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
     refuse_other_protocols(runs, found.qrels.protocol)
+    refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
     reports = [evaluation.evaluate(run, found.qrels, measures, ties=ties) for run in opened]
     if by is not None:
         reports += chain(

@@ -1,5 +1,6 @@
 """`load`: a data set by name, by folder, by file, or from a function of another package."""
 
+import ast
 import difflib
 import importlib
 import re
@@ -74,9 +75,19 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
 
 def _source(spec: str, told_by: str | Path | None) -> Source:
     """The source of recommendation data that a spec names; one from a file names no code by a dotted path."""
-    if told_by is not None and re.search(r"[A-Za-z_]\w*\.\w[\w.]*\(", re.sub(r"'[^']*'|\"[^\"]*\"", "''", spec)):
-        raise Untrusted(f"{told_by} names its data by code, {spec!r}: give the data set yourself (--data)")
+    if told_by is not None and _has_dotted_path(spec):
+        raise Untrusted(
+            f"{told_by} names its data by a dotted path, {spec!r}, and no code is imported because a file names it: "
+            f"give the data set yourself (--data), or trust that folder (--trust {told_by})"
+        )
     return make(spec, Source)  # type: ignore[type-abstract]
+
+
+def _has_dotted_path(spec: str) -> bool:
+    try:
+        return any(isinstance(node, ast.Attribute) for node in ast.walk(ast.parse(spec.strip(), mode="eval")))
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False  # `make` says what is wrong with it
 
 
 def available() -> tuple[str, ...]:
