@@ -176,6 +176,12 @@ def test_no_time_is_told(seconds: float) -> None:
         Listwise(Fake()).rank("q", ["a", "b"], seconds=seconds)
 
 
+def test_with_a_bound_an_engine_that_is_not_reached_is_none(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "FIRST_WAIT", 0.0)
+    gone = Timed(fails={"q 0": Failed("connection", "refused")})
+    assert drive({"q": chain("q", 1)}, gone, seconds=1e5) == {"q": ["connection"]}
+
+
 def test_without_a_bound_an_engine_that_is_not_reached_is_an_error(clock: Clock) -> None:
     gone = Timed(fails={"q 0": Failed("connection", "refused")})
     with pytest.raises(EngineError, match="no call reached it"):

@@ -309,7 +309,10 @@ def test_a_plan_that_fails_names_its_query_and_the_calls_of_others_are_kept(cloc
         raise ZeroDivisionError("oh")
 
     trace = Trace()
-    with pytest.raises(WhyrankError, match=r"query 'q7'.*ZeroDivisionError: oh") as caught:
+    read = prompt("first").key("engine")
+    with pytest.raises(
+        WhyrankError, match=rf"query 'q7'.*ZeroDivisionError: oh; it was reading the calls {read}"
+    ) as caught:
         drive({"q1": chain("q1", 1), "q7": broken(), "q2": fan("q2", 2)}, Engine(), trace)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert trace.ledger.queries["q1"].calls == 1 and trace.ledger.queries["q2"].calls == 2

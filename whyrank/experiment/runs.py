@@ -9,6 +9,7 @@ from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_run
 from whyrank.io.files import stem
 from whyrank.io.folders import mend, read_lines, read_manifest
+from whyrank.progress import warn
 from whyrank.types import Run
 
 
@@ -48,6 +49,8 @@ def open_run(source: str | Path, notes: bool = False) -> Run:
         BadInput: a line is damaged: file and line.
     """
     run = read_run(run_file(source)).named(run_name(source))
+    if Path(source).is_dir() and read_manifest(source).get("finished") is False:
+        warn(f"{source} is unfinished: some model calls failed, and the command that made it asks them again")
     beside = Path(source) / "notes.jsonl"
     if notes and beside.is_file():
         try:

@@ -211,7 +211,7 @@ class _Scheduler(Generic[T]):
             self._tell(0)
             return
         except Exception as error:
-            self._stop(_named(walk.query, error))
+            self._stop(_named(walk, error))
             return
         walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
         for at, prompt in enumerate(prompts):
@@ -454,11 +454,13 @@ def _cut_in_thought(prompt: Prompt, completion: Completion) -> bool:
     return completion.finish == "length" and not completion.text
 
 
-def _named(query: str, error: Exception) -> WhyrankError:
-    """The error of a plan with its query; errors of ours stay of their kind."""
+def _named(walk: _Walk[Any], error: Exception) -> WhyrankError:
+    """The error of a plan with its query, and with what it was reading; errors of ours stay of their kind."""
     if isinstance(error, WhyrankError):
-        named = type(error)(f"query {query!r}: {error}")
+        named = type(error)(f"query {walk.query!r}: {error}")
     else:
-        named = WhyrankError(f"query {query!r}: its plan failed: {type(error).__name__}: {error}")
+        read = ", ".join(answer.key for answer in walk.answers if isinstance(answer, Ok))
+        mend = f"; it was reading the calls {read}: remove their lines from the trace to ask them again" if read else ""
+        named = WhyrankError(f"query {walk.query!r}: its plan failed: {type(error).__name__}: {error}{mend}")
     named.__cause__ = error
     return named
