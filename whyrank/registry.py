@@ -23,7 +23,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from whyrank.dotted import derives
-from whyrank.errors import BadSpec, WhyrankError
+from whyrank.errors import BadInput, BadSpec, WhyrankError
 
 BUILTIN: dict[str, str] = {
     "bm25": "whyrank.retrieval.bm25:BM25",
@@ -238,7 +238,7 @@ def make_from_file(told: object, kind: type[P], source: str | Path, **given: obj
         taken = {name: value for name, value in fields_told.items() if name in kind.file_fields and name not in given}
         _check_types(kind, name_of(kind), taken)
         return kind(**taken, **given)
-    except (BadSpec, TypeError) as error:
+    except (BadInput, TypeError) as error:
         raise BadSpec(f"{source}: {error}") from None
 
 
@@ -379,6 +379,8 @@ def _plain_fields(node: ast.expr, kind: type[Part], spec: str) -> dict[str, obje
     if not isinstance(node, ast.Call):
         return {}
     named = [*zip(_positions(part), node.args, strict=False), *((each.arg, each.value) for each in node.keywords)]
+    if any(name is None for name, _ in named):
+        raise BadSpec(f"cannot read the spec {spec!r}: ** is not allowed")
     return {name: _plain_value(value, part, name, spec) for name, value in named if name in part.file_fields}
 
 

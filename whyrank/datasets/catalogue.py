@@ -6,6 +6,7 @@ import importlib
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Literal
 
 from whyrank.datasets.beir import Beir
 from whyrank.datasets.bright import Bright
@@ -58,9 +59,10 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
         return families[family].load(member, split)
     if re.fullmatch(r"\w+\(.*\)\s*", text, re.DOTALL):
         return _source(text, told_by).load(split)
-    if path.is_dir():
+    there = _there(path)
+    if there == "folder":
         return read_folder(path, split)
-    if path.is_file():
+    if there == "file":
         return read_file(path, split)
     target = (points := _entry_points()).get(text, text)
     if told_by is not None and text not in points and _FUNCTION.fullmatch(text):
@@ -88,6 +90,14 @@ def _has_dotted_path(spec: str) -> bool:
         return any(isinstance(node, ast.Attribute) for node in ast.walk(ast.parse(spec.strip(), mode="eval")))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False  # `make` says what is wrong with it
+
+
+def _there(path: Path) -> Literal["folder", "file", ""]:
+    """What lies at a path; nothing where a name is too long to be one."""
+    try:
+        return "folder" if path.is_dir() else "file" if path.is_file() else ""
+    except OSError:
+        return ""
 
 
 def available() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from whyrank.datasets import load
-from whyrank.errors import BadInput, NotFound, Untrusted
+from whyrank.errors import BadInput, Untrusted
 from whyrank.experiment.runs import made_on, open_run, run_file, task_of
 from whyrank.io import read_candidates, write_candidates
 from whyrank.llm.trace import records
@@ -106,6 +106,6 @@ def _data_of(folder: str | Path, trust: bool) -> Dataset | None:
         data = read_candidates(name) if Path(name).is_file() else load(name, told_by=None if trust else folder)
     except Untrusted:
         raise
-    except (KeyError, TypeError, NotFound, BadInput):
+    except (KeyError, TypeError, OSError, BadInput):
         return None
     return data if len(data.corpus) else replace(data, corpus=Corpus(()))

@@ -110,8 +110,14 @@ def _falls(numbers: Array) -> int:
 
 
 def are_ids(texts: Sequence[object]) -> bool:
-    """Whether all are texts, and none occurs twice."""
-    return set(map(type, texts)) <= {str} and len(set(texts)) == len(texts)
+    """Whether all are texts that UTF-8 can write, and none occurs twice."""
+    if not set(map(type, texts)) <= {str} or len(set(texts)) < len(texts):
+        return False
+    try:
+        "".join(map(str, texts)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_finite(numbers: Array) -> bool:

@@ -348,9 +348,9 @@ def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _numbers(told: object) -> NDArray[np.float32]:
     """The probe of an index as its manifest tells it; empty where it is none."""
-    numbers = told if isinstance(told, list) and all(type(each) in (int, float) for each in told) else []
+    floats = isinstance(told, list) and all(type(each) is float for each in told)
     with np.errstate(over="ignore"):
-        return np.array(list(map(float, numbers)), dtype=np.float32)
+        return np.array(told if floats else [], dtype=np.float32)
 
 
 def _finite(
