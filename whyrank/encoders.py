@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -415,7 +416,7 @@ def _loading(model: str, asked_by: str) -> Iterator[None]:
     reports.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnpicklingError) as error:
         raise EngineError(f"{asked_by}: cannot load the model {model!r}: {not_loaded(model, error)}") from error
     finally:
         reports.set_verbosity(level)

@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 SAYS = re.compile(
     r"(weights|vectors|frequencies|texts|sketches|written|counts|lengths) "
     r"(of -1|of 10\*\*8|of the lowest|of 0|backwards|the last far off|one in the middle negative|the largest|"
-    r"the other way round|one short|one long|none)|about .*|spec .*|corpus .*|complete True|part .*|good"
+    r"the other way round|one short|one long|none)|about .*|spec .*|corpus .*|complete True|version True|part .*|good|"
+    r"written-offsets (of 0|backwards)"
 )
 """These change what a folder says and not what it is: any ranking of its documents is right. All others are refused."""
 

@@ -224,6 +224,7 @@ def _vectors(folder: Path, part: dict[str, object]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+@pytest.mark.engines
 def test_an_index_of_vectors_runs_no_code(tmp_path, evil_model, ran):
     _vectors(tmp_path / "idx", {"model": str(evil_model), "trust_remote_code": True})
     with pytest.raises(BadIndex, match="a file chooses no model: give it"):
@@ -236,6 +237,7 @@ def test_an_index_of_vectors_runs_no_code(tmp_path, evil_model, ran):
     assert not ran.exists()
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("part", [Splade, Late])
 def test_an_encoded_index_runs_no_code(tmp_path, evil_model, ran, part, monkeypatch):
     BM25(str(tmp_path / "idx")).index(DOCUMENTS)
@@ -325,7 +327,7 @@ def test_no_code_of_a_model_runs(tmp_path, ran, tiny_lm, evil_model):
     (mapped / "config.json").write_text(json.dumps(config | {"model_type": "evil", "auto_map": classes}))
     for model in (pickled, mapped):
         with pytest.raises(WhyrankError):
-            Transformers(str(model)).complete(tiny.prompts(1)[0])
+            Transformers(str(model)).generate(tiny.prompts(1))
         with pytest.raises(WhyrankError):
             Dense(str(model)).index(DOCUMENTS)
     with pytest.raises(WhyrankError):

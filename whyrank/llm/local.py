@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar, Literal, TypeVar
 from weakref import WeakValueDictionary
 
@@ -217,7 +218,7 @@ class Local(LLM):
         quiet_hub()
         try:
             return getattr(transformers, kind).from_pretrained(located(self.model), **options)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, UnpicklingError) as error:
             raise EngineError(f"{self!r} cannot be loaded: {not_loaded(self.model, error)}") from error
 
 
