@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whyrank import Qrels, Run, evaluate
-from whyrank.errors import BadInput, MissingExtra
+from whyrank.errors import BadInput, EngineError, MissingExtra
 from whyrank.eval.ranx import ranx_compare, ranx_fuse
 
 pytestmark = pytest.mark.engines
@@ -56,3 +56,50 @@ def test_bad_measure_and_missing_package(made, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ranx", None)
     with pytest.raises(MissingExtra, match="stats"):
         ranx_compare(runs, qrels)
+
+
+IDS = ["a", "bb", "ccc", "", "dddddddddddd", "é", "日本", "x" * 300, "A", "0", "00"]
+
+
+@pytest.mark.parametrize("norm", [None, "min-max"])
+@pytest.mark.parametrize("method", ["sum", "mnz", "max", "anz", "med", "rrf"])
+def test_the_documents_that_go_in_come_out(method, norm):
+    """ranx itself cuts ids to the length of those of another run: documents go, and others come that never were."""
+    draw = np.random.default_rng(7)
+    for _ in range(5):
+        ids = [id or "empty" for id in draw.permutation(IDS)]
+        runs = [
+            Run.of({query: {str(id): draw.random() + 1 for id in draw.choice(ids, 4, replace=False)} for query in "qr"})
+            for _ in range(2)
+        ]
+        fused = ranx_fuse(runs, method, norm=norm)
+        for query in "qr":
+            scores = [run.to_dict()[query] for run in runs]
+            assert set(fused[query].ids) == set().union(*scores)
+            if method == "sum" and norm is None:
+                wanted = {id: sum(each.get(id, 0) for each in scores) for id in set().union(*scores)}
+                assert dict(zip(*fused[query], strict=True)) == pytest.approx(wanted)
+
+
+def test_the_case_of_two_names():
+    fused = ranx_fuse([Run.of({"q": {"a": 1.0}}), Run.of({"q": {"bb": 2.0}})], "sum", norm=None)
+    assert list(fused["q"].ids) == ["bb", "a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"a": 1.0}, "2 documents went in and 1 came out, 'bb' in one only"),
+        ({"a": 1.0, "bb": 2.0, "c": 1.0}, "2 documents went in and 3 came out, 'c' in one only"),
+        ({"a": float("nan"), "bb": 1.0}, "the score of 'a' is nan"),
+    ],
+)
+def test_what_ranx_loses_or_invents_is_refused(given, told, monkeypatch):
+    monkeypatch.setattr("whyrank.eval.ranx._Codes.back", lambda self, run: {"q": given})
+    with pytest.raises(EngineError, match=told):
+        ranx_fuse([Run.of({"q": {"a": 1.0}}), Run.of({"q": {"bb": 2.0}})], "sum", norm=None)
+
+
+def test_a_method_that_ranx_lacks_is_told():
+    with pytest.raises(EngineError, match="ranx cannot fuse by 'magic'"):
+        ranx_fuse([Run.of({"q": {"a": 1.0}}), Run.of({"q": {"bb": 2.0}})], "magic", norm=None)
