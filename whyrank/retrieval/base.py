@@ -44,8 +44,7 @@ class Retriever(Part, ABC):
         """
         ready, known = copy(self), _Known()
         ready._index(_checked(corpus, known))
-        object.__setattr__(ready, "_known", known)
-        return ready
+        return ready._knowing(known)
 
     def at(self, path: str | Path) -> Self:
         """The same retriever with its index in the folder `path`: `index` writes there, `search` reads there.
@@ -167,6 +166,17 @@ class Retriever(Part, ABC):
             if not any(sizes[id] >= depth and left[id] < min(k, most) for id, most in kept_to.items()):
                 return found.top(k)
             depth *= 4
+
+    def _learning(self, documents: Iterable[Document]) -> "tuple[Iterable[Document], _Known | None]":
+        """Documents that come to the index, and what is known of all once they were read; None where it was not."""
+        if self._known is None:
+            return documents, None
+        known = _Known(dict(self._known.metadata), self._known.bare)
+        return known.watch(documents), known
+
+    def _knowing(self, known: "_Known | None") -> Self:
+        object.__setattr__(self, "_known", known)
+        return self
 
     def _kept_to(self, queries: Sequence[Query], where: Collection[str] | Where) -> list[Query]:
         """The queries, each kept to those documents; all of them share one set of ids where they had none."""
@@ -315,6 +325,7 @@ class _Known:
             if document.metadata:
                 self.metadata[document.id] = document.metadata
             else:
+                self.metadata.pop(document.id, None)
                 self.bare = True
             yield document
 

@@ -26,7 +26,7 @@ from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.inverted import Index, as_one, on_demand
 from whyrank.retrieval.postings import Postings, Statistics, Weigh, exact_weights, idf, lucene_weights
 from whyrank.retrieval.reading import Reading
-from whyrank.types import Document, Query, Ranking, Run, joined
+from whyrank.types import Document, Fingerprint, Query, Ranking, Run, joined
 
 _KIND, _VERSION = "whyrank-bm25", 1
 _COUNTED = ("offsets", "documents", "counts", "lengths")
@@ -80,18 +80,93 @@ class _Lexical(Retriever):
     def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
         """The weight of each term of a query, given how often it occurs there."""
 
-    def append(self, documents: Iterable[Document]) -> Self:
+    def append(self, documents: Iterable[Document], path: str | Path | None = None) -> Self:
         """A copy of this retriever that searches its collection and then `documents`, as if indexed together.
+
+        Args:
+            documents: with new ids.
+            path: a new folder for the larger index, written in bounded memory; without one it is held in memory.
 
         Raises:
             BadInput: a document's id is in the index already or is given twice, or there is no index yet.
+            BadIndex: `path` is there already, and is no empty folder.
+        """
+        old, (documents, known) = self._ready(), self._learning(documents)
+        reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
+        if path is None:
+            new = pieces.whole(reading)
+            ids = distinct([*old.ids, *reading.ids])
+            postings = Postings.joined([old.postings.rows(0, len(reading.terms)), new])
+            larger = self._holding(ids, reading.terms, postings, joined(old.collection, str(reading.fingerprint)))
+        else:
+            if old.collection:
+                reading.fingerprint.join(Fingerprint.read(old.collection))
+            with self._writing(path, reading.fingerprint if old.collection else "") as part:
+                memory = _bytes(self.memory)
+                pieces.build(part, reading, self._weigh, memory, before=old.postings, ids=old.ids)
+            larger = self.at(path)
+        return larger._knowing(known)
+
+    def remove(self, ids: Iterable[str], path: str | Path | None = None) -> Self:
+        """A copy of this retriever that searches its collection without these documents, as if indexed anew.
+
+        Args:
+            ids: of documents in the index.
+            path: a new folder for the smaller index; without one it is held in memory.
+
+        Raises:
+            BadInput: there is no such document, none would be left, or there is no index yet.
+            BadIndex: `path` is there already, and is no empty folder.
         """
         old = self._ready()
+        gone = [self._place(old, id) for id in ids]
+        left = np.delete(np.arange(len(old.ids)), gone)
+        if not len(left):
+            raise BadInput("all documents would be removed, and an index has one at least")
+        return self._selected(old.ids, old.terms, old.postings, left, path)._knowing(self._known)
+
+    def replace(self, documents: Iterable[Document], path: str | Path | None = None) -> Self:
+        """A copy of this retriever where these documents stand in place of those with the same ids, as if indexed anew.
+
+        Args:
+            documents: with ids that are in the index.
+            path: a new folder for the changed index; without one it is held in memory.
+
+        Raises:
+            BadInput: a document is not in the index or is given twice, or there is no index yet.
+            BadIndex: `path` is there already, and is no empty folder.
+        """
+        old, (documents, known) = self._ready(), self._learning(documents)
         reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
         new = pieces.whole(reading)
-        ids = distinct([*old.ids, *reading.ids])
+        order = np.arange(len(old.ids))
+        order[[self._place(old, id) for id in distinct(reading.ids)]] = len(old.ids) + np.arange(len(reading.ids))
         postings = Postings.joined([old.postings.rows(0, len(reading.terms)), new])
-        return self._holding(ids, reading.terms, postings, joined(old.collection, str(reading.fingerprint)))
+        changed = self._selected([*old.ids, *reading.ids], list(reading.terms), postings, order, path)
+        return changed._knowing(known)
+
+    def _place(self, index: Index, id: str) -> int:
+        if id not in index.places:
+            raise BadInput(f"the index of {self!r} has no document {id!r}")
+        return index.places[id]
+
+    def _selected(
+        self,
+        ids: Sequence[str],
+        terms: Sequence[str],
+        postings: Postings,
+        documents: NDArray[np.intp],
+        path: str | Path | None,
+    ) -> Self:
+        """A copy with the index of some of these documents, in this order; of which collection is not known."""
+        postings, left = postings.select(documents)
+        chosen = [ids[at] for at in documents.tolist()]
+        numbers = {terms[term]: number for number, term in enumerate(left.tolist())}
+        if path is None:
+            return self._holding(chosen, numbers, postings, "")
+        with self._writing(path, "") as part:
+            pieces.write(part, [lambda: postings], chosen, numbers, self._weigh, _bytes(self.memory))
+        return self.at(path)
 
     def search_terms(
         self,
@@ -137,9 +212,8 @@ class _Lexical(Retriever):
             BadInput: there is no such document, or no index yet.
         """
         index, wanted = self._ready(), list(dict.fromkeys(ids))
-        if unknown := [id for id in wanted if id not in index.places]:
-            raise BadInput(f"the index of {self!r} has no document {unknown[0]!r}")
-        found = index.postings.of_documents(np.array([index.places[id] for id in wanted], dtype=np.int64))
+        places = np.array([self._place(index, id) for id in wanted], dtype=np.int64)
+        found = index.postings.of_documents(places)
         whole = index.whole
         common = whole.frequencies > max_df * whole.filled
         terms, counts, rare = found.indices.tolist(), found.data.tolist(), (~common[found.indices]).tolist()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.progress import progress
+from whyrank.retrieval.base import distinct
 from whyrank.retrieval.folder import ArrayFile, mapped, write_texts
 from whyrank.retrieval.postings import Integers, Postings, Statistics, Weigh
 from whyrank.retrieval.reading import Reading
@@ -32,11 +33,32 @@ def whole(reading: Reading) -> Postings:
     return piece()
 
 
-def build(part: Path, reading: Reading, weigher: Weigher, memory: float) -> None:
-    """Index a collection into the files of the folder `part`, with at most `memory` bytes for postings."""
+def build(
+    part: Path,
+    reading: Reading,
+    weigher: Weigher,
+    memory: float,
+    *,
+    before: Postings | None = None,
+    ids: Sequence[str] = (),
+) -> None:
+    """Index a collection into the files of the folder `part`, with at most `memory` bytes for postings.
+
+    Args:
+        part: the folder.
+        reading: the documents.
+        weigher: see `write`.
+        memory: see `write`.
+        before: the postings of documents that come before them; `reading` knows their terms.
+        ids: of those documents.
+
+    Raises:
+        BadInput: an id occurs twice.
+    """
     with TemporaryDirectory(dir=part, prefix="pieces-") as waiting:
-        pieces = _cut(reading, memory / BYTES, Path(waiting))
-        write(part, pieces, reading.ids, reading.terms, weigher, memory)
+        cut = _cut(reading, memory / BYTES, Path(waiting))
+        all_of_them = cut if before is None else [lambda: before, *cut]
+        write(part, all_of_them, distinct([*ids, *reading.ids]), reading.terms, weigher, memory)
 
 
 def write(

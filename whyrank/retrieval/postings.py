@@ -91,6 +91,19 @@ class Postings:
         span = slice(int(offsets[0]), int(offsets[-1]))
         return Postings(offsets - offsets[0], self.documents[span], self.counts[span], self.lengths)
 
+    def select(self, documents: Integers) -> tuple["Postings", NDArray[np.intp]]:
+        """The postings of these documents alone, in this order, and the numbers of the terms that are left."""
+        places = np.full(len(self.lengths), -1, dtype=self.documents.dtype)
+        places[documents] = np.arange(len(documents))
+        numbers = places[self.documents]
+        here = numbers >= 0
+        ends = np.concatenate([[0], np.cumsum(here)]).astype(self.offsets.dtype)[self.offsets]
+        left = np.flatnonzero(np.diff(ends))
+        offsets = np.concatenate([ends[:1], ends[left + 1]])
+        rows = sparse.csr_array((self.counts[here], numbers[here], offsets), shape=(len(left), len(documents)))
+        rows.sort_indices()
+        return Postings(rows.indptr, rows.indices, rows.data, self.lengths[documents]), left
+
     def of_documents(self, documents: Integers) -> sparse.csr_array:
         """(n, T) how often each term occurs in each of these documents: one pass over all postings, none is copied."""
         rows = np.full(len(self.lengths), -1, dtype=np.int32)

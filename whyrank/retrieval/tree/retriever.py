@@ -117,7 +117,8 @@ class Tree(Retriever):
         Raises:
             BadInput: an id is there already or is given twice, or there is no index yet.
         """
-        held, added = self._ready(), list(documents)
+        held, (documents, known) = self._ready(), self._learning(documents)
+        added = list(documents)
         seen = set(held.places)
         for document in added:
             if document.id in seen:
@@ -129,7 +130,7 @@ class Tree(Retriever):
         larger = copy(self)
         object.__setattr__(larger, "path", None)
         object.__setattr__(larger, "_held", self._told(index, changed, trace))
-        return larger
+        return larger._knowing(known)
 
     def save(self, path: str | Path) -> None:
         """Write the tree to the new folder `path`: whole or not at all.
