@@ -222,3 +222,23 @@ def test_a_java_machine_without_the_jar_is_told():
     )
     done = python(code)
     assert "a Java machine runs in this process already, without the jar of pyserini" in done.stdout, done.stderr
+
+
+@engines
+def test_a_filtered_search_is_the_whole_search_filtered():
+    lucene = Lucene(threads=2).index(DOCUMENTS)
+    draw, ids = np.random.default_rng(3), [document.id for document in DOCUMENTS]
+    whole = lucene.search(QUERIES, 100)
+    for k in (1, 2, 5, 100):
+        for _ in range(6):
+            only, excluded = (frozenset(draw.choice(ids, draw.integers(0, 9)).tolist()) for _ in range(2))
+            queries = [
+                replace(query, excluded=excluded if at % 2 else frozenset(), only=only if at < 2 else None)
+                for at, query in enumerate(QUERIES)
+            ]
+            found = lucene.search(queries, k)
+            for query in queries:
+                assert list(found[query.id].ids) == [id for id in whole[query.id].ids if query.allows(id)][:k]
+    assert lucene.search(QUERIES, 5, where=ids[:3]) == lucene.search(
+        [replace(query, only=frozenset(ids[:3])) for query in QUERIES], 5
+    )

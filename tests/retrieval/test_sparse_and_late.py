@@ -3,11 +3,14 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, BadInput, EngineError, MissingExtra
 from whyrank.registry import make
@@ -91,9 +94,9 @@ def test_an_index_in_a_folder_finds_the_same_as_one_in_memory(kind, models, tmp_
 def test_another_model_or_other_settings_are_refused(kind, models, tmp_path):
     part(kind, models, path=str(tmp_path / "index")).index(DOCUMENTS)
     other = {"seed": 1}, {"document_prompt": "copper copper "}, {"max_length": 20}
-    for given in other:
+    for settled in other:
         with pytest.raises(BadIndex, match="was not made by"):
-            part(kind, models, path=str(tmp_path / "index"), **given).search(QUERIES)
+            part(kind, models, path=str(tmp_path / "index"), **settled).search(QUERIES)
     assert len(part(kind, models, path=str(tmp_path / "index"), batch_size=3).search(QUERIES, k=2)["q1"].ids) == 2
 
 
@@ -169,3 +172,21 @@ def test_a_model_of_pylate_is_read(models, tmp_path):
     (folder / "modules.json").write_text(theirs)
     run = Late(str(folder), device="cpu").index(DOCUMENTS).search(QUERIES, k=3)
     assert all(len(run[query.id].ids) == 3 for query in QUERIES)
+
+
+@pytest.fixture(scope="module")
+def ready(kind, models):
+    return part(kind, models).index(DOCUMENTS)
+
+
+ALLOWED = st.frozensets(st.sampled_from([*(document.id for document in DOCUMENTS), "nowhere"]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(filters=st.lists(st.tuples(ALLOWED, st.none() | ALLOWED), min_size=2, max_size=2), k=st.integers(1, 14))
+def test_a_filtered_search_is_the_whole_search_filtered(ready, filters, k):
+    queries = [replace(query, excluded=one, only=only) for query, (one, only) in zip(QUERIES, filters, strict=False)]
+    found, whole = ready.search(queries, k), ready.search(QUERIES[:2], 100)
+    for query in queries:
+        pairs = list(zip(*whole[query.id], strict=True))
+        assert list(zip(*found[query.id], strict=True)) == [pair for pair in pairs if query.allows(pair[0])][:k]
