@@ -91,8 +91,7 @@ def test_no_echo_of_a_server_puts_the_key_anywhere(name: str, monkeypatch: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["headers-as-json", "in-the-answer"])
-@pytest.mark.parametrize("end", ["", "\r\n"])
+@pytest.mark.parametrize(("name", "end"), [("headers-as-json", "\r\n"), ("in-the-answer", "")])
 def test_real_commands_write_and_print_no_key(name: str, end: str, tmp_path: Path) -> None:
     with RawServer(ECHOES[name]) as server:
         held = commands(tmp_path, server.url, KEY + end)

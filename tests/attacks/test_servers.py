@@ -172,7 +172,7 @@ BEHAVIOURS: dict[str, tuple[Bytes, str]] = {
     # more than anybody can want
     "content-of-5-mb": (sent(ANSWER + " " * 5_000_000), FAILED),
     "thought-of-5-mb": (message(reasoning_content="hm " * 1_700_000), FAILED),
-    "newlines": (sent("\n" * 2_000), FAILED),
+    "newlines": (sent("\n" * 200_000), FAILED),
     "length-lies": (reply(GOOD, length=10**12), FAILED),
     "endless-line": (lambda: itertools.chain([b"HTTP/1.1 200 OK\r\nx: "], itertools.repeat(b"y" * 65536, 64)), FAILED),
     "headers-of-4-mb": (reply(GOOD, headers="".join(f"x-{at}: {'y' * 999}\r\n" for at in range(4000))), FAILED),
@@ -428,4 +428,5 @@ def test_an_interrupt_ends_it_in_two_seconds(sends: Bytes, tmp_path: Path) -> No
         began = time.perf_counter()
         child.send_signal(signal.SIGINT)
         said = child.communicate(timeout=20)[1].decode()
-    assert time.perf_counter() - began < 2 and child.returncode == 130 and "Traceback" not in said
+    allowed = 2 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # seconds on a machine that does nothing else
+    assert time.perf_counter() - began < allowed and child.returncode == 130 and "Traceback" not in said

@@ -262,3 +262,43 @@ def test_a_tokenizer_that_is_not_there_or_not_one_is_told(tmp_path: Path, monkey
         load_tokenizer(str(tmp_path))
     with pytest.raises(NotFound, match="no tokenizer at 'nobody/nothing'"):
         load_tokenizer("nobody/nothing")
+
+
+class Counting:
+    """A tokenizer that counts the characters it is given to read."""
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner, self.read = inner, 0
+
+    def encode(self, text: str) -> list[int]:
+        self.read += len(text)
+        return self.inner.encode(text)
+
+    def decode(self, ids: list[int]) -> str:
+        return self.inner.decode(ids)
+
+
+@pytest.mark.parametrize("unit", ["bees dance ", "x", "🐝", "é", "\n", " ", "一", "0", "\u0301", "👩\u200d👩\u200d👧 "])
+def test_of_a_document_of_megabytes_only_its_beginning_is_read(unit: str, qwen: Tokenizer) -> None:
+    text, counting = unit * (3_000_000 // len(unit)), Counting(qwen)
+    cut = clip(text, counting, 100)
+    assert text.startswith(cut) and len(qwen.encode(cut)) <= 100
+    assert cut == clip(text[:20_000], qwen, 100)
+    assert counting.read < 100_000
+    counting.read = 0
+    fitted = fit(asked([text, "short", text], "why?"), counting, 700)
+    assert counting.read < 2_000_000 and size(fitted, qwen) <= 700
+    assert pieces(fitted, "document")[1] == "short" and pieces(fitted, "query") == ["why?"]
+
+
+def test_a_query_of_megabytes_that_is_cut_is_told() -> None:
+    with pytest.warns(UserWarning, match="a query was cut"):
+        fitted = fit(asked(["short"], "why? " * 1_000_000), Bytes(), 400)
+    assert size(fitted, Bytes()) <= 400
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts.filter(bool), st.integers(1, 60), st.sampled_from(TOKENIZERS[1:]))
+def test_a_long_text_is_cut_where_a_short_one_is(text: str, limit: int, tokenizer: Tokenizer) -> None:
+    long = text * (9000 // len(text) + 1)
+    assert clip(long, tokenizer, limit) == clip(long[:3000], tokenizer, limit)

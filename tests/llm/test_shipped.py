@@ -9,6 +9,7 @@ from whyrank import BM25, Listwise, OpenAI, Transformers, evaluate, load
 from whyrank.eval import by_slice
 from whyrank.llm.base import Ok, Sampling
 from whyrank.llm.local import SHIPPED, located
+from whyrank.llm.thought import Budget
 from whyrank.llm.vllm import VLLM
 from whyrank.registry import make
 from whyrank.rerank.base import statuses
@@ -86,3 +87,15 @@ def test_greedy_answers_are_the_same_on_all_engines(vllm_installed, tmp_path):
         assert [(one.text.strip(), one.reasoning.strip()) for one in others] == [
             (one.text.strip(), one.reasoning.strip()) for one in wanted
         ]
+
+
+@pytest.mark.engines
+def test_a_budget_that_cuts_nothing_changes_nothing():
+    data = load("world/lists").head(60)
+    plain, budgeted = (
+        Listwise(llm, sampling=BRIEF).rerank(data.candidates, data) for llm in (TINY, Budget(TINY, think=400))
+    )
+    assert statuses(budgeted) == statuses(plain) and statuses(plain)["exact"] == 60
+    assert {query: list(ranking.ids) for query, ranking in budgeted.items()} == {
+        query: list(ranking.ids) for query, ranking in plain.items()
+    }

@@ -214,14 +214,14 @@ def test_chat_template_kwargs_reach_the_template_and_the_identity(llm: Transform
 def test_a_template_that_refuses_a_role(tiny_lm: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_lm, tmp_path, dirs_exist_ok=True)
     (template,) = tmp_path.glob("*.jinja")
-    strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    strict = "{% if messages[0].role == 'critic' %}{{ raise_exception('no such role') }}{% endif %}"
     template.write_text(strict + template.read_text())
     llm = Transformers(str(tmp_path), device="cpu")
-    system = Prompt((Message("system", (Piece("Rank."),)), *ask("bees").messages), ask("bees").sampling)
-    failed, fine = llm.generate([system, ask("bees")])
-    assert isinstance(failed, Failed) and failed.kind == "bad_request" and "no system role" in failed.detail
+    critic = Prompt((Message("critic", (Piece("Rank."),)), *ask("bees").messages), ask("bees").sampling)
+    failed, fine = llm.generate([critic, ask("bees")])
+    assert isinstance(failed, Failed) and failed.kind == "bad_request" and "no such role" in failed.detail
     assert isinstance(fine, Ok)
-    assert llm.chat_tokens(system.chat) is None
+    assert llm.chat_tokens(critic.chat) is None
 
 
 def test_a_model_without_a_chat_template_is_refused(tiny_lm: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from whyrank.errors import BadInput
 from whyrank.io import write_tasks
 from whyrank.io.tasks import task_record
 from whyrank.llm.base import Ok
-from whyrank.llm.local import Chat
+from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.config import GRPO, Loop, Model, Rewarded
 from whyrank.train.draws import Draws, Ranking, Rewriting, asks_of, search_tasks

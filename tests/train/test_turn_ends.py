@@ -8,7 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from whyrank.errors import BadInput
-from whyrank.llm.local import SHIPPED, Chat
+from whyrank.llm.chat import Chat
+from whyrank.llm.local import SHIPPED
 from whyrank.train.config import Source
 from whyrank.train.data import _lessons
 from whyrank.train.models import _end_with

@@ -24,6 +24,9 @@ TEMPLATE = 32
 PER_MESSAGE = 8
 """Allowance in tokens for what a chat template puts around each message."""
 
+CHARACTERS, MARGIN = 16, 64
+"""Hardly a text has more characters to a token; and so many tokens from its end, no cut changes how a text is read."""
+
 _BROKEN = re.compile("[\ufffd\ud800-\udfff]")
 
 FLOOR = 8
@@ -45,8 +48,9 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
     Raises:
         BadInput: the instructions alone are longer than `limit`.
     """
-    if _at_most(prompt) <= limit:
+    if sum(len(message.content) for message in prompt.messages) <= limit and _at_most(prompt) <= limit:
         return prompt
+    whole, prompt = prompt, _without_excess(prompt, tokenizer, limit)
     size = _size(prompt, tokenizer, chat_tokens)
     if size <= limit:
         return prompt
@@ -61,7 +65,7 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
             )
         room, step = room - max(size - limit, step), 2 * step
         fitted = _shorten(prompt, tokenizer, documents, queries, room)
-    if cuts(prompt, fitted)["query"]:
+    if cuts(whole, fitted)["query"]:
         warn("a query was cut to fit the model's window: the ledger counts how often")
     return fitted
 
@@ -93,9 +97,10 @@ def clip(text: str, tokenizer: Tokenizer | None, max_tokens: int) -> str:
         return text
     if tokenizer is None:
         return _clip_estimated(text, max_tokens)
-    ids = tokenizer.encode(text)
+    whole = text
+    text, ids = _beginning(text, tokenizer, max_tokens)
     if len(ids) <= max_tokens:
-        return text
+        return whole
     # Most tokenizers give the text back as it was, but for a character cut in two, which reads as U+FFFD; where they do
     # not (lower case, accents stripped), or the text itself has something that reads so, the place is searched.
     head = tokenizer.decode(ids[:max_tokens]).rstrip("\ufffd")
@@ -178,6 +183,35 @@ class _Fast:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))  # type: ignore[attr-defined]
+
+
+def _beginning(text: str, tokenizer: Tokenizer, max_tokens: int) -> tuple[str, list[int]]:
+    """A beginning of `text` that has clearly more than `max_tokens` tokens, or all of it; and its tokens.
+
+    So of a document of many megabytes only what may be kept is read.
+    """
+    length = CHARACTERS * max_tokens + 1024
+    while length < len(text):
+        ids = tokenizer.encode(text[:length])
+        if len(ids) > max_tokens + MARGIN:
+            return text[:length], ids
+        length *= 4
+    return text, tokenizer.encode(text)
+
+
+def _without_excess(prompt: Prompt, tokenizer: Tokenizer | None, limit: int) -> Prompt:
+    """`prompt` with each document and query cut to `limit` tokens that may have far more: no share is larger."""
+
+    def far(piece: Piece) -> bool:
+        return piece.cut != "never" and len(piece.text) > CHARACTERS * limit + 1024
+
+    def cut(piece: Piece) -> Piece:
+        return replace(piece, text=clip(piece.text, tokenizer, limit)) if far(piece) else piece
+
+    if not any(far(piece) for message in prompt.messages for piece in message.pieces):
+        return prompt
+    messages = (replace(message, pieces=tuple(map(cut, message.pieces))) for message in prompt.messages)
+    return replace(prompt, messages=tuple(messages))
 
 
 def _shorten(

@@ -1,17 +1,18 @@
-"""What engines that run the model on this machine share: chats become token ids, and token ids completions."""
+"""What engines that run the model on this machine share: how it is found, loaded, and its prompts read."""
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need, no_near_miss, not_loaded, require
-from whyrank.llm.base import LLM, Failed, Ok, Prompt, Sampling, Usage, split_reasoning, thinking
+from whyrank.llm.base import LLM, Failed, Prompt, Sampling, thinking
+from whyrank.llm.chat import Asked, Chat, opens
 from whyrank.progress import quiet_hub
 from whyrank.registry import name_of
 
@@ -24,98 +25,6 @@ SHIPPED = {"tiny": Path(__file__).parent / "tiny"}
 def located(model: str) -> str:
     """Where an engine finds `model`: the folder of one that comes with whyrank, else the name as it is."""
     return str(SHIPPED.get(model, model))
-
-
-_SAID = "An answer."
-"""The words of a turn whose end is looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A prompt as the model reads it.
-
-    Attributes:
-        ids: its tokens.
-        opened: whether a thought is open already, by the chat template or in a turn that was begun, so that the
-            completion lacks `<think>`.
-        room: how many tokens the completion may have, bound by `max_tokens` and by the model's window.
-    """
-
-    ids: list[int]
-    opened: bool
-    room: int
-
-
-def opens(head: str) -> bool:
-    """Whether a chat template opened the thought for the model."""
-    return head.rstrip().endswith("<think>")
-
-
-class Chat:
-    """A model's tokenizer with its chat template."""
-
-    def __init__(self, tokenizer: Any, options: Mapping[str, Any]) -> None:  # noqa: ANN401 (an optional package)
-        """Take a Hugging Face tokenizer, and what its chat template is to be told."""
-        self.tokenizer, self._options = tokenizer, dict(options)
-
-    def encode(self, text: str) -> list[int]:
-        """The token ids of `text`, without special tokens."""
-        clean = text.encode(errors="replace").decode()  # a lone surrogate has no UTF-8, which is what tokenizers take
-        return list(self.tokenizer.encode(clean, add_special_tokens=False, verbose=False))  # no word on long texts
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-    @cached_property
-    def closing(self) -> tuple[int, ...]:
-        """The tokens with which the template closes a turn of the assistant, up to the first special one.
-
-        Where it closes none with a special token, the tokenizer's `eos_token` does; empty where there is none either.
-        """
-        turn = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
-        told = str(self.tokenizer.apply_chat_template(turn, tokenize=False, **self._options))
-        special = {id for id, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        ids = self.encode(told.rpartition(_SAID)[2]) if _SAID in told else []
-        for at, id in enumerate(ids):
-            if id in special:
-                return tuple(ids[: at + 1])
-        end = self.tokenizer.eos_token_id
-        return () if end is None else (end,)
-
-    def answer(self, ids: Sequence[int]) -> str:
-        """The text of what a model wrote, without special tokens such as the one that ends it."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def render(self, chat: list[dict[str, str]]) -> str:
-        """The chat as one text, up to where the assistant goes on; raises jinja2's TemplateError if it may not be."""
-        return "".join(self.parts(chat))
-
-    def parts(self, chat: list[dict[str, str]]) -> tuple[str, str]:
-        """The text of `render` in two: up to where the assistant begins, and what its turn already holds.
-
-        A turn that was begun is put behind the template's opening as it is, since templates change the text of such
-        turns (many take the thought out); `<think>` stands once where both have it.
-        """
-        begun = chat[-1]["content"] if chat and chat[-1]["role"] == "assistant" else ""
-        asked = chat[:-1] if begun else chat
-        head = self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **self._options)
-        return str(head), begun.removeprefix("<think>") if opens(head) else begun
-
-    def ok(
-        self,
-        asked: Asked,
-        ids: Sequence[int],
-        text: str,
-        finish: Literal["stop", "length"],
-        logprobs: tuple[dict[str, float], ...] = (),
-        cached: int = 0,
-    ) -> Ok:
-        """The completion that a model wrote as `ids`, which read `text`; reasoning is counted by encoding it again."""
-        thinks = asked.opened and not text.lstrip().startswith("<think>")
-        reasoning, answer = split_reasoning("<think>" + text if thinks else text)
-        usage = Usage(len(asked.ids), len(ids), min(len(self.encode(reasoning)), len(ids)), cached)
-        return Ok(answer, reasoning, usage, finish, logprobs)
 
 
 @dataclass(frozen=True)
@@ -189,7 +98,16 @@ class Local(LLM):
             if len(ids) >= self.window:
                 return Failed("context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.window}")
             room = min(room, self.window - len(ids))
-        return Asked(ids, thinking("<think>" * opens(head) + begun), room)
+        asked = Asked(ids, thinking("<think>" * opens(head) + begun), room)
+        return self._healed(asked, begun) if begun else asked
+
+    def _healed(self, asked: Asked, begun: str) -> Asked:
+        """The same without its last token where the model may have written a longer one in its place."""
+        *ids, last = asked.ids
+        first, lead = self.chat.starting(last), self.chat.decode([last])
+        if len(first) == 1 or not begun.endswith(lead):
+            return asked
+        return replace(asked, ids=ids, room=asked.room + 1, first=first, lead=lead)
 
     def temperature(self, drawn: Sampling) -> float:
         """What to draw at: the model's own temperature where `drawn` leaves it to the engine."""

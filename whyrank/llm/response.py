@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from whyrank.llm.base import Completion, Failed, Failure, Ok, Prompt, Usage, split_reasoning, thinking
+from whyrank.llm.base import Completion, Failed, Failure, Ok, Prompt, Usage
 from whyrank.llm.digest import LARGEST, sound
+from whyrank.llm.reasoning import opens_thought, split_reasoning, thinking
 from whyrank.progress import warn
 from whyrank.secrets import excerpt, without_keys
 
@@ -82,7 +83,7 @@ def _read(answered: Any, prompt: Prompt | None) -> Completion:  # noqa: ANN401
     begun = prompt.begun if prompt is not None else ""
     if "</think>" in begun and not thinking(begun):
         content, thought, counted = content or thought, "", replace(counted, reasoning=0)
-    thinks = not thought and not content.lstrip().startswith("<think>")
+    thinks = not thought and not opens_thought(content)
     opened = thinking(begun) or "</think>" in (choice.get("stop_reason"), choice.get("matched_stop"))
     reasoning, answer = split_reasoning("<think>" * (thinks and opened) + content)
     if finish in _BROKEN or (finish not in {"stop", "length"} and not answer):

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from whyrank.errors import need
 from whyrank.llm.base import Completion, Failed, Prompt, Sampling
-from whyrank.llm.local import Asked, Chat, Local, shared
+from whyrank.llm.chat import Asked, Chat
+from whyrank.llm.local import Local, shared
 from whyrank.registry import HOW
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")
@@ -153,7 +154,7 @@ class _Row:
     @property
     def draws(self) -> bool:
         """Whether `draw` has anything to do."""
-        return self.temperature > 0.0 or self.prompt.sampling.logprobs > 0
+        return bool(self.asked.first) or self.temperature > 0.0 or self.prompt.sampling.logprobs > 0
 
     def draw(self, torch: Any, scores: Any) -> Any:  # noqa: ANN401
         """`scores` (vocabulary,), changed so that their maximum stands at the token that is drawn.
@@ -163,7 +164,11 @@ class _Row:
         drawn = self.prompt.sampling
         if self.finish is not None:
             return scores
-        if drawn.logprobs:
+        if self.asked.first and not self.written:
+            allowed = torch.full_like(scores, -torch.inf)
+            allowed[list(self.asked.first)] = scores[list(self.asked.first)]
+            scores = allowed
+        elif drawn.logprobs:
             best = torch.log_softmax(scores, -1).topk(min(drawn.logprobs, len(scores)))
             self.logprobs.append({})
             for value, id in zip(best.values.tolist(), best.indices.tolist(), strict=True):
@@ -191,7 +196,7 @@ class _Row:
 
     def completion(self) -> Completion:
         """What was written; without the string that stopped it."""
-        text, stops = self.chat.answer(self.written), self.prompt.sampling.stop
+        text, stops = self.chat.answer(self.written).removeprefix(self.asked.lead), self.prompt.sampling.stop
         if cuts := [at for at in (text.find(stop) for stop in stops) if at >= 0]:
             text = text[: min(cuts)]
         finish = self.finish or "length"
@@ -202,6 +207,8 @@ class _Row:
             return False
         longest = max(len(stop.encode()) for stop in stops)  # a token holds at least one byte
         tail = self.chat.answer(self.written[-longest - 4 :])
+        if len(self.written) <= longest + 4:
+            tail = tail.removeprefix(self.asked.lead)
         return any(stop in tail for stop in stops)
 
 

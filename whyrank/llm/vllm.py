@@ -8,13 +8,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from whyrank.errors import EngineError, need
 from whyrank.llm.base import Completion, Failed, Prompt
-from whyrank.llm.local import Asked, Local, located, shared
+from whyrank.llm.chat import Asked
+from whyrank.llm.local import Local, located, shared
 from whyrank.registry import HOW
 
 _SETTINGS = {
@@ -90,10 +91,10 @@ class _Engine:
         await asyncio.shield(asyncio.wrap_future(self._started))
         errors = need("vllm.v1.engine.exceptions", extra="vllm")
         refusal = getattr(need("vllm.exceptions", extra="vllm"), "VLLMClientError", ValueError)
-        llm, number = self._llm[0], str(next(self._numbers))
+        llm = self._llm[0]
         try:
-            async for result in llm.generate({"prompt_token_ids": asked.ids}, _params(part, asked, prompt), number):
-                written = result.outputs[0]
+            begun, rest = await self._begin(llm, part, asked, prompt) if asked.first else (asked, "")
+            result = await self._written(llm, begun.ids, _params(part, begun, prompt))
         except errors.EngineDeadError as error:
             self._restart(llm)
             return Failed("server", f"vLLM's engine died and is started anew: {error}")
@@ -101,11 +102,27 @@ class _Engine:
             return Failed("server", f"vLLM's engine failed: {error.__cause__ or error}")
         except (ValueError, refusal) as error:
             return Failed("bad_request", str(error))
+        written = result.outputs[0]
         if written.finish_reason not in {"stop", "length"}:
             return Failed("server", f"vLLM ended the request with {written.finish_reason!r}")
         logprobs = _logprobs(written.logprobs, prompt.sampling.logprobs)
         cached = result.num_cached_tokens or 0
-        return part.chat.ok(asked, written.token_ids, written.text, written.finish_reason, logprobs, cached)
+        text = rest + (part.chat.spoken(written.text) if part.chat.marks else written.text)
+        return part.chat.ok(asked, written.token_ids, text, written.finish_reason, logprobs, cached)
+
+    async def _begin(self, llm: Any, part: VLLM, asked: Asked, prompt: Prompt) -> tuple[Asked, str]:  # noqa: ANN401
+        """The prompt with the first token that the model chose of those it may, and what that holds of the answer."""
+        params = _params(part, replace(asked, room=1), prompt)
+        params.allowed_token_ids, params.logprobs, params.stop = list(asked.first), None, []
+        (chosen,) = (await self._written(llm, asked.ids, params)).outputs[0].token_ids
+        begun = replace(asked, ids=[*asked.ids, chosen], room=max(asked.room - 1, 1))
+        return begun, part.chat.decode([chosen]).removeprefix(asked.lead)
+
+    async def _written(self, llm: Any, ids: list[int], params: Any) -> Any:  # noqa: ANN401
+        """What the engine gives for a prompt, at its end."""
+        async for result in llm.generate({"prompt_token_ids": ids}, params, str(next(self._numbers))):
+            last = result
+        return last
 
     def _restart(self, dead: Any) -> None:  # noqa: ANN401
         """Put a new engine in the place of a dead one, once for all requests that died with it."""
@@ -186,6 +203,7 @@ def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
         seed=None if drawn.seed is None else drawn.seed + prompt.sample,
         stop=list(drawn.stop),
         logprobs=drawn.logprobs or None,
+        skip_special_tokens=not part.chat.marks,
         output_kind=need("vllm.sampling_params", extra="vllm").RequestOutputKind.FINAL_ONLY,
     )
 

@@ -13,7 +13,7 @@ from whyrank.eval.measures import depth, parse_measures
 from whyrank.eval.score import report_of
 from whyrank.io import read_tasks
 from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
-from whyrank.llm.local import Chat
+from whyrank.llm.chat import Chat
 from whyrank.llm.transformers import Transformers, _Model
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Ends, Format, Parsed, Preferred, Scores, read

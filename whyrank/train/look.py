@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whyrank.llm.base import Ok
-from whyrank.llm.local import Chat
+from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import Format
 from whyrank.retrieval.rewrite.base import read as read_rewritten
 from whyrank.train.draws import spec_of

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, EngineError, NotFound, need
-from whyrank.llm.local import Chat, located
+from whyrank.llm.chat import Chat
+from whyrank.llm.local import located
 from whyrank.progress import warn
 from whyrank.train.config import HeldOut, Loop, Model
 from whyrank.train.trainer import Folder, first, whole
