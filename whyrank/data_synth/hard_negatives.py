@@ -15,7 +15,7 @@ from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.rerank.formats import PointFormat, Rubric
 from whyrank.retrieval.base import Retriever
-from whyrank.types import Dataset, Document, Query, Ranking, RankTask
+from whyrank.types import Dataset, Document, Ranking, RankTask
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class HardNegatives(Synth):
         keys = distinct(task.query.id for task in tasks)
         excluded = {query.id: query.excluded for query in data.queries}
         asked = [
-            Query(key, task.query.text, task.query.excluded | excluded.get(task.query.id, frozenset()))
+            replace(task.query, id=key, excluded=task.query.excluded | excluded.get(task.query.id, frozenset()))
             for key, task in zip(keys, tasks, strict=True)
         ]
         run = self.retriever.ready(corpus).search(asked, self.bands[-1][1], trace)

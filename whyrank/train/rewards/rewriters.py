@@ -7,7 +7,7 @@ task's documents with a grade above 0 are what should be found; their ids are th
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -135,7 +135,7 @@ class SearchReward(RewriteReward):
     def _worth(self, texts: Sequence[str], tasks: Sequence[RankTask]) -> Sequence[float]:
         queries = {task.query.id: task.query for task in tasks}
         before = self.retriever.search(list(queries.values()), self._depth)
-        asked = [Query(str(at), task.query.text, task.query.excluded) for at, task in enumerate(tasks)]
+        asked = [replace(task.query, id=str(at)) for at, task in enumerate(tasks)]
         given = _Given({str(at): text for at, text in enumerate(texts)})
         after = Rewritten(self.retriever, given, combine=self.combine).search(asked, self._depth)
         return self._compare(texts, tasks, before, after)
