@@ -213,14 +213,20 @@ def test_a_pipeline_with_a_real_model_on_the_toy_collection(tiny_lm, tmp_path):
     toy = load("toy")
     llm = Transformers(str(tiny_lm), device="cpu")
     greedy = Sampling(max_tokens=48)
-    tasks = tasks_of(None, toy, make("hard_negatives(bm25())"), limit=3)
+    tasks = tasks_of(None, toy, make("hard_negatives(bm25())"), limit=12)
     lists = synthesise(make("hard_negatives(bm25(), bands=((1, 30, 2),))"), tasks, tmp_path / "lists", toy)
-    three = [
-        replace(task, documents=task.documents[:3], grades={one.id: task.grades[one.id] for one in task.documents[:3]})
-        for task in read_tasks(lists.file) if len(task.documents) >= 3
-    ]  # fmt: skip
+    three = [  # short, and with a word that the model has learnt to answer to
+        replace(
+            task,
+            query=replace(task.query, text=f"bees {task.query.text[:60]}"),
+            documents=task.documents[:3],
+            grades={one.id: task.grades[one.id] for one in task.documents[:3]},
+        )
+        for task in read_tasks(lists.file)
+        if len(task.documents) >= 3
+    ]
     write_tasks(three, tmp_path / "three.jsonl")
-    method = TeacherRankings(llm, Reasoned(), least=0.0, sampling=greedy, max_passage_tokens=24)
+    method = TeacherRankings(llm, Reasoned(), least=0.0, sampling=greedy, max_passage_tokens=8)
     taught = synthesise(method, tasks_of(tmp_path / "three.jsonl", None, method), tmp_path / "taught")
     assert taught.report["read"] == len(three) and taught.report["made"] > 0, taught.report
     assert taught.report["made"] + sum(taught.report["dropped"].values()) == len(three)
