@@ -23,7 +23,7 @@ from grpo_world import Measured, kept, parser_of, table
 
 from whyrank import BM25, Dataset, Transformers, evaluate, load
 from whyrank.io import write_tasks
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 from whyrank.train import grpo
 from whyrank.train.config import GRPO, Loop, Model, Optimizer, Rewarded

@@ -25,7 +25,8 @@ from whyrank.data_synth.world import Level, World
 from whyrank.data_synth.world_lists import Lists
 from whyrank.eval import evaluate
 from whyrank.io import read_tasks, write_tasks
-from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.reproduce import HELD_OUT
 from whyrank.rerank.formats import Format, Parsed, Reasoned

@@ -36,7 +36,9 @@ from typing import Any
 from unittest import mock
 
 from whyrank.llm import schedule
-from whyrank.llm.base import LLM, Completion, Message, Ok, Piece, Prompt
+from whyrank.llm.answer import Completion, Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.adaptive import Adaptive

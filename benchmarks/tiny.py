@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from whyrank import BM25, Dataset, Run, Transformers, evaluate, load
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.rerank.base import statuses
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.rerank.listwise import Listwise

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from whyrank import registry
 from whyrank.errors import BadInput, BadSpec
-from whyrank.llm.base import LLM, Sampling
+from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Sampling
 from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters, variadic, walk
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.formats import Direct, Reasoned
@@ -246,7 +247,7 @@ def test_a_wrong_spec_is_named(spec: str, message: str) -> None:
         "sampling(stop=(os.system('touch spec-was-run'),))",
         "whyrank.registry.make('direct')",
         "whyrank.registry.Part()",
-        "whyrank.llm.base.Ok('text')",
+        "whyrank.llm.answer.Ok('text')",
     ],
 )
 def test_nothing_but_parts_is_built(spec: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

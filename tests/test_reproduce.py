@@ -8,7 +8,7 @@ from whyrank import Listwise, Transformers, cli, reproduce
 from whyrank.data_synth.world import SPLITS, Question, World
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.reproduce import LESSONS, read_recipe, rewrites, searched, tiny, write_lessons
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.tokenizer import fixed_phrases

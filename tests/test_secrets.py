@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput, BadSpec, NotFound
-from whyrank.llm.base import Failed
+from whyrank.llm.answer import Failed
 from whyrank.progress import warn
 from whyrank.registry import make
 from whyrank.secrets import SECRET, excerpt, masked, remember

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Failed, Ok, Usage
+from whyrank.llm.answer import Failed, Ok, Usage
+from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
 from whyrank.registry import Part
 from whyrank.rerank.base import Order, Reranker

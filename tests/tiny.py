@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from whyrank.llm.base import Message, Piece, Prompt, Sampling
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 
 TEXTS = (
     "Why do bees dance when they come home to the hive? They tell the others where the flowers are.",

@@ -9,7 +9,7 @@ from whyrank import experiment
 from whyrank.datasets import load
 from whyrank.errors import need
 from whyrank.eval import compare, evaluate, table
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.formats import Direct
 from whyrank.rerank.listwise import Listwise

@@ -12,7 +12,7 @@
     └── TrainingStopped (RuntimeError) training cannot go on: a reward raised, the disk is full; checkpoints stay whole
 
 Each also inherits the standard error a caller would expect. The failure of a *single* model call is no
-exception but a value, `whyrank.llm.base.Failed`.
+exception but a value, `whyrank.llm.answer.Failed`.
 """
 
 import difflib

@@ -88,7 +88,7 @@ BUILTIN: dict[str, str] = {
     "direct_scores": "whyrank.rerank.formats.scores:DirectScores",
     "best_worst": "whyrank.rerank.formats.ends:BestWorst",
     "first": "whyrank.rerank.formats.first:First",
-    "sampling": "whyrank.llm.base:Sampling",
+    "sampling": "whyrank.llm.messages:Sampling",
     "openai": "whyrank.llm.openai:OpenAI",
     "vllm": "whyrank.llm.vllm:VLLM",
     "transformers": "whyrank.llm.transformers:Transformers",

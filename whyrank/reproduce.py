@@ -24,7 +24,7 @@ from whyrank.eval import evaluate
 from whyrank.io import write_tasks
 from whyrank.io.folders import read_manifest, write_lines, write_manifest
 from whyrank.io.taking import taking
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
 from whyrank.rerank.formats import Direct, Reasoned

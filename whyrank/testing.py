@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from whyrank.errors import BadIndex, BadInput, NotFound, WhyrankError
-from whyrank.llm.base import LLM, Completion, Failed, Failure, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Failure, Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.registry import Part, make, name_of
 from whyrank.rerank.base import Reranker
 from whyrank.retrieval.base import Retriever

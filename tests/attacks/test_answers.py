@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line, unquoted
+from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import split_reasoning
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat, Rubric, read

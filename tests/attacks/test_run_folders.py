@@ -19,7 +19,7 @@ from whyrank.io.files import atomic_write, sweep
 from whyrank.io.taking import taking
 from whyrank.journal import holding
 from whyrank.llm import schedule
-from whyrank.llm.base import Failed
+from whyrank.llm.answer import Failed
 from whyrank.registry import HOW, make
 
 ANSWER = "<answer>[2] > [1]</answer>"

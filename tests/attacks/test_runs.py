@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from whyrank import Fake, Pointwise
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Message, Ok, Piece, Prompt, Sampling, Usage
+from whyrank.llm.answer import Failed, Ok, Usage
 from whyrank.llm.digest import LARGEST, read_places, sound
 from whyrank.llm.ledger import Call
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.schedule import drive
 from whyrank.llm.trace import Trace, records
 from whyrank.registry import make

@@ -10,7 +10,8 @@ import pytest
 from raw_server import Bytes, RawServer
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Message, Ok, Piece, Prompt
+from whyrank.llm.answer import Failed, Ok
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.openai import OpenAI
 
 KEY = "sk-S3CRETKEY-0123456789-abcdefghij"

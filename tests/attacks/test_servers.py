@@ -18,7 +18,8 @@ import pytest
 from raw_server import Bytes, RawServer, drip
 
 from whyrank.llm import http, schedule
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.response import read_completion
 from whyrank.llm.trace import Trace, records

@@ -7,8 +7,9 @@ from typing import Any
 
 from whyrank.data_synth.world import LEVELS, World
 from whyrank.data_synth.world_lists import Lists
-from whyrank.llm.base import Completion, Prompt, Usage
+from whyrank.llm.answer import Completion, Usage
 from whyrank.llm.fake import Answer, Fake
+from whyrank.llm.messages import Prompt
 from whyrank.rerank.formats import Direct, Format, Reasoned, ReasonedScores, Rubric, clean
 from whyrank.types import RankTask
 

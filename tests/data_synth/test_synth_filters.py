@@ -17,7 +17,7 @@ from whyrank.data_synth.trace_pairs import Drawn, preferences
 from whyrank.data_synth.trajectories import closest
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 
 GAINS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 WORDS = st.lists(st.sampled_from("bees dance when they come home and tell where nectar is".split()), max_size=14)

@@ -18,8 +18,9 @@ from whyrank.data_synth.world_lists import Lists
 from whyrank.errors import BadInput, BudgetSpent, EngineError, NotFound
 from whyrank.eval.orders import ndcg
 from whyrank.io import read_tasks, write_tasks
-from whyrank.llm.base import Failed, Sampling
+from whyrank.llm.answer import Failed
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.formats import Reasoned
 

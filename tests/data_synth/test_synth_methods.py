@@ -20,7 +20,7 @@ from whyrank.data_synth.trajectories import Trajectories
 from whyrank.data_synth.world import Question
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg
-from whyrank.llm.base import Failed, Ok
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.rerank.formats import Direct, Reasoned, ReasonedScores
 from whyrank.retrieval.base import Retriever

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.trace import Trace
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM

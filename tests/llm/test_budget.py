@@ -9,7 +9,6 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Fast
 
 from whyrank.errors import BadInput, NotFound
-from whyrank.llm.base import Message, Piece, Prompt, Tokenizer
 from whyrank.llm.budget import (
     FLOOR,
     PER_MESSAGE,
@@ -23,6 +22,8 @@ from whyrank.llm.budget import (
     share,
     shrink,
 )
+from whyrank.llm.engine import Tokenizer
+from whyrank.llm.messages import Message, Piece, Prompt
 
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whyrank.llm.base import LLM, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.chat import Asked
+from whyrank.llm.engine import LLM
 from whyrank.llm.local import SHIPPED
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.thought import Budget
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM

@@ -8,8 +8,11 @@ import tiny
 from fault_server import FaultServer
 from tiny import ask
 
-from whyrank.llm.base import LLM, Message, Ok, Piece, Prompt, Sampling, split_reasoning, thinking
+from whyrank.llm.answer import Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
+from whyrank.llm.reasoning import split_reasoning, thinking
 from whyrank.llm.response import read_completion
 from whyrank.llm.transformers import Transformers
 

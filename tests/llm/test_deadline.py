@@ -15,7 +15,9 @@ from virtual_time import Clock
 from whyrank import Cascade, Fake, Listwise
 from whyrank.errors import BadInput, EngineError
 from whyrank.llm import schedule
-from whyrank.llm.base import LLM, Completion, Failed, Message, Ok, Piece, Prompt
+from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace

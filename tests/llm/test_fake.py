@@ -4,8 +4,9 @@ import time
 import pytest
 
 from whyrank.errors import BadSpec
-from whyrank.llm.base import RETRIED, Failed, Message, Ok, Piece, Prompt, Usage
+from whyrank.llm.answer import RETRIED, Failed, Ok, Usage
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.registry import Part, make
 
 

@@ -13,7 +13,7 @@ from fault_server import FAULTS, FaultServer
 
 from whyrank.errors import EngineError
 from whyrank.llm import schedule
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.trace import Trace, records
 from whyrank.rerank.listwise import Listwise

@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from whyrank import BestWorst, DualEnd, First, Listwise, Pointwise, Rubric, Sampling, Transformers, WithScores, YesNo
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt
 from whyrank.llm.vllm import VLLM
 from whyrank.rerank.formats import (
     Direct,

@@ -12,7 +12,7 @@ from whyrank.llm.trace import records
 
 SCRIPT = """
 import asyncio, sys
-from whyrank.llm.base import Message, Piece, Prompt
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.fake import Fake
 from whyrank.llm.schedule import drive
 from whyrank.llm.trace import Trace

@@ -7,7 +7,8 @@ import pytest
 from fault_server import FaultServer
 
 from whyrank.errors import BadSpec
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.registry import make
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, Usage
+from whyrank.llm.answer import Completion, Failed, Ok, Usage
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.response import read_completion, refused
 from whyrank.registry import make

@@ -7,8 +7,9 @@ from vllm_server import serving
 
 from whyrank import BM25, Listwise, OpenAI, Transformers, evaluate, load
 from whyrank.eval import by_slice
-from whyrank.llm.base import Ok, Sampling
+from whyrank.llm.answer import Ok
 from whyrank.llm.local import SHIPPED, located
+from whyrank.llm.messages import Sampling
 from whyrank.llm.thought import Budget
 from whyrank.llm.vllm import VLLM
 from whyrank.registry import make

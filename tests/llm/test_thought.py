@@ -15,9 +15,11 @@ from test_faults_of_strategies import STRATEGIES, Strategy, answer
 from tiny import ask
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Failed, Message, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import count
+from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake, _completion
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import drive
 from whyrank.llm.thought import Budget

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling, Usage
+from whyrank.llm.answer import Completion, Failed, Ok, Usage
 from whyrank.llm.digest import sound
 from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Call, Price, Prices
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace, records
 
@@ -192,7 +193,7 @@ def test_memory_alone_remembers_within_the_run() -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from whyrank.llm.base import Message, Piece, Prompt
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.digest import sound
 from whyrank.llm.fake import Fake
 from whyrank.llm.schedule import drive

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tiny import ask
 
 from whyrank.errors import EngineError, MissingExtra
-from whyrank.llm.base import Failed, Message, Ok, Piece, Prompt
+from whyrank.llm.answer import Failed, Ok
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.schedule import drive
 from whyrank.llm.transformers import Transformers
 from whyrank.registry import make
@@ -90,7 +91,7 @@ def test_a_draw_from_one_token_is_greedy(llm: Transformers, narrow: dict[str, fl
 def test_draws_follow_the_distribution_that_the_settings_leave() -> None:
     import torch
 
-    from whyrank.llm.base import Sampling
+    from whyrank.llm.messages import Sampling
     from whyrank.llm.transformers import _nucleus
 
     scores = torch.log(torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15]))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny import ask
 
 from whyrank.errors import EngineError, MissingExtra
-from whyrank.llm.base import Failed, Ok
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.schedule import drive
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM

@@ -4,7 +4,7 @@ import pytest
 import tiny
 from tiny import ask
 
-from whyrank.llm.base import Failed, Ok
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import drive
 from whyrank.llm.transformers import Transformers

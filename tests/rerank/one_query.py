@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from whyrank.llm.base import Completion, Failed, Ok, Prompt
+from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.llm.messages import Prompt
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.types import Document, Query
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from one_query import BAD, best_first, request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.answer import Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.adaptive import Adaptive
 from whyrank.rerank.beliefs import NOISE, Beliefs

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from whyrank.llm.base import Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Failed, Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.formats import (
     Choice,

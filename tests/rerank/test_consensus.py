@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from one_query import BAD, best_first, request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.consensus import DRAWS, Consensus, agreement, consensus, overlap

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from one_query import request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.formats import BestWorst, Ends, First, Format, Parsed, clean, parse_ends, read
 from whyrank.rerank.listwise import Listwise

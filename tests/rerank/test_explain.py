@@ -13,9 +13,10 @@ import pytest
 from whyrank import experiment
 from whyrank.errors import BadInput
 from whyrank.fusion import Fusion
-from whyrank.llm.base import Completion, Failed, Ok, Prompt, Usage
+from whyrank.llm.answer import Completion, Failed, Ok, Usage
 from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Price, Prices
+from whyrank.llm.messages import Prompt
 from whyrank.llm.trace import Trace
 from whyrank.rerank.adaptive import Adaptive
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker

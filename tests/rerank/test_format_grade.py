@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Ok, Prompt, Sampling, Usage
+from whyrank.llm.answer import Failed, Ok, Usage
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.formats import Graded, PointFormat, Rubric, YesNo, graded, whole
 

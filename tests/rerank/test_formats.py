@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyrank.llm.base import Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Failed, Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned, clean, read, thought
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from ir_measures import nDCG
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.budget import count
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import Order, Request, statuses

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from one_query import BAD, best_first, request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Ok, Prompt
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.formats import Pair, Preferred, preferred
 from whyrank.rerank.pairwise import Pairwise

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from whyrank.llm.base import split_reasoning
+from whyrank.llm.reasoning import split_reasoning
 from whyrank.rerank.formats import Parsed, parse_permutation
 
 EXACT = [

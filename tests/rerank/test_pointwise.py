@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from one_query import BAD, best_first, request, shown, walk
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats import Rubric, YesNo
 from whyrank.rerank.pointwise import Pointwise
 from whyrank.testing import check_reranker

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Message, Ok, Piece, Prompt
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.schedule import Plan
 from whyrank.llm.trace import Trace
 from whyrank.registry import make

@@ -3,8 +3,8 @@
 import pytest
 from one_query import best_first, shown
 
-from whyrank.llm.base import Prompt, Sampling
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.rerank.adaptive import Adaptive
 from whyrank.rerank.base import Reranker, statuses

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.rerank.formats import (
     BestWorst,
     Direct,

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Failed, Ok, Prompt, Sampling
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.retrieval.agent import Agentic

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from whyrank import BM25, Document, Fake, Query, Sampling, make
-from whyrank.llm.base import Prompt
+from whyrank.llm.messages import Prompt
 from whyrank.retrieval.rewrite import ReasonedQuery, Rewriter, Rewritten
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -13,7 +13,8 @@ from by_words import ByWords
 
 from whyrank import Document, Fake, Ok, Query, Sampling, Trace, load, make
 from whyrank.errors import BadIndex, BadInput
-from whyrank.llm.base import LLM, Failed
+from whyrank.llm.answer import Failed
+from whyrank.llm.engine import LLM
 from whyrank.retrieval.tree.index import Shown
 from whyrank.retrieval.tree.retriever import Tree
 from whyrank.retrieval.tree.summaries import Extractive, Written

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyrank.llm.base import Failed, Ok
+from whyrank.llm.answer import Failed, Ok
 from whyrank.retrieval.tree.sketches import LONGEST, QUOTES, TERMS, Rarity, Sketch, merged, of_document
 from whyrank.retrieval.tree.slates import parse, read, render
 from whyrank.retrieval.tree.texts import Texts

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from whyrank import Run, evaluate
 from whyrank.errors import BadInput
-from whyrank.llm.base import Prompt
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.formats import Direct, Pair, Reasoned, Rubric

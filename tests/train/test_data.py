@@ -6,7 +6,7 @@ import toy_task
 
 from whyrank.errors import BadInput
 from whyrank.io import write_tasks
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import BestWorst, Direct, ReasonedScores, Rubric
 from whyrank.train.config import Source, Stage

@@ -10,7 +10,7 @@ import toy_task
 from whyrank.errors import BadInput
 from whyrank.io import write_tasks
 from whyrank.io.tasks import task_record
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.config import GRPO, Loop, Model, Rewarded

@@ -10,8 +10,8 @@ from whyrank.data_synth.world import Level, World
 from whyrank.data_synth.world_lists import Lists
 from whyrank.eval.orders import ndcg
 from whyrank.io import write_tasks
-from whyrank.llm.base import Sampling
 from whyrank.llm.local import SHIPPED
+from whyrank.llm.messages import Sampling
 from whyrank.llm.vllm import VLLM
 from whyrank.reproduce import ship
 from whyrank.rerank.base import Request

@@ -7,9 +7,10 @@ import toy_task
 
 from whyrank.errors import BadInput
 from whyrank.io import write_tasks
-from whyrank.llm.base import Ok, Sampling
+from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Sampling
 from whyrank.registry import make
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.bm25 import BM25

@@ -14,7 +14,7 @@ from toy_format import Short
 from toy_task import SHAPE
 
 from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.listwise import Listwise
 from whyrank.train import sft

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whyrank.llm.base import Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
+from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.budget import clip
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.registry import Part
 from whyrank.rerank.formats import Format, clean, read, thought

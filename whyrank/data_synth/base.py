@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Ok, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of

@@ -9,8 +9,9 @@ from whyrank.data_synth.asking import Question, Said, about, ask, sourced
 from whyrank.data_synth.base import Item, LLMSynth, Made, Preference, from_1
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import count
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, Reasoned

@@ -10,7 +10,8 @@ from whyrank.data_synth.asking import Said, about, ask, sourced
 from whyrank.data_synth.base import Made, Synth, distinct, from_1
 from whyrank.data_synth.hard_queries import level
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Sampling
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.rerank.formats import PointFormat, Rubric

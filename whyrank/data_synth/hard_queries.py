@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 from whyrank.data_synth.asking import Question, Said, about, ask, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made, from_1
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Piece, Prompt
+from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import clip
+from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import PointFormat, Rubric, Status, clean
 from whyrank.rerank.formats.base import thought, traced

@@ -7,7 +7,7 @@ from statistics import fmean
 from whyrank.data_synth.asking import Question, Said, about, ask, commonest, fault, sourced, thinks
 from whyrank.data_synth.base import LLMSynth, Made, Preference, from_1
 from whyrank.data_synth.teacher_rankings import agreement
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned

@@ -13,7 +13,7 @@ from whyrank.io import write_run
 from whyrank.io.folders import read_json, write_json, write_lines, write_manifest
 from whyrank.io.taking import outputs, taking
 from whyrank.io.weights import content_of
-from whyrank.llm.base import LLM
+from whyrank.llm.engine import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, hows, walk

@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from whyrank.errors import BadInput, NotFound, need
-from whyrank.llm.base import Cut, Piece, Prompt, Tokenizer
+from whyrank.llm.engine import Tokenizer
+from whyrank.llm.messages import Cut, Piece, Prompt
 from whyrank.progress import warn
 
 ChatTokens = Callable[[list[dict[str, str]]], int | None]

@@ -7,7 +7,8 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from whyrank.errors import need
-from whyrank.llm.base import Ok, Usage, joined
+from whyrank.llm.answer import Ok, Usage
+from whyrank.llm.messages import joined
 from whyrank.llm.reasoning import THOUGHT_TAGS, opens_thought, split_reasoning
 
 _SAID = "An answer."

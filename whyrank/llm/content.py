@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import THOUGHT_TAGS, split_reasoning
 
 TAGS = rf"(?:{THOUGHT_TAGS}|answer|score|evidence|search|done)"

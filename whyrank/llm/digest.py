@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias, get_args
 
-from whyrank.llm.base import Completion, Failed, Failure, Prompt, Usage
+from whyrank.llm.answer import Completion, Failed, Failure, Usage
+from whyrank.llm.messages import Prompt
 
 Places: TypeAlias = tuple[dict[str, float], ...]
 """The best alternatives at each place of a completion, with their log probabilities."""

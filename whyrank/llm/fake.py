@@ -8,19 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from whyrank.errors import BadSpec
-from whyrank.llm.base import (
-    LLM,
-    RETRIED,
-    THOUGHT,
-    Completion,
-    Failed,
-    Failure,
-    Ok,
-    Prompt,
-    Usage,
-    split_reasoning,
-    thinking,
-)
+from whyrank.llm.answer import RETRIED, Completion, Failed, Failure, Ok, Usage
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt
+from whyrank.llm.reasoning import THOUGHT, split_reasoning, thinking
 from whyrank.registry import HOW
 
 Answer = str | Callable[[Prompt], str | Completion]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, EngineError, NotFound
-from whyrank.llm.base import Completion, Failed, Ok, Usage
+from whyrank.llm.answer import Completion, Failed, Ok, Usage
 
 
 @dataclass(frozen=True)

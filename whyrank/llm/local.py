@@ -11,8 +11,11 @@ from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need, no_near_miss, not_loaded, require
-from whyrank.llm.base import LLM, Failed, Prompt, Sampling, thinking
+from whyrank.llm.answer import Failed
 from whyrank.llm.chat import Asked, Chat, opens
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.reasoning import thinking
 from whyrank.progress import quiet_hub
 from whyrank.registry import name_of
 

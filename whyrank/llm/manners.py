@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from whyrank.llm.base import Failed
+from whyrank.llm.answer import Failed
 from whyrank.progress import warn
 
 LIMITS = ("max_tokens", "max_completion_tokens")

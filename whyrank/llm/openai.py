@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from whyrank.errors import BadInput, need
-from whyrank.llm.base import LLM, Completion, Failed, Prompt, Tokenizer, joined
+from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import load_tokenizer
+from whyrank.llm.engine import LLM, Tokenizer
 from whyrank.llm.http import BadResponse, Elsewhere, bounded
 from whyrank.llm.manners import LIMITS, Manners
+from whyrank.llm.messages import Prompt, joined
 from whyrank.llm.response import read_completion, refused
 from whyrank.registry import HOW
 from whyrank.secrets import NAMED, masked, remember

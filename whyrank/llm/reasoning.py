@@ -9,6 +9,9 @@ an engine dropped their control tokens and left `analysis … assistantfinal …
 import re
 from typing import NamedTuple
 
+THOUGHT = "</think>"
+"""What ends a thought; a call that stops there asks for the thought alone."""
+
 THOUGHT_TAGS = r"(?:[a-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning)"
 """What a thought's tag is called, as a regular expression to be read without case."""
 

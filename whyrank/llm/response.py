@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from whyrank.llm.base import Completion, Failed, Failure, Ok, Prompt, Usage
+from whyrank.llm.answer import Completion, Failed, Failure, Ok, Usage
 from whyrank.llm.digest import LARGEST, sound
+from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import opens_thought, split_reasoning, thinking
 from whyrank.progress import warn
 from whyrank.secrets import excerpt, without_keys

@@ -18,11 +18,14 @@ from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
-from whyrank.llm.base import FATAL, LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Tokenizer, Usage
+from whyrank.llm.answer import FATAL, Completion, Failed, Ok, Usage
 from whyrank.llm.budget import cuts, fit, shrink
 from whyrank.llm.digest import digested
+from whyrank.llm.engine import LLM, Exchange, Tokenizer
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
+from whyrank.llm.messages import Prompt
+from whyrank.llm.reasoning import THOUGHT
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress, shown
 

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, THOUGHT, Completion, Exchange, Failed, Ok, Prompt, Sampling, Tokenizer, thinking
+from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.llm.engine import LLM, Exchange, Tokenizer
+from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.reasoning import THOUGHT, thinking
 
 SEAM = 16
 """Tokens that closing a thought may take, and the blanks around it."""

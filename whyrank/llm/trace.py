@@ -17,9 +17,10 @@ from typing import Any, Self, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.journal import Journal
-from whyrank.llm.base import PASSING, Completion, Failed, Ok, Prompt, Usage
+from whyrank.llm.answer import PASSING, Completion, Failed, Ok, Usage
 from whyrank.llm.digest import believed, sound
 from whyrank.llm.ledger import Call, Ledger, Prices
+from whyrank.llm.messages import Prompt
 from whyrank.llm.scores import Scores
 
 T = TypeVar("T")

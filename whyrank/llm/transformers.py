@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from whyrank.errors import need
-from whyrank.llm.base import Completion, Failed, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.chat import Asked, Chat
 from whyrank.llm.local import Local, shared
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import HOW
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from whyrank.errors import EngineError, need
-from whyrank.llm.base import Completion, Failed, Prompt
+from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.chat import Asked
 from whyrank.llm.local import Local, located, shared
+from whyrank.llm.messages import Prompt
 from whyrank.registry import HOW
 
 _SETTINGS = {

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Sampling
 from whyrank.llm.budget import clip
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.beliefs import Beliefs

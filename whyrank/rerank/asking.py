@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Sampling
 from whyrank.llm.budget import clip
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order, Request
 from whyrank.rerank.formats import Format, Parsed, clean, read

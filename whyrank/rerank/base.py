@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from whyrank.errors import BadInput, want
-from whyrank.llm.base import LLM, Usage
+from whyrank.llm.answer import Usage
+from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion
+from whyrank.llm.answer import Completion
+from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker

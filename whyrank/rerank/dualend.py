@@ -4,7 +4,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.asking import Asker, at_least
 from whyrank.rerank.base import LLMReranker, Order, Request

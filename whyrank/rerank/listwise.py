@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Sampling
 from whyrank.llm.budget import clip
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.formats import Format, Parsed, Reasoned, clean, read

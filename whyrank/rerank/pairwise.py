@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any, Literal, get_args
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Prompt, Sampling
 from whyrank.llm.budget import clip
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.formats import Format, Pair, Preferred, clean, preferred

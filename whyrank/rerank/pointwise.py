@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Sampling
+from whyrank.llm.answer import Ok
 from whyrank.llm.budget import clip
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.formats import PointFormat, Rubric, clean, graded, whole

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Self, overload
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Usage
+from whyrank.llm.answer import Usage
 from whyrank.llm.ledger import Tally
 from whyrank.rerank.formats import STATUSES
 from whyrank.rerank.mentions import mentions

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from whyrank.llm.base import Completion, Prompt
+from whyrank.llm.answer import Completion
+from whyrank.llm.messages import Prompt
 from whyrank.llm.schedule import Plan
 
 T = TypeVar("T")

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Self
 
 from whyrank.errors import BadInput
 from whyrank.fusion import reciprocal_ranks
-from whyrank.llm.base import LLM, Completion, Failed, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from whyrank.llm.base import Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.retrieval.tool import Found, Hit
 

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Tokenizer
 from whyrank.llm.budget import clip
 from whyrank.llm.content import one_line
+from whyrank.llm.engine import Tokenizer
 from whyrank.llm.trace import Trace
 from whyrank.retrieval.base import Retriever
 from whyrank.types import NO_METADATA, Corpus, Query, Ranking, Run

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Ok, Prompt
+from whyrank.llm.answer import Completion, Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt
 from whyrank.registry import Part, walk
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.formats import Format, Reasoned, thought

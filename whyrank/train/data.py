@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from whyrank.errors import BadInput
 from whyrank.io import lines, read_tasks
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.answer import Ok
 from whyrank.llm.budget import clip
 from whyrank.llm.chat import Chat, opens
+from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Ends, Format, Parsed, PointFormat, clean
 from whyrank.train.config import Source, Stage

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
-from whyrank.llm.base import Ok, Prompt
+from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat, opens
+from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.base import Retriever

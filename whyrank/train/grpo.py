@@ -9,7 +9,7 @@ from typing import Any
 
 from whyrank.errors import BadInput, TrainingStopped, WhyrankError, need, require
 from whyrank.io.tasks import task_record
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import opens_thought, split_reasoning
 from whyrank.progress import progress, warn
 from whyrank.registry import make

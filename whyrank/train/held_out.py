@@ -12,8 +12,10 @@ from whyrank.errors import BadInput
 from whyrank.eval.measures import depth, parse_measures
 from whyrank.eval.score import report_of
 from whyrank.io import read_tasks
-from whyrank.llm.base import LLM, Completion, Ok, Prompt, Sampling
+from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.chat import Chat
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.transformers import Transformers, _Model
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Ends, Format, Parsed, Preferred, Scores, read

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import Format
 from whyrank.retrieval.rewrite.base import read as read_rewritten

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.registry import make
 from whyrank.rerank.formats import Reasoned, ReasonedScores
 from whyrank.train.rewards import NDCG, GroupRank, MultiView, OrderReward, RankR1, RetroStar

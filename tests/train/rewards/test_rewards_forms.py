@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.io.tasks import task_record
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.registry import make
 from whyrank.train.rewards import (
     ForTRL,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Usage
+from whyrank.llm.answer import Ok, Usage
 from whyrank.rerank.formats import Direct
 from whyrank.train.rewards import (
     NDCG,

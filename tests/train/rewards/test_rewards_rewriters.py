@@ -9,7 +9,7 @@ import pytest
 
 from whyrank.encoders import bi_encoder
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.registry import make
 from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.rewrite.combine import Append, Replace

@@ -18,8 +18,9 @@ from dataclasses import asdict, replace
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line, unquoted
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.registry import Part
 

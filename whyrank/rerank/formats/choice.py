@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from string import ascii_uppercase
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,

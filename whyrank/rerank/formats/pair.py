@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import unquoted
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     Format,
     Status,

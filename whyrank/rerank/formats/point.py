@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import unquoted
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.rerank.formats.base import (
     THOUGHT,
     Format,

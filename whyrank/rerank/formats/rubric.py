@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Sampling
 from whyrank.rerank.formats.base import Answered, answered, clipped, completion
 from whyrank.rerank.formats.point import (
     ALTERNATIVES,

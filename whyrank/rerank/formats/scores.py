@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
     THINK_FIRST,

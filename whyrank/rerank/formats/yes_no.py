@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from whyrank.llm.base import Ok, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Sampling
 from whyrank.rerank.formats.base import Answered, answered, clipped, completion
 from whyrank.rerank.formats.point import (
     ALTERNATIVES,

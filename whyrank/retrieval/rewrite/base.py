@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Failed, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Prompt, Sampling
 from whyrank.llm.budget import clip
 from whyrank.llm.content import one_line
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
 from whyrank.retrieval.rewrite.combine import Append, Combine, FuseOriginal, Repeat

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from whyrank.llm.base import Message, Piece, Prompt, Sampling
 from whyrank.llm.content import one_line
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 
 REASONED = """Someone looks for help and writes:
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from whyrank.llm.base import Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
-from whyrank.llm.base import LLM, Ok, Prompt, Sampling
+from whyrank.llm.answer import Ok
 from whyrank.llm.budget import clip
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whyrank.llm.base import Completion, Failed, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 
 Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]

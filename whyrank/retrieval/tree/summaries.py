@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import LLM, Completion, Message, Ok, Piece, Prompt, Sampling
+from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.budget import clip
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace

@@ -12,7 +12,7 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.io.tasks import task_from
-from whyrank.llm.base import Ok, Usage
+from whyrank.llm.answer import Ok, Usage
 from whyrank.train.rewards.base import (
     AnyReward,
     Given,

@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import parted, split_reasoning
 from whyrank.registry import Part, name_of
 from whyrank.rerank.formats import Choice, Format, Graded, Parsed, Scores

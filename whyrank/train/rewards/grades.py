@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
 from whyrank.eval.orders import dcg, jensen_shannon, shared
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.registry import name_of
 from whyrank.rerank.formats import Format, Graded, ReasonedScores, Rubric, Scores
 from whyrank.train.rewards.base import Each, Reward, Value, check_format, groups, kept, same_prompt

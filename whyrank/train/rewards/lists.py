@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg, rbo, recall
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.rerank.formats import Choice, Format, Parsed, Reasoned, ReasonedChoice
 from whyrank.train.rewards.base import Each, Value, check_format, kept, text_of, thought_of
 from whyrank.types import RankTask

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.registry import variadic
 from whyrank.rerank.formats import Format, Reasoned
 from whyrank.train.rewards.base import Each, Reward, Unit, Value, groups, kept, length, same_prompt

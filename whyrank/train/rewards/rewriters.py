@@ -17,7 +17,7 @@ from whyrank.encoders import BiEncoder, bi_encoder
 from whyrank.errors import BadInput
 from whyrank.eval.measures import parse_measures, values
 from whyrank.eval.orders import dcg
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever

@@ -1,0 +1,135 @@
+"""What is asked: a `Prompt` is a chat of `Message`s made of `Piece`s, and the `Sampling` that draws its completion."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+from whyrank.errors import BadSpec
+from whyrank.registry import Part
+
+Cut = Literal["never", "document", "query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a message, and whether it may be shortened when the prompt is too long for the model.
+
+    Documents give way first, sharing what there is (`budget.py`); the query last, with a warning; the rest never.
+    """
+
+    text: str
+    cut: Cut = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat: `role` is system, user or assistant."""
+
+    role: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def content(self) -> str:
+        """The text of the turn."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Sampling(Part):
+    """How a completion is drawn; `None` leaves a setting to the engine.
+
+    Attributes:
+        temperature: 0 is greedy; None is the model's own, and servers are not told one.
+        max_tokens: bound on new tokens, thought and answer together.
+        top_p: nucleus.
+        top_k: 0 is all.
+        seed: for engines that take one.
+        stop: strings that end the completion.
+        logprobs: how many alternatives to report at each place; 0 is none.
+
+    Raises:
+        BadSpec: a number out of range.
+    """
+
+    temperature: float | None = 0.0
+    max_tokens: int = 3172
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int = 0
+
+    file_fields: ClassVar[frozenset[str]] = frozenset(
+        {"temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "logprobs"}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine can draw."""
+        least = {"temperature": 0, "max_tokens": 1, "top_k": 0, "logprobs": 0}
+        given = {name: getattr(self, name) for name in least}
+        if low := next((name for name, value in given.items() if value is not None and not value >= least[name]), None):
+            raise BadSpec(f"sampling: {low} must be {least[low]} or more, not {getattr(self, low)!r}")
+        if not 0 < self.top_p <= 1:
+            raise BadSpec(f"sampling: top_p must be above 0 and at most 1, not {self.top_p!r}")
+
+
+def joined(chat: list[dict[str, str]]) -> list[dict[str, str]]:
+    r"""The chat with its system turns put in front of the user's first, for models that know no system turn.
+
+    Examples:
+        >>> joined([{"role": "system", "content": "Rank."}, {"role": "user", "content": "[1] bees"}])
+        [{'role': 'user', 'content': 'Rank.\n\n[1] bees'}]
+    """
+    told = [turn["content"] for turn in chat if turn["role"] == "system"]
+    others = [turn for turn in chat if turn["role"] != "system"]
+    if not others or others[0]["role"] != "user":
+        others = [{"role": "user", "content": ""}, *others]
+    first = "\n\n".join(text for text in (*told, others[0]["content"]) if text)
+    return [{"role": "user", "content": first}, *others[1:]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What one call asks: the chat so far, how to draw the completion, and which of several draws this is.
+
+    A last message of the assistant's is a turn that was begun: the completion goes on where it ends, and holds only
+    what is new (`continued`).
+
+    Attributes:
+        messages: the chat.
+        sampling: how to draw.
+        sample: which draw this is.
+        answer_tokens: what an answer takes at most, its thought apart, where the asker knows; None where not.
+        reserve: tokens that are kept free in the model's window beside `max_tokens`, for a call that goes on.
+        reads: whether a token is one whose log probabilities are read; others are not kept. None keeps all.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    sample: int = 0
+    answer_tokens: int | None = None
+    reserve: int = 0
+    reads: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as `{"role": …, "content": …}`, the form that engines take."""
+        return [{"role": message.role, "content": message.content} for message in self.messages]
+
+    @property
+    def begun(self) -> str:
+        """What the assistant's turn already holds; empty where the completion begins it."""
+        return self.messages[-1].content if self.messages and self.messages[-1].role == "assistant" else ""
+
+    def continued(self, text: str, sampling: "Sampling | None" = None) -> "Prompt":
+        """The call that goes on after the assistant wrote `text`, such as a thought that was closed for it."""
+        turn = Message("assistant", (Piece(self.begun + text),))
+        before = self.messages[:-1] if self.begun else self.messages
+        return replace(self, messages=(*before, turn), sampling=sampling or self.sampling)
+
+    def key(self, model: str) -> str:
+        """The identity of this call for cache and resume: model, messages, sampling, sample number."""
+        text = json.dumps([model, self.chat, vars(self.sampling), self.sample])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
