@@ -403,7 +403,10 @@ def _config(location: str, name: str, asked_by: str) -> Any:  # noqa: ANN401 (wh
         except OSError as error:
             raise EngineError(f"{asked_by}: no model {location!r}: {not_loaded(location, error)}") from error
         file = Path(found) if found else None
-    return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"{asked_by}: {name} of the model {location!r} is damaged: {error}") from None
 
 
 @contextmanager

@@ -34,7 +34,10 @@ def table(path: Path, texts: Sequence[str]) -> Iterator[Record]:
     """
     separator = "," if suffix(path) == ".csv" else "\t"
     head = next(line for _, line in lines(path))
-    named = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator))]
+    try:
+        named = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator))]
+    except csv.Error as error:
+        raise BadInput(f"{path}:1: no line of columns: {error}") from None
     text = next((name for name in texts if name in named), None)
     if text is not None and (separator == "," or len(named) != 2 or any(name in IDS for name in named)):
         yield from _named(path, separator, text)

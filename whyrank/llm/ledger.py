@@ -47,7 +47,7 @@ class Prices:
         try:
             text = path.read_text(encoding="utf-8")
             table = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{path}: cannot be read as {path.suffix.lstrip('.') or 'JSON'}: {error}") from None
         if not isinstance(table, dict):
             raise BadInput(f"{path}: expected a table of models with their prices, found {table!r}")

@@ -174,7 +174,7 @@ class Radar:
             found: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
             numbers = {name: tuple(map(float, found[name])) for name in cls.__dataclass_fields__ if name != "choices"}
             return cls(choices=tuple(map(str, found["choices"])), **numbers)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise BadInput(f"{path} is no model of difficulty ({type(error).__name__}: {error})") from None
 
 

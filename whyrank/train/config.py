@@ -375,7 +375,7 @@ def read_config(path: str | Path, kind: type[T]) -> T:
         raise NotFound(f"no such file: {path}") from None
     except IsADirectoryError:
         raise BadInput(f"{path} is a folder, a TOML file is wanted") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not TOML: {error}") from None
     return build(kind, given, str(path))
 

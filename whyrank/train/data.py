@@ -1,6 +1,5 @@
 """What is learnt from: examples as token ids, and the order in which training sees them."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from whyrank.errors import BadInput
 from whyrank.io import lines, read_tasks
+from whyrank.io.records import from_json
 from whyrank.llm.answer import Ok
 from whyrank.llm.budget import clip
 from whyrank.llm.chat import Chat, opens
@@ -212,10 +212,8 @@ def _told(source: Source) -> Iterator[Pair]:
     for number, line in islice(lines(source.path), source.limit or None):
         where = f"{source.path}:{number}"
         try:
-            given = json.loads(line)
+            given = from_json(line, source.path, number)
             yield _chat(given["prompt"], "user"), _completion(given["completion"])
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{where}: not JSON: {error.msg}; is the file cut off here?") from None
         except KeyError as error:
             raise BadInput(f"{where}: the key {error.args[0]!r} is missing; RankTasks need a 'format'") from None
         except (TypeError, AttributeError) as error:

@@ -137,7 +137,7 @@ def _zero(loop: Loop) -> Mapping[str, Any]:
             return zero
         except FileNotFoundError:
             raise NotFound(f"no such file: {path}") from None
-        except (json.JSONDecodeError, AttributeError):
+        except (ValueError, RecursionError, AttributeError):
             raise BadInput(f"{path}: DeepSpeed's configuration is wanted, in JSON") from None
     saves = told.get("ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL", "").lower() == "true"
     stage = int(told.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"))

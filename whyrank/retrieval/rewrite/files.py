@@ -41,7 +41,7 @@ class FromFile(Rewriter):
         """
         try:
             given = json.loads(self._bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{self.path}: rewrites must be JSON: {error}") from None
         if not isinstance(given, dict):
             raise BadInput(f"{self.path}: expected an object {{query text or id: rewritten text}}, found {given!r:.80}")

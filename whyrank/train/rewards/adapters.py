@@ -152,6 +152,7 @@ def task_of(given: str | Mapping[str, Any] | RankTask) -> RankTask:
 def _read(line: str) -> RankTask:
     """Each task is read once for all completions of its group."""
     try:
-        return task_from(json.loads(line))
-    except json.JSONDecodeError as error:
-        raise BadInput(f"a task is a line of JSON, not {line!r:.60}: {error.msg}") from None
+        given = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"a task is a line of JSON, not {line!r:.60}: {error}") from None
+    return task_from(given)

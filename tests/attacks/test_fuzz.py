@@ -1,0 +1,40 @@
+"""The fuzzers, for some seconds each, and all that they ever found."""
+
+import random
+import warnings
+
+import pytest
+from attacks.fuzz import answers, files, servers, specs
+from attacks.fuzz.drive import SEEDS, Target
+
+TARGETS = [*files.TARGETS, *servers.TARGETS, *answers.TARGETS, *specs.TARGETS]
+KEPT = [(target, file) for target in TARGETS for file in target.kept]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_nothing_is_found_in_a_short_hunt(target: Target) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        for seed in target.seeds:
+            target.check(seed)
+        finding = target.hunt(25, seed=random.randrange(1 << 30))
+    if finding is not None:
+        raise AssertionError(f"{finding.data!r}") from finding.error
+
+
+@pytest.mark.parametrize(("target", "file"), KEPT, ids=lambda one: getattr(one, "name", ""))
+def test_what_was_found_once_is_mended(target: Target, file) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        target.check(file.read_bytes())
+
+
+def test_all_that_is_kept_is_read_again() -> None:
+    assert {folder.name for folder in SEEDS.iterdir()} <= {target.name for target in TARGETS}
+
+
+def test_the_hunt_finds_what_is_there() -> None:
+    def check(data: bytes) -> None:
+        if b"\x1b" in data:
+            raise ZeroDivisionError
+
+    finding = Target("self", check, (b"good",)).hunt(400, 0)
+    assert finding is not None and b"\x1b" in finding.data and isinstance(finding.error, ZeroDivisionError)
