@@ -1,7 +1,9 @@
 """The fuzzers, for some seconds each, and all that they ever found."""
 
 import random
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 from attacks.fuzz import answers, files, servers, specs
@@ -38,3 +40,17 @@ def test_the_hunt_finds_what_is_there() -> None:
 
     finding = Target("self", check, (b"good",)).hunt(400, 0)
     assert finding is not None and b"\x1b" in finding.data and isinstance(finding.error, ZeroDivisionError)
+
+
+def test_each_promise_of_the_page_names_tests_that_are_there() -> None:
+    here = Path(__file__).parent
+    page = (here.parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| (.*`test_.*) \|$", page, re.MULTILINE)
+    assert len(rows) > 15
+    for row in rows:
+        files = re.findall(r"`(test_\w+\.py)`", row)
+        tests = re.findall(r"`(test_\w+)`", row)
+        sources = [(here / file).read_text(encoding="utf-8") for file in files]
+        assert files and all(any(f"def {name}" in source for source in sources) for name in tests), row
+    for module in re.findall(r"python -m (tests\.attacks\.fuzz\.\w+)", page):
+        assert (here.parent.parent / f"{module.replace('.', '/')}.py").is_file()
