@@ -193,7 +193,7 @@ def test_a_function_in_a_part_cannot_be_written_down() -> None:
         ("Listwise(fake())", "did you mean 'listwise'?"),
         ("quux()", ", bm25, bm25q, "),
         ("listwise(fake(), windw=3)", "listwise(...) takes no 'windw': did you mean 'window'?"),
-        ("direct(colour='red')", "direct(...) takes no 'colour'; it takes nothing"),
+        ("direct(colour='red')", "direct(...) takes no 'colour'; it takes constrained"),
         ("sampling(colour=1)", "it takes temperature, max_tokens, "),
         ("listwise()", "missing 1 required positional argument: 'llm'"),
         ("listwise(fake(), llm=fake())", "multiple values for argument 'llm'"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.chat import Asked
+from whyrank.llm.constraint import one_of
 from whyrank.llm.engine import LLM
 from whyrank.llm.local import SHIPPED
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
@@ -153,5 +155,12 @@ def test_vllm_reads_and_writes_the_same(tmp_path: Path, vllm_installed: None) ->
 
     assert said(llm) == said(twin) and len(said(llm)) == 3
     assert any(reasoning for reasoning, _ in said(llm))
+    kept = replace(ask(("user", question), max_tokens=30), constraint=one_of(["a zebra", "some [2]"]))
+    begun = replace(
+        ask(("user", question), ("assistant", "<think>x</think>"), max_tokens=30), constraint=one_of(["[7]"])
+    )
+    found = llm.generate([kept, begun])
+    assert isinstance(found[0], Ok) and found[0].text in ("a zebra", "some [2]")
+    assert isinstance(found[1], Ok) and found[1].text.strip() == "[7]"
     for think in (12, 100):
         assert said(Budget(llm, think=think)) == said(Budget(twin, think=think))

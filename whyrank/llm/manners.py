@@ -11,8 +11,8 @@ from whyrank.progress import warn
 LIMITS = ("max_tokens", "max_completion_tokens")
 """The two names of the bound on new tokens, the older one first."""
 
-OPTIONAL = ("temperature", "top_p", "top_k", "seed")
-"""What may be left out: the model then draws as it does by itself."""
+OPTIONAL = ("temperature", "top_p", "top_k", "seed", "structured_outputs", "grammar", "response_format")
+"""What may be left out: the model then draws as it does by itself, and is kept to no form."""
 
 _NOT_TAKEN = re.compile(
     r"not (?:yet )?(?:support|permit|allow|enabl|recogni|accept)|unsupported|unrecogni[sz]ed|unknown|unexpected"
@@ -57,4 +57,4 @@ class Manners:
         for name in OPTIONAL:
             if name in sent and name not in self.left_out and re.search(rf"\b{name}\b", said):
                 self.left_out.add(name)
-                warn(f"the server takes no {name}: it is left out, and the model draws as it does by itself")
+                warn(f"the server takes no {name}: it is left out, and the model answers as it does without")

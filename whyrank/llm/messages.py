@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from whyrank.errors import BadSpec
+from whyrank.llm.constraint import Constraint
 from whyrank.registry import Part
 
 Cut = Literal["never", "document", "query"]
@@ -104,6 +105,7 @@ class Prompt:
         answer_tokens: what an answer takes at most, its thought apart, where the asker knows; None where not.
         reserve: tokens that are kept free in the model's window beside `max_tokens`, for a call that goes on.
         reads: whether a token is one whose log probabilities are read; others are not kept. None keeps all.
+        constraint: what the completion may be, for engines that can keep the model to it.
     """
 
     messages: tuple[Message, ...]
@@ -112,6 +114,7 @@ class Prompt:
     answer_tokens: int | None = None
     reserve: int = 0
     reads: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
+    constraint: Constraint | None = None
 
     @property
     def chat(self) -> list[dict[str, str]]:
@@ -130,6 +133,7 @@ class Prompt:
         return replace(self, messages=(*before, turn), sampling=sampling or self.sampling)
 
     def key(self, model: str) -> str:
-        """The identity of this call for cache and resume: model, messages, sampling, sample number."""
-        text = json.dumps([model, self.chat, vars(self.sampling), self.sample])
+        """The identity of this call for cache and resume: model, messages, sampling, sample number, constraint."""
+        kept = [self.constraint.grammar] if self.constraint else []
+        text = json.dumps([model, self.chat, vars(self.sampling), self.sample, *kept])
         return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -16,6 +16,7 @@ from whyrank.llm.engine import LLM, Tokenizer
 from whyrank.llm.http import BadResponse, Elsewhere, bounded
 from whyrank.llm.manners import LIMITS, Manners
 from whyrank.llm.messages import Prompt, joined
+from whyrank.llm.reasoning import thinking
 from whyrank.llm.response import read_completion, refused
 from whyrank.registry import HOW
 from whyrank.secrets import NAMED, masked, remember
@@ -172,6 +173,12 @@ class OpenAI(LLM):
         extra: dict[str, Any] = {"top_k": drawn.top_k or None}
         if prompt.begun and prefill:
             extra |= {"continue_final_message": True, "add_generation_prompt": False}
+        if (kept := prompt.constraint) is not None and not thinking(prompt.begun):
+            if self.base_url:
+                extra |= {"structured_outputs": {"grammar": kept.grammar}, "grammar": kept.grammar}
+            elif kept.schema is not None:
+                form = {"name": "answer", "strict": True, "schema": kept.schema}
+                arguments["response_format"] = {"type": "json_schema", "json_schema": form}
         arguments["extra_body"] = _given(extra, manners) | dict(self.extra_body)
         return _given(arguments, manners)
 

@@ -106,14 +106,14 @@ class Budget(LLM):
             empty = EMPTY if open else f"<think>\n{EMPTY}"
             return (yield prompt.continued(empty, drawn))[1]
         limits = replace(prompt.sampling, max_tokens=self.think, stop=(THOUGHT,), logprobs=0)
-        asked, thought = yield replace(prompt, sampling=limits, reserve=drawn.max_tokens + SEAM)
+        asked, thought = yield replace(prompt, sampling=limits, reserve=drawn.max_tokens + SEAM, constraint=None)
         if isinstance(thought, Failed):
             return thought
         if thought.text:
             return (yield from _answered(prompt, asked, thought, drawn))
         cut = thought.finish == "length"
         written = f"{'' if open else '<think>'}{thought.reasoning}{CLOSING if cut else THOUGHT}"
-        _, answer = yield replace(asked.continued(written, drawn), reserve=0)
+        _, answer = yield replace(asked.continued(written, drawn), reserve=0, constraint=prompt.constraint)
         return answer if isinstance(answer, Failed) else _joined(thought, answer, cut)
 
     def _answering(self, prompt: Prompt) -> Sampling:

@@ -115,6 +115,7 @@ class _Engine:
         """The prompt with the first token that the model chose of those it may, and what that holds of the answer."""
         params = _params(part, replace(asked, room=1), prompt)
         params.allowed_token_ids, params.logprobs, params.stop = list(asked.first), None, []
+        params.structured_outputs = None
         (chosen,) = (await self._written(llm, asked.ids, params)).outputs[0].token_ids
         begun = replace(asked, ids=[*asked.ids, chosen], room=max(asked.room - 1, 1))
         return begun, part.chat.decode([chosen]).removeprefix(asked.lead)
@@ -205,8 +206,16 @@ def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
         stop=list(drawn.stop),
         logprobs=drawn.logprobs or None,
         skip_special_tokens=not part.chat.marks,
+        structured_outputs=_kept(asked, prompt),
         output_kind=need("vllm.sampling_params", extra="vllm").RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _kept(asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
+    """What vLLM keeps the model to; nothing inside a thought that is open."""
+    if prompt.constraint is None or asked.opened:
+        return None
+    return need("vllm.sampling_params", extra="vllm").StructuredOutputsParams(grammar=prompt.constraint.grammar)
 
 
 def _logprobs(places: Sequence[dict[int, Any]] | None, best: int) -> tuple[dict[str, float], ...]:

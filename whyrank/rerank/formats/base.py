@@ -133,6 +133,11 @@ def way_to_think(think: str) -> None:
         raise BadInput(f"think must be 'asked', 'native' or 'no', not {think!r}")
 
 
+def numbered(n: int) -> list[str]:
+    """The labels of n passages: [1], [2] and so on."""
+    return [f"[{number}]" for number in range(1, n + 1)]
+
+
 def clean(text: str) -> str:
     r"""A passage in one line and `neutral`: `[12]` has become `(12)`, so that nothing in it looks like a label.
 

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from whyrank.llm.answer import Ok
+from whyrank.llm.constraint import one_of
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
@@ -16,6 +17,7 @@ from whyrank.rerank.formats.base import (
     answer_region,
     best_first,
     completion,
+    numbered,
     prompt_of,
 )
 from whyrank.rerank.formats.lists import is_list, listed
@@ -79,7 +81,13 @@ class ReasonedChoice(Native, _Choosing):
 
 @dataclass(frozen=True)
 class DirectChoice(_Choosing):
-    """Choose at once, without written reasoning, as Setwise does (2310.09497, 2023)."""
+    """Choose at once, without written reasoning, as Setwise does (2310.09497, 2023).
+
+    Attributes:
+        constrained: whether engines that can keep the model to one of the numbers do so.
+    """
+
+    constrained: bool = field(default=False, kw_only=True)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
@@ -87,7 +95,8 @@ class DirectChoice(_Choosing):
             f"{HELPFUL}Choose the one passage that helps most. Answer with its number in square brackets and nothing "
             f"else. An answer could be: [2]"
         )
-        return _prompt(task, query, passages, "Write its number only.", sampling)
+        prompt = _prompt(task, query, passages, "Write its number only.", sampling)
+        return replace(prompt, constraint=one_of(numbered(len(passages)))) if self.constrained else prompt
 
 
 def parse_choice(text: str, n: int, cut: bool = False) -> Choice:

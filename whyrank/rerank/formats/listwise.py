@@ -1,9 +1,10 @@
 """Ordering passages: a model lists the numbers of all passages, the best first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from whyrank.llm.answer import Ok
+from whyrank.llm.constraint import list_of
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
@@ -15,6 +16,7 @@ from whyrank.rerank.formats.base import (
     answer_region,
     best_first,
     completion,
+    numbered,
     prompt_of,
 )
 from whyrank.rerank.formats.lists import listed
@@ -86,13 +88,20 @@ class Reasoned(Native, _Ordering):
 
 @dataclass(frozen=True)
 class Direct(_Ordering):
-    """Order passages at once, without written reasoning, as RankGPT does (2304.09542, 2023)."""
+    """Order passages at once, without written reasoning, as RankGPT does (2304.09542, 2023).
+
+    Attributes:
+        constrained: whether engines that can keep the model to a list of the numbers do so.
+    """
+
+    constrained: bool = field(default=False, kw_only=True)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
         how = "Answer with the ranking and nothing else"
         task = f"{HELPFUL}{how}: {_LIST} For three passages an answer could be: [2] > [3] > [1]"
-        return _prompt(task, query, passages, "Write the ranking only.", sampling)
+        prompt = _prompt(task, query, passages, "Write the ranking only.", sampling)
+        return replace(prompt, constraint=list_of(numbered(len(passages)), " > ")) if self.constrained else prompt
 
 
 def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:

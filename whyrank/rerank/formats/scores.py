@@ -3,10 +3,11 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from whyrank.llm.answer import Ok
+from whyrank.llm.constraint import map_of
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
     HELPFUL,
@@ -91,7 +92,13 @@ class ReasonedScores(Native, _Scoring):
 
 @dataclass(frozen=True)
 class DirectScores(_Scoring):
-    """Score a group at once, without written reasoning."""
+    """Score a group at once, without written reasoning.
+
+    Attributes:
+        constrained: whether engines that can keep the model to a map of whole scores do so.
+    """
+
+    constrained: bool = field(default=False, kw_only=True)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
@@ -99,7 +106,9 @@ class DirectScores(_Scoring):
             f"{HELPFUL}{_SCALE}\n\nAnswer with a JSON map from passage number to score and nothing else. For three "
             f'passages an answer could be: {{"1": 3, "2": 9, "3": 0}}'
         )
-        return _prompt(task, query, passages, "Write the map only.", sampling)
+        prompt = _prompt(task, query, passages, "Write the map only.", sampling)
+        names = [str(number) for number in range(1, len(passages) + 1)]
+        return replace(prompt, constraint=map_of(names, 10)) if self.constrained else prompt
 
 
 def parse_scores(text: str, n: int, cut: bool = False) -> Scores:

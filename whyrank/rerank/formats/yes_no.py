@@ -3,10 +3,12 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
-from whyrank.llm.messages import Sampling
+from whyrank.llm.constraint import one_of
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import Answered, answered, clipped, completion
 from whyrank.rerank.formats.point import (
     ALTERNATIVES,
@@ -29,7 +31,24 @@ class YesNo(PointFormat):
 
     Attributes:
         think: see `PointFormat`.
+        constrained: whether engines that can keep the model to the two words do so; without a thought only.
+
+    Raises:
+        BadInput: `constrained` with a thought, or no such way to think.
     """
+
+    constrained: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse to keep a thought to two words."""
+        super().__post_init__()
+        if self.constrained and self.think != "no":
+            raise BadInput("yes_no: constrained keeps the whole answer to yes or no: give think='no', too")
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """As of every format of one passage."""
+        prompt = super().render(query, passages, sampling)
+        return replace(prompt, constraint=one_of(_WORDS)) if self.constrained else prompt
 
     def parse(self, completion: Ok, n: int) -> Graded:
         """The probability of yes, where the answer is one of the two words, or one token that could be."""
