@@ -34,6 +34,8 @@ def same(changed, collection, part):
         zip(other.terms, other.whole.frequencies, strict=True)
     )
     assert (np.diff(one.postings.offsets) > 0).all()
+    rows = np.repeat(np.arange(len(one.terms)), np.diff(one.postings.offsets)).astype(np.int64)
+    assert (np.diff(rows * 1000 + one.postings.documents) > 0).all(), "rising within a term"
 
 
 @settings(max_examples=60, deadline=None)
