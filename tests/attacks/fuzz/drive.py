@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import random
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -178,9 +179,11 @@ def _atheris(target: Target, minutes: float) -> None:
     """Let atheris, which follows the code's branches, hunt one target: `pip install atheris`."""
     import atheris
 
-    corpus = SEEDS / target.name
-    corpus.mkdir(parents=True, exist_ok=True)
+    kept, corpus = SEEDS / target.name, Path(tempfile.mkdtemp())
+    kept.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.seeds):
+        (corpus / str(number)).write_bytes(seed)
     atheris.instrument_all()
-    limits = (f"-max_total_time={int(60 * minutes)}", f"-max_len={LONGEST}")
-    atheris.Setup([sys.argv[0], *limits, str(corpus)], target.check)
+    limits = (f"-max_total_time={int(60 * minutes)}", f"-max_len={LONGEST}", f"-artifact_prefix={kept}/")
+    atheris.Setup([sys.argv[0], *limits, str(corpus), str(kept)], target.check)
     atheris.Fuzz()
