@@ -22,7 +22,7 @@ _MARK = re.compile(
            |(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_DROPPED = re.compile(r"\s*(?P<open>analysis)(?=[A-Z\"'\[(])")  # `<|channel|>analysis<|message|>` without its tokens
+_DROPPED = re.compile(r"\A\s*(?P<open>analysis)(?=[A-Z\"'\[(])")  # `<|channel|>analysis<|message|>` without its tokens
 _DROPPED_END = re.compile(r"(?P<close>assistantfinal)")
 
 

@@ -104,7 +104,7 @@ _NAMED = re.compile(
 _BRACKETED = re.compile(rf"[\[【]\s{{0,3}}(?:{_NOUN}\s{{0,3}})?{_list('[A-Z]')}\s{{0,3}}[\]】]")
 _SPAN = re.compile(r"\[\d{1,3}\]\s{0,3}(?:-|–|—|to|through)\s{0,3}\[\d{1,3}\]")
 _CHAIN = re.compile(r"\[?\b(?:\d{1,3}|[A-Z])\b\]?(?:\s{0,3}>{1,3}\s{0,3}\[?\b(?:\d{1,3}|[A-Z])\b\]?){2,}")
-_ITEM = re.compile(r"(.*?)(\d{1,3}|(?<![A-Za-z])[A-Z])(?![A-Za-z])")
+_ITEM = re.compile(r"(.{0,20}?)(\d{1,3}|(?<![A-Za-z])[A-Z])(?![A-Za-z])")
 _RANGE = re.compile(r"[-–—]|\bto\b|\bthrough\b")
 
 _VERBS = (

@@ -166,4 +166,4 @@ def _chances(place: Mapping[str, float], letters: str) -> dict[str, float]:
     return found
 
 
-_ANSWER = re.compile(r"[\s\[(*\"'`]*([A-Za-z])[\s\])*\"'`.]*")
+_ANSWER = re.compile(r"\A[\s\[(*\"'`]*([A-Za-z])[\s\])*\"'`.]*")

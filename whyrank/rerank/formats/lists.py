@@ -198,8 +198,8 @@ _GAP = re.compile(
     re.IGNORECASE,
 )
 """What may stand inside a list, such as the scores in `[3](4) > [1](2)`, the numbers of its lines, a key of JSON."""
-_BARE = re.compile(r"[\s*`]*\d+(?:[\s>=<,;]+\d+)*[\s.*`]*")
-_RANGE = re.compile(r"\s*(?:-|–|—|to|\.{2,3}|…)\s*")
+_BARE = re.compile(r"\A[\s*`]*\d+(?:[\s>=<,;]+\d+)*[\s.*`]*")
+_RANGE = re.compile(r"\A\s*(?:-|–|—|to|\.{2,3}|…)\s*")
 _RISES, _FALLS = re.compile(r"[<≤≺]"), re.compile(r"[>≥≻→]")
 _SCORE = re.compile(r"\(\d{1,4}(?:\.\d{1,9})?\)")
 _HEAD = re.compile(r"[\s*_#>•-]{0,9}(?:\d{1,4}[.)]\s{1,9})?[*_`\"']{0,3}\[\s{0,9}(\d{1,9})\s{0,9}\]")
@@ -213,7 +213,7 @@ _LEADS = re.compile(
     r"therefore|overall|on reflection|in the end|in short|scores|map)\b[^\[\]{}\n]{0,60}\Z",
     re.IGNORECASE,
 )
-_HEADING = re.compile(r"\W{0,9}(?:[\w'’]{1,20}\W{1,3}){0,3}[\w'’]{1,20}[*_]{0,3}:")
+_HEADING = re.compile(r"\A\W{0,9}(?:\w{1,20}(?:['’]\w{1,9})?[\s*,]{1,3}){0,3}\w{1,20}\*{0,2}:")
 """A few words and a colon, with which the text begins."""
 _MISLEADS = re.compile(
     r"\b(?:for \w{1,20} passages|not|never|no|wrong|initial(?:ly)?|at first|first (?:sight|guess|impression|order)|"

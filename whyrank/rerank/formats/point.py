@@ -187,7 +187,7 @@ def logs(chances: dict[str, float]) -> dict[str, float]:
     return {token: math.log(chance) for token, chance in chances.items() if chance > 0}
 
 
-_SENTENCES = re.compile(r".*[.!?:;\n](?=\s|\Z)", re.DOTALL)
+_SENTENCES = re.compile(r"\A.*[.!?:;\n](?=\s|\Z)", re.DOTALL)
 """All whole sentences, with what ends them."""
 
 _ROUNDING = 0.01

@@ -146,7 +146,7 @@ def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
 
 
 _BRACE = re.compile(r"\{")
-_PROSE = re.compile(r"[a-z]{2,}\W{1,9}[a-z]{2,}|[.!?:]\s*\Z", re.IGNORECASE)  # two words, or the end of a sentence
+_PROSE = re.compile(r"\b[a-z]{2,}\W{1,9}[a-z]{2}|[.!?:]\s*\Z", re.IGNORECASE)  # two words, or the end of a sentence
 _BEFORE = 200
 _PAIR = re.compile(
     r"""(?<![\d.])(\d{1,9})["'\]]{0,3}\s{0,9}[:=]\s{0,9}["']?(-?\d{1,9}(?:\.\d{1,9})?)(?!\d|\.\d|[eE])(?:/10)?"""

@@ -137,10 +137,10 @@ class MultiView(OrderReward):
 
     def _leaky(self, completion: Ok, task: RankTask) -> float:
         """As the published reward computes it: no range check, and −1 is Python's last item."""
-        answer = _STRICT.search(text_of(completion))
-        if not answer:
+        answer = _strict(text_of(completion))
+        if answer is None:
             return self.malformed
-        named, n = [int(digits) - 1 for digits in re.findall(r"\d+", answer[1])], len(task.documents)
+        named, n = [int(digits) - 1 for digits in re.findall(r"\d+", answer)], len(task.documents)
         if len(named) != n or len(set(named)) != n:
             return self.wrong
         held = [number % n for number in named if number < n]
@@ -148,7 +148,14 @@ class MultiView(OrderReward):
         return self._views(order, task) + self.rbo * rbo(named, task.places, 1.0)
 
 
-_STRICT = re.compile(r"<think>.*?</think>\s*<answer>(.*?)</answer>", re.DOTALL)
+def _strict(text: str) -> str | None:
+    r"""What `<think>.*?</think>\s*<answer>(.*?)</answer>` finds, in linear time; None where it finds nothing."""
+    start, end = text.find("<think>"), text.rfind("</answer>")
+    opened = _ANSWERS.search(text, start, end) if 0 <= start < end else None
+    return text[opened.end() :].partition("</answer>")[0] if opened else None
+
+
+_ANSWERS = re.compile(r"</think>\s*<answer>")
 
 
 @dataclass(frozen=True)
