@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from fuzz_answers import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,3 +192,9 @@ def test_an_answer_of_ones_own_is_never_taken_for_a_quotation() -> None:
     own = Ok("<think>so</think><answer>[2] > [1]</answer>")
     assert unquoted(own, prompt) == own and read(format, own, 2, prompt)[0].status == "exact"
     assert unquoted(own, None) is own
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_malformed_answers(seed: int) -> None:
+    """Some thousand of the hundred thousand that `fuzz_answers.py` makes."""
+    assert set(fuzz(1000, seed)) >= {"exact", "repaired", "no_answer", "truncated"}

@@ -61,6 +61,11 @@ def took(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def quick(work: Callable[[], object], limit: float) -> bool:
+    """Whether it takes less than `limit` seconds, in the best of three tries."""
+    return any(took(work) < limit for _ in range(3))
+
+
 def every(pattern: re.Pattern[str], text: str) -> None:
     for _ in pattern.finditer(text):
         pass
@@ -73,7 +78,7 @@ def test_no_expression_is_quadratic(name: str) -> None:
     size = 10_000  # a quadratic one takes 10^8 steps or more, half a second and up
     for bit in BITS:
         for text in (bit * (size // len(bit)), bit * (size // len(bit)) + "!x", "x [1" + bit * (size // len(bit))):
-            assert took(lambda text=text: every(PATTERNS[name], text)) < 0.25, (name, bit)
+            assert quick(lambda text=text: every(PATTERNS[name], text), 0.25), (name, bit)
 
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -93,18 +98,18 @@ READERS: dict[str, Callable[[str], object]] = {
 def test_no_reader_is_quadratic(bit: str) -> None:
     text = bit * (25_000 // len(bit))
     for name, reader in READERS.items():
-        assert took(lambda reader=reader: reader(text)) < 0.5, name
+        assert quick(lambda reader=reader: reader(text), 0.5), name
     for spec in FORMATS:
         format = make(spec, Format)
         n = 1 if spec.startswith(("yes", "rubric")) else 2 if spec.startswith("pair") else 20
         opening = "<score>" if spec.startswith("rubric") else "<answer>"
         for given in (text, opening + text):
-            assert took(lambda format=format, n=n, given=given: format.parse(Ok(given), n)) < 0.5, spec
+            assert quick(lambda format=format, n=n, given=given: format.parse(Ok(given), n), 0.5), spec
 
 
 def test_the_known_cases() -> None:
-    assert took(lambda: split_reasoning("\n" * MEGABYTE)) < 0.5
-    assert took(lambda: make("reasoned()", Format).parse(Ok("<answer>" + "[1]-[2] " * 125_000), 20)) < 2
-    assert took(lambda: mentions("e.g. A " * 140_000, "A")) < 2
-    assert took(lambda: mentions("-" * MEGABYTE, "A")) < 2
-    assert took(lambda: make("best_worst()", Format).parse(Ok("<answer>" + "1" * MEGABYTE + "x"), 20)) < 1
+    assert quick(lambda: split_reasoning("\n" * MEGABYTE), 0.5)
+    assert quick(lambda: make("reasoned()", Format).parse(Ok("<answer>" + "[1]-[2] " * 125_000), 20), 2)
+    assert quick(lambda: mentions("e.g. A " * 140_000, "A"), 2)
+    assert quick(lambda: mentions("-" * MEGABYTE, "A"), 2)
+    assert quick(lambda: make("best_worst()", Format).parse(Ok("<answer>" + "1" * MEGABYTE + "x"), 20), 1)

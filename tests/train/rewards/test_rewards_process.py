@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok, Usage
-from whyrank.rerank.formats import Direct
+from whyrank.registry import make
+from whyrank.rerank.formats import Direct, Format
 from whyrank.train.rewards import (
     NDCG,
     Cost,
@@ -139,3 +140,24 @@ def _renamed(other: Callable[[str, RankTask], float]) -> Callable[[str, RankTask
         return other(text, task) * float("nan")
 
     return brevity
+
+
+@pytest.mark.parametrize(
+    ("spec", "good", "bad"),
+    [
+        ("direct()", "[2] > [1]", "Let me weigh them. So [2] > [1]"),
+        ("direct()", "<think>\n\n</think>\n\n[2] > [1]", "<think>hm</think>[2] > [1]"),
+        ("direct()", "2, 1", "<thinking>hm</thinking>[2] > [1]"),
+        ("direct_choice()", "[2]", "Passage [2] helps most."),
+        ("direct_scores()", '{"1": 0, "2": 9}', 'Scores: {"1": 0, "2": 9}'),
+        ("best_worst(think='no')", "best: [2], worst: [1]", "best: [2], worst: [1], since it says so"),
+        ("pair()", "B", "<think>B</think>B"),
+        ("yes_no(think='no')", "yes", "<reasoning>hm</reasoning>yes"),
+        ("rubric(think='no')", "85", "<think>85</think>85"),
+    ],
+)
+def test_nothing_else_means_nothing_else(ask: Callable[..., RankTask], spec: str, good: str, bad: str) -> None:
+    reward = WellFormed(format=make(spec, Format))  # type: ignore[type-abstract]
+    task = ask([1]) if spec.startswith(("yes", "rubric")) else ask([0, 1])
+    assert (reward(good, task), reward(bad, task)) == (1.0, 0.0)
+    assert reward(Ok(good.split("</think>")[-1].strip(), "a thought"), task) == 0.0

@@ -113,7 +113,9 @@ class Listing(Format[Answer]):
 
     def nothing_else(self, completion: Ok) -> bool:
         """As of every format; and no word that is no part of a list."""
-        return super().nothing_else(completion) and not (self.think == "no" and _WORD.search(completion.text))
+        return super().nothing_else(completion) and not (
+            self.think == "no" and _WORD.search(parted(completion.text).answer)
+        )
 
 
 class Native:

@@ -166,4 +166,7 @@ def _chances(place: Mapping[str, float], letters: str) -> dict[str, float]:
     return found
 
 
-_ANSWER = re.compile(r"\A[\s\[(*\"'`]*([A-Za-z])[\s\])*\"'`.]*")
+_ANSWER = re.compile(
+    r"\A(?:\W{0,9}(?:(?:the|my)\s)?(?:final\s)?(?:answer|choice|passage|Answer|Choice|Passage)(?:\s?:|\sis)?\s)?["
+    r"\s\[(*\"'`]*([A-Za-z])[\s\])*\"'`.]*"
+)

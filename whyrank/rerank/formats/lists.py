@@ -45,10 +45,10 @@ def listed(region: str, n: int, tagged: bool, cut: bool = False) -> Listed:
     if (scored := _scored(region)) is not None:
         return scored
     if whole := _whole(region):
-        return _read(whole, n)
+        return Listed() if _disagree(whole) else _read(whole, n)
     if cut and not tagged:
         return Listed()
-    chains = [(start, end) for start, end in _chains(region) if len(NUMBER.findall(region[start:end])) > 1]
+    chains = [chain for chain in _chains(region) if _ORDERS.search(region, *chain)]
     if led := [chain for chain in chains if decides(region, chain[0]) and _AFTER.match(region, chain[1])]:
         return _read(region[slice(*led[-1])], n)
     if by_lines := _by_lines(region):
@@ -77,6 +77,12 @@ def _whole(region: str) -> str:
         if _LABELS.search(form) and _GAP.fullmatch(_LABELS.sub(" ", form)):
             return form
     return NUMBER.sub(r"[\g<0>]", region) if _BARE.fullmatch(region) else ""
+
+
+def _disagree(whole: str) -> bool:
+    """Whether a list is several, set apart by blank lines, that say different things."""
+    lists = [tuple(NUMBER.findall(one)) for one in _PARAGRAPH.split(whole)]
+    return len({one for one in lists if len(one) > 1}) > 1
 
 
 def _labelled(match: re.Match[str]) -> str:
@@ -199,6 +205,9 @@ _GAP = re.compile(
 )
 """What may stand inside a list, such as the scores in `[3](4) > [1](2)`, the numbers of its lines, a key of JSON."""
 _BARE = re.compile(r"\A[\s*`]*\d+(?:[\s>=<,;]+\d+)*[\s.*`]*")
+_ORDERS = re.compile(r"[><≥≤≻≺→=,;]|\][^\w\[]{0,20}\n|[-–—…]\s{0,9}\[")
+"""What sets the labels of a list in prose apart; "[2] and [4]" tells of two, and orders none."""
+_PARAGRAPH = re.compile(r"\n[^\S\n]{0,9}\n")
 _RANGE = re.compile(r"\A\s*(?:-|–|—|to|\.{2,3}|…)\s*")
 _RISES, _FALLS = re.compile(r"[<≤≺]"), re.compile(r"[>≥≻→]")
 _SCORE = re.compile(r"\(\d{1,4}(?:\.\d{1,9})?\)")

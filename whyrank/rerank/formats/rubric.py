@@ -85,7 +85,8 @@ class Rubric(PointFormat):
         found = _NUMBER.fullmatch(text)
         plain = bool(found and not found[2] and not answer.unclosed and answer.tagged == (self.think != "no"))
         if not found:
-            several = list(_ANY.finditer(text)) if answer.tagged else list(_NAMED.finditer(text.rpartition("\n")[2]))
+            short = answer.tagged and len(text) <= _SHORT
+            several = list((_ANY if short else _NAMED).finditer(text if short else text.rpartition("\n")[2]))
             found = several[0] if len(several) == 1 else None
         if not found or (found[2] and int(found[2]) != self.top) or float(found[1]) > self.top:
             return math.nan, False
@@ -153,6 +154,8 @@ def _spelled(places: Places, at: int, rest: str) -> float:
 
 _NUMBER = re.compile(r"(\d{1,3}(?:\.\d+)?)(?:\s*/\s*(\d{1,3}))?\.?")
 _ANY = re.compile(r"(?<![\d.–-])(\d{1,3}(?:\.\d+)?)(?:\s*/\s*(\d{1,3}))?(?![\d–-])")
+_SHORT = 60
+"""Characters of an answer in its tag in which a number is the grade, whatever the words beside it."""
 _NAMED = re.compile(
     r"\A\W{0,9}(?:(?:the|my|so|final|overall|relevance)\W{1,3}){0,3}(?:score|grade)\b\W{1,6}(?:is\W{1,3})?(?<!-)(\d{1,3}(?:\.\d{1,9})?)"
     r"(?:\s{0,3}/\s{0,3}(\d{1,3}))?(?![\d–-])\W{0,9}\Z",

@@ -31,9 +31,9 @@ class Scores:
 
     Attributes:
         scores: (n,) from 0 to 10; NaN where the model gave none that can be read: never 0.
-        status: "exact": one score for every passage, nothing else; "repaired": some missing, twice or out of range;
-            "truncated": cut off before its end, scores that were whole count; "no_answer": no score to be found;
-            "failed": the call itself brought nothing.
+        status: "exact": one score for every passage, nothing else; "repaired": some missing, twice or out of range, or
+            the map was never closed; "truncated": cut off before its end, scores that were whole count; "no_answer": no
+            score to be found; "failed": the call itself brought nothing.
         missing: how many of the n passages have no score.
         duplicate: how many scores it gave for a passage that had one; the first counts.
         out_of_range: how many scores were below 0 or above 10, or for numbers below 1 or above n.
@@ -140,7 +140,7 @@ def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
         else:
             duplicate += 1
     missing = sum(map(math.isnan, scores))
-    whole = n > 0 and not (missing or duplicate or out_of_range)
+    whole = n > 0 and not (missing or duplicate or out_of_range) and ("}" in region or "{" not in region)
     status: Status = "exact" if whole else "no_answer" if missing == n else "repaired"
     return Scores(tuple(scores), "truncated" if unclosed else status, missing, duplicate, out_of_range)
 

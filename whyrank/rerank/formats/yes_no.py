@@ -81,6 +81,8 @@ class YesNo(PointFormat):
         lines = [line for line in answer.text.splitlines() if line.strip()] or [""]
         if len(lines) == 1 and (word := _bare(lines[0])) in _WORDS:
             return word, answer.tagged == (self.think != "no") and not answer.unclosed
+        if {_bare(lines[0]), _bare(lines[-1])} == set(_WORDS):
+            return "", False
         if (last := _bare(_LEAD.sub("", lines[-1]))) in _WORDS and (
             len(lines) == 1 or not _QUOTES.search(lines[-2][-80:])
         ):
