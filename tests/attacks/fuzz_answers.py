@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from whyrank.llm.base import Failed, Ok
+from whyrank.llm.answer import Failed, Ok
 from whyrank.registry import make
 from whyrank.rerank.formats import STATUSES, Format, PointFormat, read
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import whyrank
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line
 from whyrank.llm.reasoning import parted, split_reasoning, thinking
 from whyrank.registry import make

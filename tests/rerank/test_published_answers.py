@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, parse_choice, parse_permutation, parse_scores
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from vector_reading import reading
 
-from whyrank.llm.base import Ok
+from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import parted, split_reasoning, thinking
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, Graded

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from whyrank.llm.base import Ok, Prompt, Sampling
+from whyrank.llm.answer import Ok
+from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.fake import Fake
 from whyrank.rerank.groupwise import Groupwise
 from whyrank.rerank.tournament import Tournament
