@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line, unquoted
-from whyrank.llm.messages import Prompt
 from whyrank.llm.fake import Fake
+from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import split_reasoning
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker

@@ -114,8 +114,8 @@ _FRAME = re.compile(
     |◁/?think▷|\[/?(?:THINK|INST)\]""",
     re.IGNORECASE | re.VERBOSE,
 )
-_HIDDEN = r"[\s\u200b-\u200f\u2060\ufeff]"  # white space, and what is not seen
-_DIGITS = r"[\d⁰¹²³⁴-⁹₀-₉①-⑳]+"
+_HIDDEN = r"[\s\\\u200b-\u200f\u2060\ufeff]"  # white space, and what is not seen or not read
+_DIGITS = r"[\d⁰¹²³⁴-⁹₀-₉①-⑳][\d\\⁰¹²³⁴-⁹₀-₉①-⑳]*"
 _ITEM = rf"""["'“”‘’]?(?:(?:passage|document|doc)s?{_HIDDEN}{{0,3}})?{_DIGITS}["'“”‘’]?"""
 _JOINT = rf"{_HIDDEN}{{0,9}}(?:[,;>=<|/&＞，、≥≤–—-]{{1,3}}|\band\b|\bto\b|\bor\b){_HIDDEN}{{0,9}}|{_HIDDEN}{{1,9}}"
 _LABELS = re.compile(rf"\\?[\[【［〔]{_HIDDEN}*({_ITEM}(?:(?:{_JOINT}){_ITEM})*){_HIDDEN}*\\?[\]】］〕]", re.IGNORECASE)

@@ -131,7 +131,7 @@ class Consensus(Reranker):
             return list(order.ranking), order
         n = len(request.documents)
         places = list(range(n))
-        random.Random(f"{self.seed} {request.query.id} {number}".encode("utf-8", "replace")).shuffle(places)
+        random.Random(f"{self.seed} {request.query.id} {number}").shuffle(places)
         order = yield from self.inner.plan(
             Request(request.query, tuple(request.documents[at] for at in places), (0.0,) * n)
         )

@@ -63,7 +63,7 @@ class Groupwise(LLMReranker):
         asker, n = Asker(self, request), len(request.documents)
         if n < 2:
             return Order(tuple(range(n)))
-        lot = random.Random(f"{self.seed} {request.query.text}".encode("utf-8", "replace"))
+        lot = random.Random(f"{self.seed} {request.query.text}")
         samples: list[list[float]] = [[] for _ in range(n)]
         wanted = [list(range(n)) for _ in range(self.repeats)]
         for attempt in range(self.retries + 1):

@@ -59,10 +59,7 @@ class Tournament(LLMReranker):
     def plan(self, request: Request) -> Plan[Order]:
         """`calls` has the report of each call with its round and the candidates that were shown."""
         asker, n = Asker(self, request), len(request.documents)
-        lots = [
-            random.Random(f"{self.seed} {repeat} {request.query.text}".encode("utf-8", "replace"))
-            for repeat in range(self.repeats)
-        ]
+        lots = [random.Random(f"{self.seed} {repeat} {request.query.text}") for repeat in range(self.repeats)]
         fields = [list(range(n)) for _ in lots]
         points, places = [0] * n, [[0.0] * n for _ in lots]
         for goal, size in stages(n, self.window):
