@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.local import SHIPPED
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.thought import Budget
-from whyrank.llm.transformers import Transformers
+from whyrank.llm.transformers import Transformers, _Row
 from whyrank.llm.vllm import VLLM
 
 pytestmark = pytest.mark.engines
@@ -164,3 +165,19 @@ def test_vllm_reads_and_writes_the_same(tmp_path: Path, vllm_installed: None) ->
     assert isinstance(found[1], Ok) and found[1].text.strip() == "[7]"
     for think in (12, 100):
         assert said(Budget(llm, think=think)) == said(Budget(twin, think=think))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 3.0])
+def test_a_begun_turn_begins_with_none_but_the_tokens_that_go_on_with_it(temperature: float) -> None:
+    begun = ask(("user", "why?"), ("assistant", "<think>x</think>"), temperature=temperature, seed=1)
+    read = TINY.read(begun)
+    assert isinstance(read, Asked) and len(read.first) == 2
+    row = _Row(read, begun, TINY.chat, temperature)
+    for favourite in range(0, 1500, 100):
+        scores = torch.zeros(1530)
+        scores[favourite] = 50.0
+        assert row.draws and int(row.draw(torch, scores).argmax()) in read.first
+    row.written.append(read.first[0])
+    scores = torch.zeros(1530)
+    scores[7] = 500.0
+    assert int(row.draw(torch, scores).argmax()) == 7
