@@ -190,7 +190,9 @@ def test_two_devices_take_the_steps_of_one(config, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     folder = Path(two.output)
-    assert same(folder / "model", one.model, 2e-4)
+    half = sft.train(config("half", steps=2, batch=4))
+    assert same(folder / "model", one.model, 1e-3)  # Muon's bfloat16 leaves a tenth of a step, by the processor
+    assert not same(half.model, one.model, 1e-3)  # what half the batch alone would have learnt
     assert json.loads((folder / "manifest.json").read_text())["finished"]
     assert [line["step"] for line in metrics(folder) if "loss" in line] == [1, 2]
     kept = folder / "checkpoints" / "checkpoint-2"
