@@ -16,13 +16,15 @@ from whyrank.datasets.folder import read_folder
 from whyrank.datasets.judged import read_file
 from whyrank.datasets.pools import Birco, NovelEval
 from whyrank.datasets.recommendation import Source
+from whyrank.datasets.recommendation.public import MovieLensFamily, P5Family
 from whyrank.datasets.trec_dl import TrecDL
 from whyrank.errors import BadInput, NotFound, Untrusted
 from whyrank.registry import make
 from whyrank.types import Dataset
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (Toy(), Beir(), TrecDL(), Bright(), Birco(), NovelEval())
+    family.name: family
+    for family in (Toy(), Beir(), TrecDL(), Bright(), Birco(), NovelEval(), MovieLensFamily(), P5Family())
 }
 GENERATED = {"world": "whyrank.data_synth.world_data:Worlds"}
 """Families that are made and not read, by dotted path: what makes them stands above data sets, and is imported late."""

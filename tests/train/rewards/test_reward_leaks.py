@@ -17,7 +17,8 @@ from whyrank.types import Document, Query, RankTask
 
 FAILURES = {  # the most that a completion without a valid permutation may earn
     "multiview(p=0.9)": 0.0, "multiview(p=1.0, binary=False)": 0.0, "ndcg()": 0.0, "ndcg(k=2)": 0.0,
-    "ndcg_gain()": -1.0, "rearank()": -0.7, "tfrank()": -2.0, "log_rank()": 0.0, "rank_ladder()": -1.0,
+    "ndcg_gain()": -1.0, "improvement()": 0.0,
+    "rearank()": -0.7, "tfrank()": -2.0, "log_rank()": 0.0, "rank_ladder()": -1.0,
     "prefix_ladder()": 0.0, "rank_r1_list()": 0.0,
 }  # fmt: skip
 REWARDS = [(make(spec, OrderReward), most) for spec, most in FAILURES.items()]  # type: ignore[type-abstract]

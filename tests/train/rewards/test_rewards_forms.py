@@ -30,6 +30,7 @@ EACH = [
     make(spec, Reward)  # type: ignore[type-abstract]
     for spec in (
         "multiview(p=0.9)", "multiview(p=1.0, compat='reasonrank')", "ndcg()", "ndcg(format=direct())", "ndcg_gain()",
+        "improvement()",
         "rearank()", "tfrank(shortest=2)", "log_rank()", "rank_ladder()", "prefix_ladder()", "rank_r1()",
         "rank_r1_list()", "grouprank()", "well_formed()", "cost()", "mix(ndcg(), cost(), weights=(1.0, 0.1))",
     )

@@ -4,13 +4,17 @@ import math
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
+from whyrank.eval.orders import ndcg
 from whyrank.registry import make
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.train.rewards import (
     NDCG,
     REARANK,
+    Improvement,
     LogRank,
     MultiView,
     NDCGGain,
@@ -97,6 +101,24 @@ def test_gain_is_over_the_list_as_shown(ask: Callable[..., RankTask], said: Call
     assert NDCGGain()(said([1, 2, 3]), task) == 0.0
     assert NDCGGain()(said([1, 3, 2]), task) == pytest.approx(0.5 - LOG3)
     assert NDCGGain()(said([1, 3]), task) == -1.0
+
+
+@settings(deadline=None)
+@given(gains=st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.0]), min_size=2, max_size=12).filter(any), data=st.data())
+def test_improvement_pays_a_policy_that_copies_nothing(
+    ask: Callable[..., RankTask], said: Callable[..., str], gains: list[float], data: st.DataObject
+) -> None:
+    task, places = ask(gains), range(len(gains))
+    ideal = sorted(places, key=lambda at: -gains[at])
+    if ndcg(gains, 10) > 1 - 1e-9:
+        assert Improvement()(said([at + 1 for at in places]), task) is None
+        return
+    assert Improvement()(said([at + 1 for at in places]), task) == 0.0  # the order as shown
+    assert Improvement()(said([at + 1 for at in ideal]), task) == pytest.approx(1.0)
+    order = data.draw(st.permutations(places))
+    gain = ndcg([gains[at] for at in order], 10) - ndcg(gains, 10)
+    wanted = max(0.0, gain) / (1 - ndcg(gains, 10))
+    assert Improvement()(said([at + 1 for at in order]), task) == pytest.approx(wanted)
 
 
 def test_rearank(ask: Callable[..., RankTask], said: Callable[..., str]) -> None:

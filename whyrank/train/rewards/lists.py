@@ -174,6 +174,27 @@ class NDCGGain(OrderReward):
 
 
 @dataclass(frozen=True)
+class Improvement(OrderReward):
+    """The share of what could be gained that the order gained over the list as shown, and 0 where it gained nothing.
+
+    Copying the list, the first thing that rerankers learn, earns 0 whatever the list; so does harm. It does not apply
+    to a list that is ideal as shown. Show lists in shuffled order: after a good first stage little can be gained.
+    After the conditional reward of GR2 (2602.07774, 2026).
+
+    Attributes:
+        k: the cut-off.
+    """
+
+    k: int = 10
+
+    def _value(self, completion: Ok, task: RankTask) -> Value:
+        return None if 1 - ndcg(task.gains, self.k) < _IDEAL else super()._value(completion, task)
+
+    def _worth(self, order: Sequence[int], task: RankTask) -> float:
+        return max(0.0, gain_share(task.gains, order, self.k, -1.0))
+
+
+@dataclass(frozen=True)
 class REARANK(OrderReward):
     """.8 of the gain over the list as shown, as a share of what could be gained, + .1 for tags + .1 for the list.
 
