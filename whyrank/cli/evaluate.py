@@ -1,12 +1,17 @@
 """`whyrank eval`: how good runs are."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from whyrank.cli.options import RUN, AsJson, Split
 from whyrank.cli.tell import say, say_json, width, without_effect
+
+if TYPE_CHECKING:
+    from whyrank.eval import Report
+    from whyrank.eval.spread import Spread
+    from whyrank.types import Dataset, Run
 
 
 def evaluate_runs(
@@ -61,13 +66,49 @@ def evaluate_runs(
         if tuned_on(run, data, split):
             say(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
     compared = evaluation.compare(reports[: len(opened)]) if compare else None
+    spreads = _spreads(found, opened)
     if json:
-        by_protocol = {"protocol": found.qrels.protocol} if found.qrels.protocol else {}
         told: dict[str, object] = {
-            report.name: {**report.means, "coverage": report.coverage, **by_protocol} for report in reports
+            report.name: {**report.means, "coverage": report.coverage, **_of_recommendation(report, spreads)}
+            for report in reports
         }
         say_json(told if compared is None else {**told, "comparison": compared.to_list()})
         return
-    say(evaluation.table(reports, width()))
+    say("\n".join([evaluation.table(reports, width()), *_remarks(spreads, len(reports[0].queries))]))
     if compared is not None:
         say(compared.table(width()))
+
+
+def _spreads(data: "Dataset", runs: "list[Run]") -> "list[Spread]":
+    """How each run of recommendations is spread over the items; nothing for other data."""
+    from whyrank.eval import spread
+    from whyrank.types import Catalogue
+
+    if not data.qrels.protocol or not isinstance(data.corpus, Catalogue):
+        return []
+    train = data.corpus.train
+    popularity = dict(zip(train.items, train.popularity.tolist(), strict=True))
+    return [spread(run, popularity) for run in runs]
+
+
+def _remarks(spreads: "list[Spread]", queries: int) -> list[str]:
+    """What stands under a table of recommenders."""
+    from whyrank.eval import detectable
+
+    if not spreads:
+        return []
+    least = f"differences of nDCG@10 below {detectable(queries):.4f} are not told from chance"
+    return [*map(str, spreads), f"{least} by {queries:,} queries"]
+
+
+def _of_recommendation(report: "Report", spreads: "list[Spread]") -> dict[str, object]:
+    """What JSON says of a run of recommendations beside its measures."""
+    from dataclasses import asdict
+
+    from whyrank.eval import detectable
+
+    if not report.protocol:
+        return {}
+    told = {one.run: {name: value for name, value in asdict(one).items() if name != "run"} for one in spreads}
+    beside = {"spread": told[report.name]} if report.name in told else {}
+    return {"protocol": report.protocol, "detectable": detectable(len(report.queries)), **beside}

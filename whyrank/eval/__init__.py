@@ -4,5 +4,18 @@ from whyrank.eval.compare import Comparison, Contrast, compare
 from whyrank.eval.measures import Custom
 from whyrank.eval.report import Report, table
 from whyrank.eval.score import by_slice, evaluate
+from whyrank.eval.spread import Spread, detectable, spread
 
-__all__ = ["Comparison", "Contrast", "Custom", "Report", "by_slice", "compare", "evaluate", "table"]
+__all__ = [
+    "Comparison",
+    "Contrast",
+    "Custom",
+    "Report",
+    "Spread",
+    "by_slice",
+    "compare",
+    "detectable",
+    "evaluate",
+    "spread",
+    "table",
+]

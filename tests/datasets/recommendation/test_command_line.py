@@ -29,6 +29,9 @@ def test_search_eval_and_compare(whyrank):
     found = json.loads(told)
     protocol = load(DATA).qrels.protocol
     assert found["fused"]["protocol"] == found["pop"]["protocol"] == protocol
+    assert found["fused"]["spread"]["coverage"] > found["pop"]["spread"]["coverage"]
+    assert found["fused"]["spread"]["popularity"] < found["pop"]["spread"]["popularity"]
+    assert found["pop"]["detectable"] == pytest.approx(2.8 * 0.145 / 57**0.5)
     assert found["fused"]["Success@10"] > 0.5 > found["pop"]["Success@10"]
     assert found["comparison"][0]["p_holm"] < 0.01
     manifest = json.loads(open("runs/pop/manifest.json").read())
@@ -38,6 +41,8 @@ def test_search_eval_and_compare(whyrank):
     assert code == 0
     assert f"protocol: {protocol}" in told
     assert "fused, 5–9" in told
+    assert "fused: its first 10 reach" in told
+    assert "below 0.0538 are not told from chance" in told
 
 
 @pytest.mark.parametrize("other", ["leave_one_out(seed=1)", "leave_one_out(repeats='allow')", "global_time()"])

@@ -111,7 +111,7 @@ class _Sequential(Recommender):
                 model.train()
                 total, steps = 0.0, 0
                 for batch in self._batches(histories):
-                    loss = self._loss(model, batch)
+                    loss = self._loss(model, self._cut(batch) if self.reason_steps else batch)
                     adam.zero_grad()
                     loss.backward()
                     torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -144,6 +144,12 @@ class _Sequential(Recommender):
             ]
         for at in torch.randperm(len(batches)).tolist():
             yield batches[at]
+
+    def _cut(self, batch: list[Any]) -> list[Any]:
+        """Every second history up to a random event, so that thoughts after short histories are learnt, too."""
+        torch = need("torch", extra="dense")
+        ends = [int(torch.randint(2, len(one) + 1, ())) if at % 2 else len(one) for at, one in enumerate(batch)]
+        return [one[:end] for one, end in zip(batch, ends, strict=True)]
 
     def _value(self, model: "SequenceModel", asked: list[tuple[Any, int]]) -> float:
         """nDCG@10 on held-out events, items of the history left out."""
