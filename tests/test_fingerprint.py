@@ -27,6 +27,14 @@ def test_the_order_of_documents_does_not_matter(some, random):
     assert of(random.sample(some, len(some))) == of(some)
 
 
+@given(documents)
+def test_documents_are_records_of_id_title_and_text(some):
+    found = Fingerprint()
+    for document in some:
+        found.add(document.id, document.title, document.text)
+    assert str(found) == of(some)
+
+
 @given(documents, documents)
 def test_equal_fingerprints_are_equal_collections(one, other):
     assert (of(one) == of(other)) == ({d.id: d for d in one} == {d.id: d for d in other})

@@ -93,6 +93,14 @@ class Checked(NamedTuple):
             self.refuse(name, "a text occurs twice, or is none")
         return found
 
+    def numbers(self, name: str, size: int) -> dict[str, int]:
+        """The place of each text in a list of so many different ones."""
+        found = self._one(name, self.texts)
+        numbers = {text: number for number, text in enumerate(found)} if are_texts(found) else {}
+        if not len(numbers) == len(found) == size:
+            self.refuse(name, f"there are {len(numbers)} different texts among {len(found)}, and {size} are wanted")
+        return numbers
+
     def refuse(self, name: str, why: str) -> NoReturn:
         """Say what is wrong."""
         raise BadIndex(f"{self.folder}: {name!r} is damaged or was not written by whyrank: {why}: build the index anew")
@@ -109,15 +117,20 @@ def _falls(numbers: Array) -> int:
     return sum(int(np.count_nonzero(block[1:] <= block[:-1])) for block in blocks)
 
 
-def are_ids(texts: Sequence[object]) -> bool:
+def are_ids(texts: Sequence[Any]) -> bool:
     """Whether all are texts that UTF-8 can write, and none occurs twice."""
-    if not set(map(type, texts)) <= {str} or len(set(texts)) < len(texts):
+    return are_texts(texts) and len(set(texts)) == len(texts)
+
+
+def are_texts(texts: Sequence[Any]) -> bool:
+    """Whether all are texts that UTF-8 can write."""
+    if not set(map(type, texts)) <= {str}:
         return False
+    whole = "".join(texts)
     try:
-        "".join(map(str, texts)).encode()
+        return whole.isascii() or bool(whole.encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def is_finite(numbers: Array) -> bool:

@@ -348,7 +348,7 @@ def _checked(found: Checked) -> dict[str, int]:
     counts = found.arrays["counts"]
     if counts.min(initial=1) < 1 or counts.sum(dtype=np.int64) != lengths.sum(dtype=np.int64):
         found.refuse("counts", "they do not add up to the lengths of the documents")
-    return {term: number for number, term in enumerate(found.ids("terms", n_terms))}
+    return found.numbers("terms", n_terms)
 
 
 def _bytes(memory: str) -> float:

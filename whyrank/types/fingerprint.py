@@ -48,10 +48,7 @@ class Fingerprint:
 
     def add(self, *fields: str) -> None:
         """Add one record: an id, and what stands under it."""
-        told = f"{','.join([str(len(field)) for field in fields])}:{''.join(fields)}"
-        digest = blake2b(told.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest()
-        self._sum += int.from_bytes(digest)
-        self.count += 1
+        self._count(f"{','.join([str(len(field)) for field in fields])}:{''.join(fields)}")
 
     def join(self, other: "Fingerprint") -> None:
         """Add all records of another set."""
@@ -61,8 +58,14 @@ class Fingerprint:
     def watch(self, documents: Iterable["Document"]) -> Iterator["Document"]:
         """The documents as they are; each is added as it goes by."""
         for document in documents:
-            self.add(document.id, document.title, document.text)
+            id, title, text = document.id, document.title, document.text
+            self._count(f"{len(id)},{len(title)},{len(text)}:{id}{title}{text}")  # as `add` has it, in half the time
             yield document
+
+    def _count(self, record: str) -> None:
+        digest = blake2b(record.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest()
+        self._sum += int.from_bytes(digest)
+        self.count += 1
 
     def __str__(self) -> str:
         """How many records, and the sum in hexadecimal digits."""
