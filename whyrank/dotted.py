@@ -3,8 +3,9 @@
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -98,14 +99,21 @@ def _text(module: str) -> tuple[str, str]:
 
 def _spec(module: str) -> ModuleSpec | None:
     """Where a module lies; `importlib.util.find_spec` would import the packages that it is in."""
-    package, _, _ = module.rpartition(".")
-    path = None
+    package, _, name = module.rpartition(".")
+    path: Sequence[str] | None = None
     if package:
         within = _spec(package)
         if within is None or (path := within.submodule_search_locations) is None:
             return None
-        path = getattr(path, "_path", path)  # without __init__.py it asks for its parent, which is not imported
-    return next(filter(None, (finder.find_spec(module, path) for finder in sys.meta_path)), None)
+        path = list(getattr(path, "_path", path))  # without __init__.py it would ask for its parent, as below
+    try:
+        return next(filter(None, (finder.find_spec(module, path) for finder in sys.meta_path)), None)
+    except KeyError:  # a folder without __init__.py, in a package that is not imported
+        found = ModuleSpec(module, None, is_package=True)
+        found.submodule_search_locations = [
+            str(Path(place, name)) for place in path or () if Path(place, name).is_dir()
+        ]
+        return found
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.stmt]:

@@ -160,6 +160,9 @@ HOW: Mapping[str, Any] = MappingProxyType({"how": True})
 """Marks a field that says how a part works, how fast, where or how much at once, and not what comes out:
 `concurrency: int = field(default=8, metadata=HOW)`. Experiments that differ in such fields alone are the same."""
 
+_LONGEST, _SHOWN = 100, 2000
+"""Characters: of a name for which near ones are looked for, and of a spec that errors show."""
+
 P = TypeVar("P", bound="Part")
 C = TypeVar("C")
 
@@ -265,9 +268,9 @@ def find(name: str, *, installed: bool = False) -> type[Part]:
     if name not in names and dotted and installed:
         raise BadSpec(f"{name!r} is a dotted path, which is never taken from a file: only installed parts are")
     if name not in names and not dotted:
-        near = difflib.get_close_matches(name.lower(), names, n=1)
+        near = difflib.get_close_matches(name.lower(), names, n=1) if len(name) <= _LONGEST else ()
         hint = f": did you mean {near[0]!r}?" if near else f"; known parts: {', '.join(sorted(names))}"
-        raise BadSpec(f"no part is called {name!r}{hint}")
+        raise BadSpec(f"no part is called {name!r:.{_LONGEST}}{hint}")
     module, _, attribute = names[name].partition(":") if name in names else name.rpartition(".")
     if name not in names and module not in sys.modules and not derives(module, attribute, Part):
         raise BadSpec(
@@ -368,7 +371,7 @@ def _reading(spec: str) -> Iterator[None]:
         raise
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         why = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
-        raise BadSpec(f"cannot read the spec {spec!r}: {why if spec.strip() else 'it is empty'}") from None
+        raise BadSpec(f"cannot read the spec {spec!r:.{_SHOWN}}: {why if spec.strip() else 'it is empty'}") from None
 
 
 def _parsed(spec: str) -> ast.expr:
@@ -384,10 +387,8 @@ def _plain_fields(node: ast.expr, kind: type[Part], spec: str) -> dict[str, obje
         raise BadSpec(f"{spec!r} is a {part.__name__}, but a {kind.__name__} is wanted here")
     if not isinstance(node, ast.Call):
         return {}
-    named = [*zip(_positions(part), node.args, strict=False), *((each.arg, each.value) for each in node.keywords)]
-    if any(name is None for name, _ in named):
-        raise BadSpec(f"cannot read the spec {spec!r}: ** is not allowed")
-    return {name: _plain_value(value, part, name, spec) for name, value in named if name in part.file_fields}
+    given = dict(zip(_positions(part), node.args, strict=False)) | _named(node, spec)
+    return {name: _plain_value(value, part, name, spec) for name, value in given.items() if name in part.file_fields}
 
 
 def _plain_value(node: ast.expr, part: type[Part], field: str, spec: str) -> object:
@@ -403,12 +404,22 @@ def _build(node: ast.expr, spec: str) -> Part:
     if isinstance(node, ast.Name | ast.Attribute):
         return _construct(ast.unparse(node), [], {}, spec)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-        if any(keyword.arg is None for keyword in node.keywords):
-            raise BadSpec(f"cannot read the spec {spec!r}: ** is not allowed")
         positional = [_value(argument, spec) for argument in node.args]
-        named = {str(keyword.arg): _value(keyword.value, spec) for keyword in node.keywords}
+        named = {name: _value(value, spec) for name, value in _named(node, spec).items()}
         return _construct(ast.unparse(node.func), positional, named, spec)
     raise BadSpec(f"cannot read the spec {spec!r}: expected a name or name(arguments), found {ast.unparse(node)!r}")
+
+
+def _named(call: ast.Call, spec: str) -> dict[str, ast.expr]:
+    """What a call gives by name."""
+    named: dict[str, ast.expr] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            raise BadSpec(f"cannot read the spec {spec!r}: ** is not allowed")
+        if keyword.arg in named:
+            raise BadSpec(f"cannot read the spec {spec!r}: {keyword.arg!r} is given twice")
+        named[keyword.arg] = keyword.value
+    return named
 
 
 def _value(node: ast.expr, spec: str) -> object:
