@@ -209,6 +209,13 @@ def of_arrays(names: dict[str, str], lists: list[str]) -> Iterator[tuple[str, Ch
     yield from of_descriptions()
 
 
+def _elsewhere(folder: Path) -> None:
+    """All files are there, and one of them by a way around."""
+    told = json.loads((folder / "index.json").read_text())
+    files = {f"../{folder.name}/{name}" if name == "ids.json" else name: at for name, at in told["files"].items()}
+    write_told(folder, told | {"files": files})
+
+
 def of_descriptions() -> Iterator[tuple[str, Change]]:
     """Other contents of index.json."""
     for what, data in DESCRIPTIONS.items():
@@ -219,6 +226,7 @@ def of_descriptions() -> Iterator[tuple[str, Change]]:
     for foreign in ("../other/ids.json", "/etc/hostname.json", "a/ids.json", "..\\ids.json", "ids.json\n", ".json", ""):
         yield f"files {foreign!r}", told_as(files={foreign: "1:0"})
     yield "files of numbers", told_as(files={"ids.json": 5})
+    yield "files elsewhere, whole", _elsewhere
 
 
 LEXICAL = {"offsets": "i", "documents": "i", "counts": "i", "weights": "f", "lengths": "i"}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from whyrank.llm.base import Sampling
 
 from whyrank.dotted import derives
 from whyrank.errors import BadInput, BadSpec
 from whyrank.fusion import Fusion
-from whyrank.llm.base import Sampling
 from whyrank.registry import BUILTIN, Part, find, make, make_from_file
 from whyrank.retrieval.bm25 import BM25
 
