@@ -256,6 +256,10 @@ def lexical() -> Iterator[tuple[str, Change]]:
         sealed(folder)
 
     yield "documents of a term swapped", unsorted
+    yield (
+        "lengths negative with the right sum",
+        saved_as(lambda a: np.array([-1, a[0] + a[1] + 1, *a[2:]], a.dtype), "lengths"),
+    )
 
 
 def vectors() -> Iterator[tuple[str, Change]]:

@@ -335,6 +335,16 @@ def test_no_code_of_a_model_runs(tmp_path, ran, tiny_lm, evil_model):
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("analyzer", ["payload:go", "payload.go", "os:abort", "fused.payload:go", "payload:X"])
+def test_an_index_calls_no_analyzer_that_its_folder_names(tmp_path, ran, analyzer):
+    BM25(str(tmp_path / "idx")).index(DOCUMENTS)
+    about_as(analyzer=analyzer)(tmp_path / "idx")
+    for way in (lambda: BM25.open(tmp_path / "idx"), lambda: BM25(str(tmp_path / "idx")).search(QUERIES)):
+        with pytest.raises(BadIndex):
+            way()
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("kind", [Fusion, BM25])
 def test_what_a_file_says_is_passed_over_or_fits(kind):
     assert make_from_file({"path": "/etc", "threads": 9, "trust_remote_code": True}, kind, "x") == kind()
