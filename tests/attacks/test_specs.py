@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from whyrank.llm.base import Sampling
 
 from whyrank.dotted import derives
 from whyrank.errors import BadInput, BadSpec
 from whyrank.fusion import Fusion
+from whyrank.llm.messages import Sampling
 from whyrank.registry import BUILTIN, Part, find, make, make_from_file
 from whyrank.retrieval.bm25 import BM25
 
@@ -75,7 +75,7 @@ SPECS = [
     "whyrank.registry._names()",
     "whyrank.cli.main()",
     "whyrank.retrieval.base.Retriever()",
-    "whyrank.llm.base.Ok('x')",
+    "whyrank.llm.answer.Ok('x')",
     "whyrank.llm.local.Local('m')",
     "whyrank..registry()",
     "bm25()()",
