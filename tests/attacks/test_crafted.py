@@ -14,7 +14,7 @@ import tiny
 
 from whyrank.retrieval.tree.shape import Shape
 
-HERE = Path(__file__).parent
+HERE = Path(tiny.__file__).parent
 
 SAYS = re.compile(
     r"weights (of 10\*\*8|of 0|backwards|the last far off|the largest)|counts (backwards|the other way round)|"
@@ -29,7 +29,7 @@ SAYS = re.compile(
 def _outcomes(kind: str, folder: Path, model: str) -> dict[str, list[str]]:
     """What came of each crafted folder; the process is started again behind one that a signal ended."""
     found: dict[str, list[str]] = {}
-    paths = os.pathsep.join([str(HERE.parents[1]), str(HERE.parent)])
+    paths = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
     first, last = 0, -1
     while first > last:
         last = first

@@ -6,8 +6,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from attacks.fuzz import answers, files, servers, specs
-from attacks.fuzz.drive import SEEDS, Target
+
+from tests.attacks.fuzz import answers, files, servers, specs
+from tests.attacks.fuzz.drive import SEEDS, Target
 
 TARGETS = [*files.TARGETS, *servers.TARGETS, *answers.TARGETS, *specs.TARGETS]
 KEPT = [(target, file) for target in TARGETS for file in target.kept]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attacks.command_line import ANSWER, Ended, call, files
+from command_line import ANSWER, Ended, call, files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import killed
 import pytest
 from fault_server import FAULTS, FaultServer
 from killed import DATA, FIRST, QUERIES, start
-from test_registry import EXAMPLES
 
+from tests.test_registry import EXAMPLES
 from whyrank.io import write_run
 from whyrank.llm import schedule
 from whyrank.llm.trace import Trace, records
@@ -192,7 +193,7 @@ def forks() -> Iterator[ForkServerContext]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(killed.__file__).parent), *sys.path]))
         yield context
 
 

@@ -11,9 +11,9 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from killed import DATA, FIRST
-from test_faults_of_strategies import STRATEGIES, Strategy, answer
 from tiny import ask
 
+from tests.llm.test_faults_of_strategies import STRATEGIES, Strategy, answer
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import count

@@ -169,7 +169,7 @@ def test_the_engine_in_a_program(vllm_installed: None, tiny_lm: Path, tmp_path: 
     env = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")}
     if fate != "kept":  # that one runs with vLLM's own choice of processes
         env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    env["PYTHONPATH"] = os.pathsep.join([str(Path(tiny.__file__).parent), str(Path(tiny.__file__).parent.parent)])
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(tiny.__file__).parent), str(Path(tiny.__file__).parents[2])])
     done = subprocess.run([sys.executable, script, tiny_lm, fate], env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)  # and nothing else stands on stdout

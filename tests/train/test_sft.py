@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import toy_format
 import toy_task
 from toy_format import Short
 from toy_task import SHAPE
@@ -184,7 +185,7 @@ def test_two_devices_take_the_steps_of_one(config, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     launch = f"torch.distributed.run --nproc_per_node 2 --master_port {port} -m whyrank train sft {conf}".split()
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(sft.__file__).parents[2])])
+    paths = os.pathsep.join([str(Path(toy_format.__file__).parent), str(Path(sft.__file__).parents[2])])
     done = subprocess.run(
         [sys.executable, "-m", *launch], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True
     )

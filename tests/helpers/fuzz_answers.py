@@ -1,4 +1,4 @@
-"""Malformed answers by the hundred thousand, over all formats: `python tests/attacks/fuzz_answers.py [answers] [seed]`.
+"""Malformed answers by the hundred thousand, over all formats: `python tests/helpers/fuzz_answers.py [answers] [seed]`.
 
 Each answer is made of what models, passages and servers write: labels, tags, maps, prose, thoughts, errors, control
 tokens. No reading may raise; and what stands only in a thought, in an error or in a quotation of a passage may not be
