@@ -48,6 +48,8 @@ def test_sets_can_be_joined_and_gone_on_with(some, data):
     again = Fingerprint.read(str(first))
     again.join(second)
     assert str(again) == of(some)
+    third = Fingerprint.read(str(first))
+    assert [*third.watch(Corpus(some[cut:]))] == some[cut:] and str(third) == of(some)
 
 
 @pytest.mark.parametrize("edit", [{"id": "d"}, {"text": "an b"}, {"title": ""}, {"text": "b ", "title": "a"}])
