@@ -278,7 +278,7 @@ def test_the_first_root_wins(tmp_path, monkeypatch):
         ("beir", r"no data set 'beir'"),
         (
             "./elsewhere",
-            r"names begin with toy, beir, trec_dl, bright, birco, noveleval, world; a folder needs corpus.jsonl",
+            r"names begin with toy, beir, trec_dl, bright, birco, noveleval, movielens, p5, world; a folder needs",
         ),
         ("bright", r"no data set 'bright': write bright/aops, bright/biology, "),
         ("beir/", r"no data set 'beir': write beir/arguana, "),
