@@ -12,12 +12,11 @@ Run folders are gone on with: a killed command resumes, and a finished one only 
 
 import argparse
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from grpo_world import Measured, kept, parser_of, table
 
@@ -96,8 +95,9 @@ def measured(model: Path, data: Dataset, out: Path) -> Measured:
             run = Rewritten(BM25(), rewriter).index(data.corpus).search(data.queries, 10)
             report = evaluate(run, data.qrels, ["nDCG@10"])
             values[f"{told} nDCG@10"] = [report.per_query["nDCG@10"].get(query.id, 0.0) for query in data.queries]
-            notes: Mapping[str, Any] = run.notes
-            values[f"{told} well-formed"] = [float(notes[query.id]["outcome"] == "rewritten") for query in data.queries]
+            values[f"{told} well-formed"] = [
+                float(run.notes[query.id].outcome == "rewritten") for query in data.queries
+            ]
         return values
 
     return kept(folder / f"measured-{data.name.replace('/', '-')}-{len(data.queries)}.json", measure)

@@ -200,7 +200,7 @@ def answers(
             for value in MultiView(p=0.9, format=format).batch([one for one in told if isinstance(one, Ok)], tasks)
         ],
         "nDCG@10": [report.per_query["nDCG@10"][str(at)] for at in range(len(tasks))],
-        "well-formed": [float(call["status"] == "exact") for _, (call,) in read],
+        "well-formed": [float(call.status == "exact") for _, (call,) in read],
     }
 
 

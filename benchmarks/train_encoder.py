@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -120,11 +119,12 @@ def scored(run: Run, data: Dataset, reranker: EncoderRerank, out: Path, options:
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     with torch.autocast("cpu", torch.bfloat16) if options.bf16 else nullcontext():
-        notes: Mapping[str, Any] = experiment.rerank(
-            first_of(run, out), reranker, data, out, max(map(len, run.to_dict().values()))
-        ).run.notes
-    told: Mapping[str, Any] = notes
-    return Run.of({query: ranking(note["scores"]) for query, note in told.items()})
+        depth = max(map(len, run.to_dict().values()))
+        notes = experiment.rerank(first_of(run, out), reranker, data, out, depth).run.notes
+    scores = {
+        query: {id: score for id, score in note.scores.items() if score is not None} for query, note in notes.items()
+    }
+    return Run.of({query: ranking(some) for query, some in scores.items()})
 
 
 def first_of(run: Run, out: Path) -> Path:

@@ -12,7 +12,7 @@ from whyrank.errors import BadInput, BadSpec
 from whyrank.eval.ranx import ranx_fuse
 from whyrank.fusion import Fusion, normalised
 from whyrank.registry import make
-from whyrank.types import Ranking, Run
+from whyrank.types import CallReport, Note, Ranking, Run
 
 HOWS = [("rrf", "minmax"), ("combsum", "minmax"), ("combsum", "zscore"), ("combsum", "none"), ("combmnz", "minmax")]
 IDS = [*"abcdefg", "a b", "ü", "蜂"]
@@ -163,12 +163,12 @@ def test_tables_of_ids_may_differ_in_kind():
 
 
 def test_model_calls_travel_along():
-    one = Run.of({"q": ["a"]}, notes={"q": {"calls": [{"status": "exact"}]}})
-    notes = {"q": {"calls": [{"status": "failed"}], "outcome": "fell_back"}, "p": {"terms": {}}}
+    one = Run.of({"q": ["a"]}, notes={"q": Note((CallReport("exact"),))})
+    notes = {"q": Note((CallReport("failed"),), outcome="fell_back", tied=2), "p": Note(terms={"a": 1.0})}
     other = Run.of({"q": ["b"], "p": ["a"]}, notes=notes)
-    assert Fusion().of([one, other, Run.of({"q": []}, notes={"q": {"outcome": "rewritten"}})]).notes == {
-        "q": {"calls": [{"status": "exact"}, {"status": "failed"}], "outcome": "fell_back"},
-        "p": {"terms": {}},
+    assert Fusion().of([one, other, Run.of({"q": []}, notes={"q": Note(outcome="rewritten")})]).notes == {
+        "q": Note((CallReport("exact"), CallReport("failed")), outcome="fell_back"),
+        "p": Note(terms={"a": 1.0}),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Failed, Ok, Usage
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
 from whyrank.registry import Part
@@ -14,7 +14,7 @@ from whyrank.rerank.base import Order, Reranker
 from whyrank.rerank.listwise import Listwise
 from whyrank.retrieval.base import Retriever
 from whyrank.testing import DOCUMENTS, ContractBroken, check_llm, check_reranker, check_retriever, check_spec
-from whyrank.types import Ranking
+from whyrank.types import Ranking, Usage
 
 
 @dataclass(frozen=True)

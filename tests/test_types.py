@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.types import Corpus, Dataset, Document, Qrels, Query, Ranking, Run, trec_order
+from whyrank.types import Corpus, Dataset, Document, Note, Qrels, Query, Ranking, Run, trec_order
 
 IDS = st.text(min_size=1, max_size=6).filter(lambda id: all(not "\ud800" <= at <= "\udfff" for at in id))
 SCORES = st.one_of(
@@ -91,10 +91,10 @@ def test_top_and_only_and_depth_larger_than_the_run():
 
 
 def test_excluded_documents_leave_and_nothing_else_does():
-    run = Run.of({"q": list("abc"), "p": list("abc")}, notes={"q": "kept"})
+    run = Run.of({"q": list("abc"), "p": list("abc")}, notes={"q": Note(stopped="kept")})
     left = run.without([Query("q", "", frozenset("bz")), Query("p", ""), Query("unknown", "", frozenset("a"))])
     assert left["q"].ids == ["a", "c"] and left["q"].scores.tolist() == [3, 1] and left["p"].ids == list("abc")
-    assert left.notes == {"q": "kept"} and run.without([]) is run
+    assert left.notes == {"q": Note(stopped="kept")} and run.without([]) is run
 
 
 def test_a_name_is_changed_on_a_copy():

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any
 
 from whyrank import experiment
 from whyrank.datasets import load
@@ -45,8 +44,8 @@ def demo(out: Path, questions: int = 48, depth: int = 30, width: int = 100) -> I
     llm, brief = Transformers("tiny", batch=16), Sampling(max_tokens=400)
     bm25 = experiment.search(BM25(), data, out / "bm25", depth)
     found = experiment.search(Rewritten(BM25(), HyDE(llm, brief)), data, out / "rewritten", depth)
-    note: Any = experiment.open_run(found.folder, notes=True).notes[data.queries[0].id]
-    yield f"The small model asks instead:\n\n{quoted(note['rewritten'][0])}\n"
+    note = experiment.open_run(found.folder, notes=True).notes[data.queries[0].id]
+    yield f"The small model asks instead:\n\n{quoted(note.rewritten[0])}\n"
     direct = experiment.rerank(
         found.folder, Listwise(llm, format=Direct(), sampling=brief), data, out / "direct", depth
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, BadSpec
 from whyrank.registry import Part
-from whyrank.types import Run, float32
+from whyrank.types import Note, Run, float32
 
 Method = Literal["rrf", "combsum", "combmnz"]
 Norm = Literal["minmax", "zscore", "none"]
@@ -247,14 +247,11 @@ def _moved(weights: Floats, at: int) -> list[Floats]:
     return [np.where(np.arange(len(weights)) == at, share, (1 - share) * others) for share in shares]
 
 
-def _notes(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+def _notes(runs: Sequence[Run]) -> dict[str, Note]:
     """What travels beside each query's rankings: the model calls of all runs; all else as the first run tells it."""
-    notes: dict[str, dict[str, Any]] = {}
+    notes: dict[str, Note] = {}
     for run in runs:
         for query, told in run.notes.items():
-            if isinstance(told, Mapping):
-                note = notes.setdefault(query, {})
-                calls = [*note.get("calls", ()), *told.get("calls", ())]
-                notes[query] = {**told, **note, **({"calls": calls} if calls else {})}
-                notes[query].pop("tied", None)  # which was of one run's order
+            told = replace(told, tied=None, ties=())  # which were of one run's order
+            notes[query] = notes[query].followed_by(told) if query in notes else told
     return notes

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from whyrank import Fake, Pointwise
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Failed, Ok, Usage
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.digest import LARGEST, read_places, sound
 from whyrank.llm.ledger import Call
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.schedule import drive
 from whyrank.llm.trace import Trace, records
 from whyrank.registry import make
+from whyrank.types import Usage
 
 
 def ask(text: str, **sampling: int) -> Prompt:

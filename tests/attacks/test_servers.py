@@ -293,17 +293,17 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Ended]:
             final = Listwise(llm, format=make("reasoned()")).rerank(first, data, 2, trace)
             assert trace.ledger.total.calls == len(BEHAVIOURS)
     lines = {line["query"]: line for line in records(path)}
-    return {name: (final.notes[name]["calls"][0], list(final[name].ids), lines[name]) for name in BEHAVIOURS}  # type: ignore[index]
+    return {name: (final.notes[name].calls[0], list(final[name].ids), lines[name]) for name in BEHAVIOURS}
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_a_call_ends_as_a_counted_failure_or_with_the_right_answer(ended: Mapping[str, Ended], name: str) -> None:
     report, order, line = ended[name]
     if BEHAVIOURS[name][1] == RIGHT:
-        assert report["status"] == "exact" and order == [f"{name}-2", f"{name}-1"]
+        assert report.status == "exact" and order == [f"{name}-2", f"{name}-1"]
         assert 0 <= line["usage"]["input"] < 10**9 and 0 <= line["usage"]["output"] < 10**9
     else:  # no order is made from a failed or empty call
-        assert report["status"] in {"failed", "no_answer"} and order == [f"{name}-1", f"{name}-2"]
+        assert report.status in {"failed", "no_answer"} and order == [f"{name}-1", f"{name}-2"]
     assert len(json.dumps(line)) < 30_000 or name == "newlines"
     json.dumps(line, allow_nan=False)
     json.dumps(line, ensure_ascii=False).encode()

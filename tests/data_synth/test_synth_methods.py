@@ -188,7 +188,7 @@ def test_a_teacher_takes_out_the_negatives_that_nobody_judged():
             wrong = [id for id in item.grades if task.grades[id] > 0 and id not in given.grades]
             assert not wrong and given.documents[0] in item.documents
             assert second.counts.get("teacher_relevant", 0) == task.relevant - 1
-            assert item.source["synth"][-1]["calls"] == [call["key"] for call in second.calls]
+            assert item.source["synth"][-1]["calls"] == [call.key for call in second.calls]
             taken += second.counts["negatives"]
     assert fooled > 5 and taken > 30
 

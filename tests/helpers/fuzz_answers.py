@@ -13,7 +13,8 @@ from typing import Any
 
 from whyrank.llm.answer import Failed, Ok
 from whyrank.registry import make
-from whyrank.rerank.formats import STATUSES, Format, PointFormat, read
+from whyrank.rerank.formats import Format, PointFormat, read
+from whyrank.types import STATUSES
 
 SPECS = (
     "reasoned()", "reasoned(native=True)", "direct()", "reasoned_choice()", "direct_choice()", "reasoned_scores()",
@@ -79,7 +80,7 @@ def silent(answer: Any) -> bool:
     """Whether a reading tells nothing."""
     if answer.status == "failed" or answer.status == "no_answer":
         return True
-    return (answer.status == "truncated" and answer.counts.get("missing", 0) > 0) or getattr(answer, "best", 0) is None
+    return (answer.status == "truncated" and bool(answer.repairs.missing)) or getattr(answer, "best", 0) is None
 
 
 def check(spec: str, draw: random.Random) -> str:
@@ -87,7 +88,7 @@ def check(spec: str, draw: random.Random) -> str:
     format, n = FORMATS[spec], shown_of(spec)
     completion = malformed(draw)
     answer, report = read(format, completion, n)
-    assert answer.status in STATUSES and report["status"] == answer.status, (spec, completion)
+    assert answer.status in STATUSES and report.status == answer.status, (spec, completion)
     if hasattr(answer, "permutation"):
         assert sorted(answer.permutation) == list(range(n)), (spec, completion)
     found, _ = read(format, secret := hidden(draw, spec), n)

@@ -7,11 +7,11 @@ from typing import Any
 
 from whyrank.data_synth.world import LEVELS, World
 from whyrank.data_synth.world_lists import Lists
-from whyrank.llm.answer import Completion, Usage
+from whyrank.llm.answer import Completion
 from whyrank.llm.fake import Answer, Fake
 from whyrank.llm.messages import Prompt
 from whyrank.rerank.formats import Direct, Format, Reasoned, ReasonedScores, Rubric, clean
-from whyrank.types import RankTask
+from whyrank.types import RankTask, Usage
 
 FORMATS: tuple[Format[Any], ...] = (Reasoned(), Direct(), ReasonedScores(), Rubric(), Rubric(think="no"))
 LISTS = Lists(World(), LEVELS["base"])

@@ -26,7 +26,7 @@ def test_a_model_that_does_not_keep_to_the_form_loses_nothing(
     trace = Trace()
     run, plain = agent.search(QUERIES, 12, trace), SEARCH.index(DOCUMENTS).search(QUERIES, 12)
     assert {id: sorted(run[id].ids) for id in run} == {id: sorted(plain[id].ids) for id in plain}
-    calls = [call for note in run.notes.values() for call in note["calls"]]
-    assert len(calls) >= 2 * len(QUERIES) and {call["status"] for call in calls} <= {"no_answer", "truncated"}
+    calls = [call for note in run.notes.values() for call in note.calls]
+    assert len(calls) >= 2 * len(QUERIES) and {call.status for call in calls} <= {"no_answer", "truncated"}
     asked = trace.ledger.total.calls
     assert agent.search(QUERIES, 12, trace) == run and trace.ledger.total.calls == asked

@@ -159,7 +159,7 @@ def test_rank_comes_back_in_time_with_the_input_order(monkeypatch: pytest.Monkey
         ranked = reranker.rank("why?", ["a", "b", "c"], seconds=1.0)
         assert time.monotonic() - began < 3.0
     assert [one.text for one in ranked] == ["a", "b", "c"] and ranked.statuses["failed"] == 1
-    assert {call["failure"] for call in ranked.calls} == {"timeout"}
+    assert {call.failure for call in ranked.calls} == {"timeout"}
 
 
 def test_stages_share_the_time_of_a_query_and_each_rank_has_its_own(clock: Clock) -> None:

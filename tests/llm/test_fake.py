@@ -4,10 +4,11 @@ import time
 import pytest
 
 from whyrank.errors import BadSpec
-from whyrank.llm.answer import RETRIED, Failed, Ok, Usage
+from whyrank.llm.answer import RETRIED, Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.registry import Part, make
+from whyrank.types import Usage
 
 
 def prompt(text: str) -> Prompt:

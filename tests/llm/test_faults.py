@@ -58,7 +58,7 @@ def orders(run: Run) -> dict[str, list[str]]:
 
 
 def statuses(run: Run) -> Counter[str]:
-    return Counter(str(call["status"]) for note in run.notes.values() for call in note["calls"])  # type: ignore[index]
+    return Counter(str(call.status) for note in run.notes.values() for call in note.calls)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_what_stays_is_counted_and_no_document_is_lost(
         assert sorted(ranking.ids) == sorted(first[query].ids)
     for at in (3, 14, 25, 36, 47, 58, 69, 70, 81):  # no answer is read out of an error: the order stays
         assert list(final[f"q{at}"].ids) == list(first[f"q{at}"].ids)
-        assert {call["status"] for call in final.notes[f"q{at}"]["calls"]} == {"failed"}  # type: ignore[index]
+        assert {call.status for call in final.notes[f"q{at}"].calls} == {"failed"}
         assert trace.ledger.queries[f"q{at}"].failed == CALLS
     assert trace.ledger.total.failures == Counter(
         bad_answer=2 * CALLS,

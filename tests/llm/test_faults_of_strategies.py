@@ -174,7 +174,7 @@ def test_what_stays_is_counted_and_a_later_run_makes_good(
         final = reranked(strategy, server, trace)
     assert_nothing_is_lost_and_all_is_counted(final, trace)
     assert list(final["q2"].ids) == list(FIRST["q2"].ids)  # nothing is read out of an error
-    assert {call["status"] for call in final.notes["q2"]["calls"]} == {"failed"}  # type: ignore[index]
+    assert {call.status for call in final.notes["q2"].calls} == {"failed"}
     failed = trace.ledger.total.failed
     assert 0 < failed <= sum(server.done.values()) - server.done["ok"]
     assert sum(line["status"] == "failed" for line in records(tmp_path / "trace.jsonl")) == failed

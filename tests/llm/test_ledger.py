@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput, NotFound
-from whyrank.llm.answer import Failed, Ok, Usage
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.ledger import Call, Ledger, Price, Prices, Tally
+from whyrank.types import Usage
 
 TABLE = {"Qwen/Qwen3-8B": {"input": 0.1, "output": 0.4, "cached": 0.05}, "big": {"input": 2, "output": 8}}
 

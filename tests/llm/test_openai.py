@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Completion, Failed, Ok, Usage
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.response import read_completion, refused
 from whyrank.registry import make
+from whyrank.types import Usage
 
 SPECS = [
     "openai('Qwen/Qwen3-8B', base_url='http://localhost:8000/v1')",

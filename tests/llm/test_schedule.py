@@ -13,13 +13,14 @@ from virtual_time import Clock
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
 from whyrank.llm import schedule
-from whyrank.llm.answer import FATAL, RETRIED, Completion, Failed, Ok, Usage
+from whyrank.llm.answer import FATAL, RETRIED, Completion, Failed, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.schedule import LONGEST_WAIT, TRIES, Plan, drive, wait_before
 from whyrank.llm.trace import Trace
 from whyrank.progress import show
+from whyrank.types import Usage
 
 
 def prompt(text: str, **sampling: int) -> Prompt:

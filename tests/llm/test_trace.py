@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Completion, Failed, Ok, Usage
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.digest import sound
 from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Call, Price, Prices
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace, records
+from whyrank.types import Usage
 
 QUERIES = [f"q{at}" for at in range(6)]
 

@@ -88,8 +88,8 @@ def test_uncertain_documents_only_beats_a_sliding_window_at_the_same_calls():
 
 def test_calls_tell_round_and_documents():
     order = walk(Adaptive(Fake(), calls=4, window=10), request(range(30)), perfect).order
-    assert [call["round"] for call in order.calls] == [0, 0, 0, 1]
-    assert order.calls[0]["shown"] == list(range(10))
+    assert [call.place.round for call in order.calls] == [0, 0, 0, 1]
+    assert order.calls[0].shown == tuple(range(10))
     assert list(order.ranking) == best_first(order.scores) and len(order.scores) == 30
 
 

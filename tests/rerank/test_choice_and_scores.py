@@ -39,7 +39,7 @@ def shown(prompt: Prompt) -> str:
 
 def same(scores: Scores) -> tuple[Any, ...]:
     """Comparable, as NaN is not."""
-    return tuple(None if math.isnan(score) else score for score in scores.scores), scores.status, dict(scores.counts)
+    return tuple(None if math.isnan(score) else score for score in scores.scores), scores.status, scores.repairs
 
 
 @pytest.mark.parametrize("format", FORMATS + NATIVE, ids=repr)
@@ -69,7 +69,7 @@ def test_the_example_in_the_prompt_is_read_by_the_parser(format: Format[Any]) ->
 def test_a_failed_call_is_never_parsed(format: Format[Any]) -> None:
     for n in (0, 3):
         answer, report = read(format, Failed("rate_limit", 'Error code: 429 [3] {"1": 3}'), n)
-        assert answer.status == report["status"] == "failed" and report["failure"] == "rate_limit"
+        assert answer.status == report.status == "failed" and report.failure == "rate_limit"
         assert getattr(answer, "best", None) is None and all(map(math.isnan, getattr(answer, "scores", ())))
 
 
@@ -145,7 +145,7 @@ def test_any_text_gives_a_valid_answer(text: str, n: int, cut: bool) -> None:
     assert len(scores.scores) == n and all(math.isnan(score) or 0 <= score <= 10 for score in scores.scores)
     assert scores.missing == sum(map(math.isnan, scores.scores))
     if scores.status == "exact":
-        assert n and not any(scores.counts.values())
+        assert n and not scores.repairs
 
 
 @given(st.lists(st.integers(0, 100).map(lambda score: score / 10), min_size=1, max_size=20), st.randoms())

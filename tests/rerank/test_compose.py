@@ -20,7 +20,7 @@ from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.rerank.compose import Cascade, Hybrid, WithScores
 from whyrank.rerank.listwise import Listwise
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
-from whyrank.types import Corpus, Dataset, Document, Query, Run
+from whyrank.types import CallReport, Corpus, Dataset, Document, Query, Run
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ByNumber(Reranker):
             scores = [self.sign * float(text) if text.lstrip("-").isdigit() else math.nan for text in texts]
             known = [-math.inf if math.isnan(score) else score for score in scores]
             ranking = tuple(sorted(range(len(known)), key=lambda at, known=known: -known[at]))
-            orders.append(Order(ranking, () if self.silent else tuple(scores), ({"status": "exact"},)))
+            orders.append(Order(ranking, () if self.silent else tuple(scores), (CallReport("exact"),)))
         return orders
 
 
@@ -55,7 +55,7 @@ def test_a_cascade_is_one_reranker_after_the_other(numbers, wide, narrow):
     (order,) = ranked(Cascade(ByNumber(), ByNumber(-1), depths=(wide, narrow)), request(numbers))
     first = sorted(range(len(numbers))[:wide], key=lambda at: -numbers[at]) + list(range(len(numbers)))[wide:]
     assert list(order.ranking) == sorted(first[:narrow], key=lambda at: numbers[at]) + first[narrow:]
-    assert [call["stage"] for call in order.calls] == [0, 1]
+    assert [call.place.stage for call in order.calls] == [0, 1]
     known = {at for at, score in enumerate(order.scores) if not math.isnan(score)}
     assert known == set(first[:narrow]) and all(order.scores[at] == -numbers[at] for at in known)
 
@@ -76,7 +76,7 @@ def test_the_trace_is_passed_on(tmp_path: Path):
     part = Cascade(Hybrid(Listwise(llm)), Listwise(llm, window=2), depths=(5, 2))
     with Trace(tmp_path / "trace.jsonl") as trace:
         run = part.rerank(first, data, trace=trace)
-    assert len((tmp_path / "trace.jsonl").read_text().splitlines()) == len(run.notes["q1"]["calls"]) == 2
+    assert len((tmp_path / "trace.jsonl").read_text().splitlines()) == len(run.notes["q1"].calls) == 2
 
 
 SCORES = st.lists(st.integers(-50, 50), min_size=1, max_size=40).map(lambda some: sorted(some, reverse=True))
@@ -101,7 +101,7 @@ def test_a_hybrid_is_the_weighted_sum(data, firsts, weight, norm):
         values = weight * spread(firsts) + (1 - weight) * spread(numbers)
     found = values[list(order.ranking)]
     assert sorted(order.ranking) == list(range(n)) and np.all(np.diff(found) <= 1e-9)
-    assert order.scores == tuple(map(float, numbers)) and order.calls == ({"status": "exact"},)
+    assert order.scores == tuple(map(float, numbers)) and order.calls == (CallReport("exact"),)
 
 
 @pytest.mark.parametrize("norm", ["zscore", "minmax"])
@@ -117,7 +117,7 @@ def test_the_ends_of_the_weight():
     assert ranked(Hybrid(ByNumber(), 0.0), request(numbers))[0].ranking == (1, 2, 0, 3)
     assert ranked(Hybrid(ByNumber(), 1.0), request(numbers))[0].ranking == (0, 1, 2, 3)
     assert ranked(Hybrid(ByNumber(silent=True), 0.0), request(numbers))[0].ranking == (1, 2, 0, 3)
-    assert ranked(Hybrid(ByNumber(), 0.0), request([])) == [Order((), (), ({"status": "exact"},))]
+    assert ranked(Hybrid(ByNumber(), 0.0), request([])) == [Order((), (), (CallReport("exact"),))]
 
 
 def test_specs():

@@ -20,7 +20,7 @@ from whyrank.rerank.listwise import Listwise
 from whyrank.rerank.pairwise import Pairwise
 from whyrank.rerank.pointwise import Pointwise
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
-from whyrank.types import Corpus, Dataset, Run
+from whyrank.types import Corpus, Dataset, Note, Run
 
 AGGREGATES = ["borda", "rrf", "kemeny", "copeland", "plurality"]
 
@@ -54,7 +54,7 @@ def test_whatever_the_model_writes_nothing_is_lost(aggregate, n, dice):
     part = Consensus(Listwise(Fake(), 8), 3, aggregate)
     order = walk(part, request(range(n)), lambda _: dice.choice((*BAD, Ok("<answer>[3] > [1]</answer>")))).order
     assert sorted(order.ranking) == list(range(n))
-    assert {call["shuffle"] for call in order.calls} == (set(range(3)) if n > 1 else set())
+    assert {call.place.shuffle for call in order.calls} == (set(range(3)) if n > 1 else set())
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
@@ -183,7 +183,7 @@ def test_the_majority_of_samples_shows_the_same_words_in_other_draws():
     walked = walk(part, request("abc"), lambda prompt: said if isinstance(said := says(prompt), Failed) else Ok(said))
     assert list(walked.order.ranking) == [1, 0, 2] and len(walked.rounds) == 1
     assert len({prompt.messages for prompt in seen}) == 1 and len({prompt.sample for prompt in seen}) == 5
-    assert [call["status"] for call in walked.order.calls] == ["exact", "no_answer", "exact", "exact", "failed"]
+    assert [call.status for call in walked.order.calls] == ["exact", "no_answer", "exact", "exact", "failed"]
 
 
 def test_samples_keep_the_first_stage_and_inner_samples_apart():
@@ -202,7 +202,7 @@ def test_a_model_that_never_errs_is_asked_twice_where_passes_must_agree(n, shuff
     walked = walk(Consensus(inner, shuffles, halt=halt), request(range(n)), perfect)
     asked = min(shuffles, 2)
     assert (walked.calls, len(walked.rounds)) == ((asked, 1) if n > 1 else (0, 0))
-    assert walked.order.notes == {"shuffles": asked} and list(walked.order.ranking) == best_first(range(n))
+    assert walked.order.note == Note(shuffles=asked) and list(walked.order.ranking) == best_first(range(n))
 
 
 def test_it_goes_on_while_the_orders_change():
@@ -213,9 +213,9 @@ def test_it_goes_on_while_the_orders_change():
 
     part = Consensus(Listwise(Fake(), sampling=HOT), 6, inputs="same", halt=0.95)
     walked = walk(part, request("abcd"), answer)
-    assert walked.order.notes == {"shuffles": 4} and [len(prompts) for prompts in walked.rounds] == [2, 1, 1]
+    assert walked.order.note == Note(shuffles=4) and [len(prompts) for prompts in walked.rounds] == [2, 1, 1]
     stubborn = walk(Consensus(Listwise(Fake()), 6, halt=1.0), request("abcd"), lambda _: Ok("none"))
-    assert stubborn.order.notes == {"shuffles": 6} and [len(prompts) for prompts in stubborn.rounds] == [2, 1, 1, 1, 1]
+    assert stubborn.order.note == Note(shuffles=6) and [len(prompts) for prompts in stubborn.rounds] == [2, 1, 1, 1, 1]
     assert list(stubborn.order.ranking) == [0, 1, 2, 3]
 
 
@@ -228,7 +228,7 @@ def test_what_was_left_out_shares_the_mean_of_the_places_left(aggregate):
 
     part = Consensus(Listwise(Fake(), sampling=HOT), 4, aggregate, inputs="same")
     order = walk(part, request("abcd"), answer).order
-    assert [call["missing"] for call in order.calls] == [0, 3, 3, 0]
+    assert [call.repairs.missing for call in order.calls] == [0, 3, 3, 0]
     rankings = np.array([[1, 0, 2, 3], [3, 0, 1, 2], [3, 0, 1, 2], [0, 1, 2, 3]])
     assert list(order.ranking) == consensus(rankings, aggregate, [4, 1, 1, 4]).tolist()
     if aggregate == "borda":  # sums of ranks: 5, 5, 8, 6, where first-stage order would have given 3, 5, 8, 6

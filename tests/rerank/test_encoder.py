@@ -75,7 +75,7 @@ def test_bi_encoder_scores_are_the_cosine_that_sentence_transformers_gives(share
     for query in queries:
         ids = first[query.id].ids
         exact = engine.similarity(engine.encode(query.text), engine.encode([corpus[id].text for id in ids]))[0].tolist()
-        scores = run.notes[query.id]["scores"]
+        scores = run.notes[query.id].scores
         assert [scores[id] for id in ids] == pytest.approx(exact, abs=1e-5)
         assert run[query.id].ids == sorted(ids, key=lambda id: -scores[id])
 
@@ -87,7 +87,7 @@ def test_cross_encoder_scores_are_its_raw_logits(cross):
 
     assert EncoderRerank(cross) == EncoderRerank(cross, kind="auto")
     exact = Reference(cross).predict([(QUERIES[0].text, doc.content) for doc in DOCUMENTS], activation_fn=Identity())
-    scores = EncoderRerank(cross).rerank(FIRST, DATA).notes["q1"]["scores"]
+    scores = EncoderRerank(cross).rerank(FIRST, DATA).notes["q1"].scores
     assert [scores[id] for id in IDS] == pytest.approx(exact.tolist(), abs=1e-4)
     assert np.ptp(exact) > 0.1 and (exact < 0).any()
 
@@ -99,9 +99,7 @@ def test_batch_size_changes_nothing(kind, cross):
     one, many = (EncoderRerank(model, kind=kind, batch_size=size).rerank(FIRST, DATA) for size in (1, 64))
     for id in FIRST:
         assert one[id].ids == many[id].ids
-        assert list(one.notes[id]["scores"].values()) == pytest.approx(
-            list(many.notes[id]["scores"].values()), abs=1e-4
-        )
+        assert list(one.notes[id].scores.values()) == pytest.approx(list(many.notes[id].scores.values()), abs=1e-4)
 
 
 @engines
@@ -159,8 +157,8 @@ def test_candidates_without_a_score_go_last_in_input_order_and_are_counted(bad, 
     monkeypatch.setattr(BiEncoder, "encode", encode)
     run = EncoderRerank("minilm").rerank(FIRST, DATA)
     assert run["q1"].ids == [id for id in good if id not in bad] + [id for id in IDS if id in bad]
-    assert run.notes["q1"]["calls"] == [{"status": status, "missing": len(bad)}]
-    assert {id for id, score in run.notes["q1"]["scores"].items() if score is None} == set(bad)
+    assert [call.to_dict() for call in run.notes["q1"].calls] == [{"status": status, "missing": len(bad)}]
+    assert {id for id, score in run.notes["q1"].scores.items() if score is None} == set(bad)
     assert statuses(run)[status] == len(QUERIES)
 
 

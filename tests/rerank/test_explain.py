@@ -13,7 +13,7 @@ import pytest
 from whyrank import experiment
 from whyrank.errors import BadInput
 from whyrank.fusion import Fusion
-from whyrank.llm.answer import Completion, Failed, Ok, Usage
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Price, Prices
 from whyrank.llm.messages import Prompt
@@ -32,7 +32,7 @@ from whyrank.rerank.ranked import RankedList
 from whyrank.rerank.setwise import Setwise
 from whyrank.rerank.topdown import TopDown
 from whyrank.rerank.tournament import Tournament
-from whyrank.types import Corpus, Dataset, Document, Query, Run
+from whyrank.types import Corpus, Dataset, Document, Query, Run, Usage
 
 NAMES = [f"thing{chr(105 + at // 10)}{chr(105 + at % 10)}" for at in range(60)]  # no label among their letters
 TEXTS = [f"All that is known of {name}, told at length." for name in NAMES]
@@ -87,7 +87,7 @@ def test_every_strategy_says_whom_each_call_showed(strategy: str) -> None:
     reranker = STRATEGIES[strategy]
     run = reranker.rerank(FIRST, DATA, depth=50)
     for ranked in (RankedList.of(run, "q", DATA), reranker.rank("what is it?", TEXTS[:50])):
-        assert ranked.calls and all(call["shown"] and call["key"] for call in ranked.calls)
+        assert ranked.calls and all(call.shown and call.key for call in ranked.calls)
         touched = [item for item in ranked if item.calls]
         assert len(touched) >= 20
         for item in touched:
@@ -97,8 +97,8 @@ def test_every_strategy_says_whom_each_call_showed(strategy: str) -> None:
                 assert sum(other in item.reason for other in NAMES) == 1
         for item in ranked:
             assert len(item.calls) == len(item.places) == sum(item.statuses.values())
-            assert item.spent.tokens == 110 * item.spent.calls == 110 * len({call["key"] for call in item.calls})
-        assert ranked.spent.calls == len({call["key"] for call in ranked.calls})
+            assert item.spent.tokens == 110 * item.spent.calls == 110 * len({call.key for call in item.calls})
+        assert ranked.spent.calls == len({call.key for call in ranked.calls})
 
 
 def test_first_stage_scores_and_ranks_are_kept() -> None:
@@ -114,7 +114,7 @@ def test_first_stage_scores_and_ranks_are_kept() -> None:
 
 
 def test_notes_hold_each_thought_once() -> None:
-    note = json.dumps(made(Listwise).rerank(FIRST, DATA, depth=20).notes["q"])
+    note = json.dumps(made(Listwise).rerank(FIRST, DATA, depth=20).notes["q"].to_dict())
     assert note.count("What is asked?") == 1
     assert json.loads(note)["calls"][0]["shown"] == [f"d{at}" for at in range(20)]
 
@@ -140,7 +140,7 @@ def test_seconds_and_cost_where_they_are_known(tmp_path: Path) -> None:
     with Trace(prices=prices) as trace:
         ranked = made(Listwise).rank("what is it?", TEXTS[:30], trace)
     assert ranked.spent.cost == pytest.approx(2 * 2.0) == trace.ledger.total.cost
-    assert all(call["seconds"] >= 0 for call in ranked.calls)
+    assert all(call.seconds >= 0 for call in ranked.calls)
     with Trace(tmp_path / "trace.jsonl", prices) as trace:
         run = made(Listwise).rerank(FIRST, DATA, 30, trace)
     with Trace(tmp_path / "trace.jsonl", prices) as trace:
@@ -263,7 +263,7 @@ def test_explained_from_a_run_folder(tmp_path: Path) -> None:
     assert [item.id for item in ranked] == list(done.run["q"].ids)
     assert [item.reason for item in ranked] == [item.reason for item in RankedList.of(done.run, "q", DATA)]
     assert ranked[0].text == DATA.corpus[ranked[0].id].text and ranked.query == Query("q", "what is it?")
-    assert ranked.name.startswith("listwise(fake(") and all(call["seconds"] >= 0 for call in ranked.calls)
+    assert ranked.name.startswith("listwise(fake(") and all(call.seconds >= 0 for call in ranked.calls)
     assert experiment.open_run(tmp_path / "lw", notes=True).notes == done.run.notes
     again = experiment.rerank(tmp_path / "first.json", reranker, data, tmp_path / "lw", depth=30)
     assert again.run.notes == done.run.notes

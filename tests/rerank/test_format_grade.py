@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Failed, Ok, Usage
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
-from whyrank.rerank.formats import Graded, PointFormat, Rubric, YesNo, graded, whole
+from whyrank.rerank.formats import Graded, PointFormat, Rubric, YesNo, read
+from whyrank.types import Usage
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDENS = {
@@ -152,11 +153,11 @@ def test_a_thought_that_was_cut_off_is_closed_and_gone_on_with(format: PointForm
     assert format.again(prompt, Ok("", "no end", finish="length")).begun.startswith("<think>\nno end\n</think>")
     grade = 9 if getattr(format, "top", 0) == 10 else 90
     if isinstance(format, YesNo):  # the one token
-        said, read = Ok("no", finish="length"), Graded(0, "exact" if format.think == "no" else "repaired")
+        said, told = Ok("no", finish="length"), Graded(0, "exact" if format.think == "no" else "repaired")
     else:
-        said, read = Ok(f"{grade}{opening.replace('<', '</')}"), Graded(grade, "exact")
-    assert format.parse(whole(cut, said), 1) == read
-    odd = format.again(cut, whole(cut, Ok("hm", finish="length")))
+        said, told = Ok(f"{grade}{opening.replace('<', '</')}"), Graded(grade, "exact")
+    assert format.parse(format.whole(cut, said), 1) == told
+    odd = format.again(cut, format.whole(cut, Ok("hm", finish="length")))
     assert odd.messages[:2] == prompt.messages and odd.messages[2].content == f"{cut.begun}hm" and not odd.begun
 
 
@@ -172,9 +173,9 @@ def test_one_token_after_a_closed_thought_tells_the_odds() -> None:
     format = YesNo("native")
     closed = format.again(format.render("q", ["d"]), Ok("", "Hm. So", finish="length"))
     place = log(**{"The": 0.5, "yes": 0.3, " No": 0.1})
-    read = format.parse(whole(closed, Ok("The", finish="length", logprobs=(place,))), 1)
-    assert read == Graded(pytest.approx(0.75), "repaired")
-    assert math.isnan(format.parse(whole(closed, Ok("The", finish="length", logprobs=(log(The=0.5),))), 1).score)
+    told = format.parse(format.whole(closed, Ok("The", finish="length", logprobs=(place,))), 1)
+    assert told == Graded(pytest.approx(0.75), "repaired")
+    assert math.isnan(format.parse(format.whole(closed, Ok("The", finish="length", logprobs=(log(The=0.5),))), 1).score)
     assert math.isnan(format.parse(Ok("<answer>The dance</answer>", logprobs=(place, log(dance=1))), 1).score)
     assert math.isnan(YesNo("no").parse(Ok("", "So", finish="length", logprobs=(place,)), 1).score)
     assert math.isnan(YesNo("no").parse(Ok("<think>", finish="length", logprobs=(place,)), 1).score)
@@ -185,16 +186,16 @@ def test_one_token_after_a_closed_thought_tells_the_odds() -> None:
 def test_any_text_gives_a_score_on_the_scale_or_none(format: PointFormat, text: str, cut: bool) -> None:
     completion = Ok(text, finish="length" if cut else "stop")
     prompt = format.render("q", ["d"])
-    found, report = graded(format, prompt, completion)
-    assert math.isnan(found.score) == (found.status in {"truncated", "no_answer"}) == (report["score"] is None)
+    found, report = read(format, completion, 1, prompt)
+    assert math.isnan(found.score) == (found.status in {"truncated", "no_answer"}) == math.isnan(report.score)
     assert math.isnan(found.score) or 0 <= found.score <= getattr(format, "top", 1)
     written(format.again(prompt, completion)).encode()
 
 
 def test_a_failed_call_is_never_parsed() -> None:
-    found, report = graded(Rubric(), Rubric().render("q", ["d"]), Failed("server", "<score>90</score>"))
+    found, report = read(Rubric(), Failed("server", "<score>90</score>"), 1, Rubric().render("q", ["d"]))
     assert math.isnan(found.score) and found.status == "failed"
-    assert report == {"status": "failed", "score": None, "failure": "server", "detail": "<score>90</score>"}
+    assert report.to_dict() == {"status": "failed", "score": None, "failure": "server", "detail": "<score>90</score>"}
 
 
 @pytest.mark.parametrize("spec", ["rubric(think='maybe')", "rubric(top=5)", "yes_no(think=True)"])

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.report import thought_of
 from whyrank.registry import make
-from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned, clean, read, thought
+from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned, clean, read
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDENS = {Reasoned(): "reasoned.txt", Reasoned(native=True): "reasoned_native.txt", Direct(): "direct.txt"}
@@ -113,8 +114,8 @@ def test_a_cut_off_completion_is_truncated() -> None:
 def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> None:
     parsed, report = read(Reasoned(), completion, 2)
     assert parsed == Parsed((1, 0), "exact")
-    assert thought(completion) == report["reason"] == reason
-    assert report == {
+    assert thought_of(completion) == report.thought == reason
+    assert report.to_dict() == {
         "status": "exact", "missing": 0, "duplicate": 0, "out_of_range": 0, "finish": "stop", "reason": reason
     }  # fmt: skip
 
@@ -122,4 +123,8 @@ def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> Non
 def test_a_failed_call_is_never_parsed() -> None:
     parsed, report = read(Direct(), Failed("rate_limit", "Error code: 429 … [3] > [1] > [2]"), 3)
     assert parsed == Parsed((0, 1, 2), "failed", missing=3)
-    assert report == {"status": "failed", "failure": "rate_limit", "detail": "Error code: 429 … [3] > [1] > [2]"}
+    assert report.to_dict() == {
+        "status": "failed",
+        "failure": "rate_limit",
+        "detail": "Error code: 429 … [3] > [1] > [2]",
+    }

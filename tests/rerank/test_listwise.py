@@ -21,7 +21,7 @@ from whyrank.registry import make
 from whyrank.rerank.base import Order, Request, statuses
 from whyrank.rerank.formats import Direct, Reasoned, clean
 from whyrank.rerank.listwise import Listwise, windows
-from whyrank.types import Corpus, Dataset, Document, Qrels, Query, Run
+from whyrank.types import Corpus, Dataset, Document, Qrels, Query, Repairs, Run
 
 SIZES = st.integers(2, 60).flatmap(lambda window: st.tuples(st.just(window), st.integers(1, window)))
 
@@ -100,7 +100,7 @@ def test_whatever_the_model_writes_nothing_is_lost(
     answers = garbage.map(Ok) | st.just(Failed("server", "[2] > [1]"))
     order, _ = walk(Listwise(Fake(), *size, format), [str(at) for at in range(n)], lambda _: data.draw(answers))
     assert sorted(order.ranking) == list(range(n))
-    assert all(call["status"] in {"exact", "repaired", "truncated", "no_answer", "failed"} for call in order.calls)
+    assert all(call.status in {"exact", "repaired", "truncated", "no_answer", "failed"} for call in order.calls)
 
 
 def test_a_failed_call_keeps_its_window_and_is_counted() -> None:
@@ -109,7 +109,7 @@ def test_a_failed_call_keeps_its_window_and_is_counted() -> None:
 
     order, _ = walk(Listwise(Fake(), 20, 10), [str(at) for at in range(25)], answer)
     assert order.ranking == (*range(14, -1, -1), *range(15, 25))
-    assert order.calls == (
+    assert tuple(call.to_dict() for call in order.calls) == (
         {
             "window": [5, 25], "shown": list(range(5, 25)), "status": "failed",
             "failure": "timeout", "detail": "no answer in 600 s: [2] > [1]",
@@ -130,12 +130,12 @@ def test_each_call_is_reported() -> None:
         ]
     )
     order, _ = walk(Listwise(Fake(), 4, 2), list("abcdefgh"), lambda _: next(answers))
-    assert [(call["window"], call["status"], call["reason"], call["finish"]) for call in order.calls] == [
-        ([4, 8], "repaired", "the second", "stop"),
-        ([2, 6], "truncated", "the third", "length"),
-        ([0, 4], "no_answer", "", "stop"),
+    assert [(call.place.window, call.status, call.thought, call.finish) for call in order.calls] == [
+        ((4, 8), "repaired", "the second", "stop"),
+        ((2, 6), "truncated", "the third", "length"),
+        ((0, 4), "no_answer", "", "stop"),
     ]
-    assert [order.calls[0][kind] for kind in ("missing", "duplicate", "out_of_range")] == [3, 1, 1]
+    assert order.calls[0].repairs == Repairs(3, 1, 1)
     assert "".join("abcdefgh"[at] for at in order.ranking) == "abfcdegh"
 
 
@@ -151,7 +151,7 @@ def test_each_pass_makes_as_many_more_exact(data: st.DataObject, n: int, size: t
     one = len(list(windows(n, window, stride)))
     assert len(prompts) in {one * done for done in range(1, passes + 1)}
     if passes > 1 and n > 1:
-        assert [call["pass"] for call in order.calls] == [at // one for at in range(len(prompts))]
+        assert [call.place.sweep for call in order.calls] == [at // one for at in range(len(prompts))]
 
 
 def test_passes_end_where_one_changes_nothing() -> None:

@@ -14,7 +14,7 @@ from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
-from whyrank.rerank.formats import Pair, Preferred, preferred
+from whyrank.rerank.formats import Pair, Preferred, read
 from whyrank.rerank.pairwise import Pairwise
 from whyrank.testing import check_reranker
 
@@ -98,8 +98,8 @@ def test_an_unreadable_answer_leaves_the_decision_to_the_other(method):
 def test_calls_are_reported():
     order = walk(Pairwise(Fake()), request([1, 2]), higher).order
     assert order.ranking == (1, 0)
-    assert [(call["shown"], call["first"], call["status"]) for call in order.calls] == [
-        ([0, 1], False, "exact"), ([1, 0], True, "exact")
+    assert [(call.shown, call.first, call.status) for call in order.calls] == [
+        ((0, 1), False, "exact"), ((1, 0), True, "exact")
     ]  # fmt: skip
 
 
@@ -137,8 +137,8 @@ def test_choices(think, text, first, status):
 
 def test_cut_off_and_failed_calls():
     assert Pair().parse(Ok("", "I weigh", finish="length"), 2).status == "truncated"
-    found, report = preferred(Pair(), Failed("server", "A"))
-    assert found == Preferred(None, "failed") and report["failure"] == "server"
+    found, report = read(Pair(), Failed("server", "A"), 2)
+    assert found == Preferred(None, "failed") and report.failure == "server"
 
 
 @given(st.text() | st.text("<>/thinkanswerAB "), st.sampled_from(["no", "asked", "native"]))

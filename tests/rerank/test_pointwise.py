@@ -81,7 +81,7 @@ def test_a_missing_sample_is_imputed_from_the_others_and_never_zero():
 
     order = walk(Pointwise(Fake(), 3, sampling=WARM), request([60, 80, 70]), answer).order
     assert order.ranking == (1, 2, 0) and order.scores == (60, 80, 70)
-    assert [call["status"] for call in order.calls].count("no_answer") == 2
+    assert [call.status for call in order.calls].count("no_answer") == 2
 
 
 def test_a_refined_document_without_a_fresh_score_keeps_its_first():
@@ -102,8 +102,8 @@ def test_unreadable_answers_are_asked_for_again_and_failures_are_not():
     walked = walk(Pointwise(Fake(), retries=3), request([9, 50, 70]), answer)
     assert [len(prompts) for prompts in walked.rounds] == [3, 1]
     assert walked.order.scores[1:] == (50, 70) and walked.order.ranking == (0, 2, 1)
-    assert [(call["shown"], call["status"]) for call in walked.order.calls] == [
-        ([0], "failed"), ([1], "truncated"), ([2], "exact"), ([1], "exact")
+    assert [(call.shown, call.status) for call in walked.order.calls] == [
+        ((0,), "failed"), ((1,), "truncated"), ((2,), "exact"), ((1,), "exact")
     ]  # fmt: skip
 
 
@@ -144,4 +144,4 @@ def test_what_was_said_after_a_closed_thought_is_shown_when_asked_again():
     assert closed.begun == "<think>\nHm.\n</think>\n\n<answer>"
     assert again.messages[2].content == f"{closed.begun}perhaps" and not again.begun
     assert walked.order.scores == (1.0,)
-    assert [call["status"] for call in walked.order.calls] == ["truncated", "truncated", "exact"]
+    assert [call.status for call in walked.order.calls] == ["truncated", "truncated", "exact"]

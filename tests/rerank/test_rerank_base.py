@@ -13,13 +13,14 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Message, Piece, Prompt
+from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import LLMReranker, Order, RankedList, Request, Reranker, statuses
 from whyrank.rerank.formats import Direct
 from whyrank.rerank.listwise import Listwise
-from whyrank.types import Corpus, Dataset, Document, Query, Run
+from whyrank.types import Corpus, Dataset, Document, Note, Query, Run
 
 DATA = Dataset(
     "bees",
@@ -49,7 +50,7 @@ class YesNo(LLMReranker):
         ]
         answers = yield prompts
         yes = [isinstance(answer, Ok) and answer.text == "yes" for answer in answers]
-        calls = tuple({"status": "exact" if isinstance(answer, Ok) else "failed"} for answer in answers)
+        calls = tuple(reported(answer) for answer in answers)
         return Order(tuple(sorted(range(len(yes)), key=lambda at: not yes[at])), calls=calls)
 
 
@@ -72,7 +73,7 @@ def test_a_third_party_needs_only_the_hook() -> None:
     final = Longest().rerank(first, DATA)
     assert order_of(final) == {"q1": ["d4", "d2", "d1"], "q2": ["d2", "d1"]}
     assert final["q1"].scores.tolist() == [3.0, 2.0, 1.0]
-    assert final.notes["q1"] == {
+    assert final.notes["q1"].to_dict() == {
         "calls": [], "scores": {"d1": 6.0, "d4": 9.0, "d2": 7.0}, "first": {"d1": 3.0, "d4": 2.0, "d2": 1.0}
     }  # fmt: skip
     assert make(repr(Longest())) == Longest()
@@ -94,7 +95,7 @@ def test_failures_reach_the_plan_and_are_counted() -> None:
     assert order_of(final) == {"q1": ["d1", "d4"]} and statuses(final)["failed"] == 2
     final = Listwise(llm).rerank(Run.of({"q1": ["d1", "d4"], "q3": ["d2", "d1"]}), DATA)
     assert order_of(final) == {"q1": ["d1", "d4"], "q3": ["d2", "d1"]} and statuses(final)["failed"] == 2
-    assert final.notes["q1"]["calls"][0]["failure"] == "refusal"  # type: ignore[index]
+    assert final.notes["q1"].calls[0].failure == "refusal"
 
 
 DOCUMENTS = st.lists(st.sampled_from([f"d{at}" for at in range(10)] + ["empty"]), unique=True)
@@ -242,4 +243,4 @@ def test_scores_that_are_missing_are_allowed() -> None:
 
 def test_statuses_of_runs_without_calls() -> None:
     assert statuses(Run.of({"q1": ["d1"]})) == {}
-    assert statuses(Run.of({"q1": ["d1"]}, notes={"q1": "a remark", "q2": {"scores": {}}})) == {}
+    assert statuses(Run.of({"q1": ["d1"]}, notes={"q1": Note(outcome="gated"), "q2": Note()})) == {}

@@ -21,7 +21,7 @@ from whyrank.rerank.listwise import Listwise
 from whyrank.rerank.radar import Radar, Tradeoff, _loss, entropy, features, hypervolume, margin, pareto, sweep
 from whyrank.rerank.route import Difficulty, Entropy, Margin, Route, routes
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
-from whyrank.types import Corpus, Dataset, Ranking, Run
+from whyrank.types import Corpus, Dataset, Note, Ranking, Run
 
 SCORES = st.lists(st.floats(-1e3, 1e3), max_size=40).map(lambda some: sorted(some, reverse=True))
 
@@ -50,7 +50,7 @@ def test_margins_send_each_query_to_one_choice(lists, limits):
     orders = routed(Route(*choices, by=Margin(below)), *asked)
     for one, order in zip(asked, orders, strict=True):
         number = sum(margin(one.scores) < limit for limit in below)
-        assert order.notes == {"route": number} and set(order.scores) <= {number}
+        assert order.note == Note(route=number) and set(order.scores) <= {number}
         assert list(order.ranking) == list(reversed(range(len(one.documents))))
 
 
@@ -71,8 +71,8 @@ def test_what_leads_clearly_is_easy():
     assert entropy(clear) < entropy(close) < entropy(even) == 1
     asked = [request(range(10), scores) for scores in (clear, close, even)]
     three = [Named(0), Named(1), Named(2)]
-    assert [one.notes["route"] for one in routed(Route(*three, by=Margin((1.0, 0.01))), *asked)] == [0, 1, 2]
-    assert [one.notes["route"] for one in routed(Route(*three, by=Entropy((0.6, 0.95))), *asked)] == [0, 1, 2]
+    assert [one.note.route for one in routed(Route(*three, by=Margin((1.0, 0.01))), *asked)] == [0, 1, 2]
+    assert [one.note.route for one in routed(Route(*three, by=Entropy((0.6, 0.95))), *asked)] == [0, 1, 2]
 
 
 class World:
@@ -180,14 +180,10 @@ def test_a_trained_route_from_its_file(tmp_path: Path):
     radar.save(path)
     assert Radar.open(path) == radar and path.stat().st_size < 4000
     orders = routed(Route(*choices, by=Difficulty(str(path), weight=0.7)), *asked)
-    sent = np.array([order.notes["route"] for order in orders])
+    sent = np.array([order.note.route for order in orders])
     assert (sent == hard).mean() > 0.9
-    assert {
-        order.notes["route"] for order in routed(Route(*choices, by=Difficulty(str(path), weight=0.0)), *asked)
-    } == {0}
-    assert {
-        order.notes["route"] for order in routed(Route(*choices, by=Difficulty(str(path), weight=1.0)), *asked)
-    } == {1}
+    assert {order.note.route for order in routed(Route(*choices, by=Difficulty(str(path), weight=0.0)), *asked)} == {0}
+    assert {order.note.route for order in routed(Route(*choices, by=Difficulty(str(path), weight=1.0)), *asked)} == {1}
     with pytest.raises(BadInput, match="same choices in another order"):
         routed(Route(*reversed(choices), by=Difficulty(str(path))), *asked)
     with pytest.raises(BadInput, match="fitted to 2 choices, but 3"):
@@ -206,7 +202,7 @@ def test_routes_are_told_counted_and_resumed(tmp_path: Path):
     with Trace(tmp_path / "trace.jsonl") as trace:
         run = part.rerank(first, data, trace=trace)
         assert trace.ledger.total.calls == 2
-    assert routes(run) == {0: 1, 1: 1} and [run.notes[query.id]["route"] for query in data.queries] == [0, 1]
+    assert routes(run) == {0: 1, 1: 1} and [run.notes[query.id].route for query in data.queries] == [0, 1]
     assert len(seen) == 1
     with Trace(tmp_path / "trace.jsonl") as trace:
         again = part.rerank(first, data, trace=trace)

@@ -54,5 +54,5 @@ def test_what_is_in_the_trace_is_not_asked_again(reranker: Reranker, tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) == len(lines)
     assert resumed == whole and resumed.notes == whole.notes
     counted = statuses(whole)
-    assert sum(counted.values()) == sum(len(note["calls"]) for note in whole.notes.values()) > 0
+    assert sum(counted.values()) == sum(len(note.calls) for note in whole.notes.values()) > 0
     assert counted["failed"] == counted["truncated"] == 0

@@ -88,8 +88,8 @@ def walk(
     except StopIteration as end:
         order = end.value
     assert sorted(order.ranking) == list(range(len(texts)))
-    assert [call["round"] for call in order.calls] == [at for at, asked in enumerate(rounds) for _ in asked]
-    assert [[int(texts[at]) for at in call["shown"]] for call in order.calls] == [shown(p) for r in rounds for p in r]
+    assert [call.place.round for call in order.calls] == [at for at, asked in enumerate(rounds) for _ in asked]
+    assert [[int(texts[at]) for at in call.shown] for call in order.calls] == [shown(p) for r in rounds for p in r]
     return order, rounds
 
 
@@ -134,7 +134,7 @@ def test_whatever_the_model_writes_nothing_is_lost(reranker: LLMReranker, data: 
         return lot.choice([*kinds, perfect(reranker)(prompt)])
 
     order, _ = walk(reranker, [at % 11 for at in range(n)], answer)
-    assert {call["status"] for call in order.calls} <= {"exact", "repaired", "truncated", "no_answer", "failed"}
+    assert {call.status for call in order.calls} <= {"exact", "repaired", "truncated", "no_answer", "failed"}
 
 
 @pytest.mark.parametrize("reranker", EVERY, ids=repr)
@@ -145,7 +145,7 @@ def test_without_any_answer_the_input_order_stands(reranker: LLMReranker, answer
     for n in (2, 19, 20, 21, 45, 100, 113):
         order, _ = walk(reranker, range(n), lambda _: answer)
         assert order.ranking == tuple(range(n))
-        assert order.calls and {call["status"] for call in order.calls} <= {"no_answer", "failed", "truncated"}
+        assert order.calls and {call.status for call in order.calls} <= {"no_answer", "failed", "truncated"}
 
 
 @pytest.mark.parametrize("reranker", EVERY, ids=repr)
@@ -347,7 +347,7 @@ def test_dual_end_finds_the_top(texts: list[int], k: int, window: int) -> None:
     elif n <= window**2:
         assert count(rounds) <= ceil(n / window) + 2 * k - 1 and len(rounds) <= 2 * k
         assert list(order.ranking[k:]) == sorted(order.ranking[k:])
-    assert all(list(call["shown"]) == sorted(call["shown"]) for call in order.calls)  # as the first stage has them
+    assert all(list(call.shown) == sorted(call.shown) for call in order.calls)  # as the first stage has them
 
 
 def test_dual_end_costs_what_it_says() -> None:
@@ -397,7 +397,7 @@ def test_scores_that_could_not_be_read_are_asked_for_again_within_the_bound() ->
     order, rounds = walk(Groupwise(FAKE, repeats=1, retries=2), grades, answer)
     assert [len(asked) for asked in rounds] == [3, 1, 1]
     assert isnan(order.scores[33]) and sum(map(isnan, order.scores)) == 20
-    assert [call["status"] for call in order.calls].count("failed") == 3
+    assert [call.status for call in order.calls].count("failed") == 3
     order, rounds = walk(Groupwise(FAKE, repeats=1, retries=0), grades, answer)
     assert [len(asked) for asked in rounds] == [3] and sum(map(isnan, order.scores)) == 20
 

@@ -73,7 +73,7 @@ def test_settings_reach_every_call(calls):
     assert {prompt.sampling.temperature for prompts in walked.rounds for prompt in prompts} == {0.6}
     assert all(len(text) == 2 for prompts in walked.rounds for prompt in prompts for text in shown(prompt))
     assert walked.rounds[0][0].messages[0] == Direct().render("", ["x"]).messages[0]
-    assert {call["stage"] for call in walked.order.calls} == set(range(len(STAGES[calls])))
+    assert {call.place.stage for call in walked.order.calls} == set(range(len(STAGES[calls])))
     assert walked.order.ranking == tuple(range(100)), "without any answer the input order stands"
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
+from whyrank.llm.report import thought_of
 from whyrank.rerank.formats import (
     BestWorst,
     Direct,
@@ -23,7 +24,6 @@ from whyrank.rerank.formats import (
     ReasonedScores,
     Rubric,
     YesNo,
-    thought,
 )
 
 ORDERS: list[Format[Any]] = [Reasoned(), Reasoned(native=True), Direct()]
@@ -51,9 +51,9 @@ def back(format: Format[Any], utilities: Sequence[float], thinking: str) -> Any:
     """What is read of what is written, which keeps to the format, with the thought where the format has one."""
     written = format.write(utilities, thinking)
     read = format.parse(written, len(utilities))
-    assert read.status == "exact" and not any(read.counts.values())
+    assert read.status == "exact" and not read.repairs
     thinks = getattr(format, "think", "no" if type(format).__name__.startswith("Direct") else "asked") != "no"
-    assert thought(written).strip() == (thinking.strip() if thinks else "")
+    assert thought_of(written).strip() == (thinking.strip() if thinks else "")
     return read
 
 

@@ -18,7 +18,7 @@ from whyrank.retrieval.agent import Agentic
 from whyrank.retrieval.agent_step import Quote, Step, normal, parse, source_of
 from whyrank.retrieval.bm25 import BM25
 from whyrank.testing import check_retriever
-from whyrank.types import Corpus, Document, Query
+from whyrank.types import Corpus, Document, Evidence, Query
 
 LORE = Corpus(
     [
@@ -57,18 +57,18 @@ def test_a_two_hop_answer_is_found_that_one_search_misses():
     assert "holt" not in plain
     assert set(run["q"].ids) == {"bridge", "holt"}
     note = run.notes["q"]
-    assert [call["status"] for call in note["calls"]] == ["exact"] * 3
-    assert note["stopped"] == "done"
-    assert note["evidence"] == [
-        {"id": "bridge", "quote": "drawn by the engineer MAREN Holt"},
-        {"id": "holt", "quote": "born in the harbour town of Sundvik"},
-    ]
-    assert [(search["query"], search["round"]) for search in note["searches"]] == [
+    assert [call.status for call in note.calls] == ["exact"] * 3
+    assert note.stopped == "done"
+    assert note.evidence == (
+        Evidence("bridge", "drawn by the engineer MAREN Holt"),
+        Evidence("holt", "born in the harbour town of Sundvik"),
+    )
+    assert [(search.query, search.round) for search in note.searches] == [
         (QUESTION.text, 1),
         ("engineer who drew Orla viaduct", 1),
         ("Maren Holt daughter", 2),
     ]
-    json.dumps(run.notes)
+    json.dumps(note.to_dict())
 
 
 def test_invented_quotes_are_rejected_and_move_nothing():
@@ -80,11 +80,11 @@ def test_invented_quotes_are_rejected_and_move_nothing():
     run = agent(invent).search([QUESTION], k=26)
     honest = agent(lambda prompt: invent(prompt).replace("engineer was", "")).search([QUESTION], k=26)
     assert run["q"].ids == honest["q"].ids
-    assert run.notes["q"]["evidence"] == []
-    assert run.notes["q"]["calls"][1]["rejected"] == [
+    assert run.notes["q"].evidence == ()
+    assert run.notes["q"].calls[1].hunted.rejected == (
         "the engineer was born in Rome",
         "herring and slate, says the sea",
-    ]
+    )
 
 
 def test_more_support_ranks_higher():
@@ -100,7 +100,7 @@ def test_more_support_ranks_higher():
 
     run = agent(quote_all, shown=5).search([QUESTION], k=26)
     assert list(run["q"].ids[:2]) == ["sundvik", "bridge"]
-    assert run.notes["q"]["calls"][1]["status"] == "repaired"
+    assert run.notes["q"].calls[1].status == "repaired"
 
 
 def test_weak_queries_are_told_to_the_model():
@@ -113,8 +113,8 @@ def test_weak_queries_are_told_to_the_model():
     note = agent(watch).search([QUESTION], k=5).notes["q"]
     assert "- church of slate: 1 passages, 1 of them new, evidence from 0. Weak: nothing in it was of use" in told[1]
     assert "- zzz1: 0 passages, 0 of them new, evidence from 0. Weak: it found nothing new." in told[1]
-    assert note["calls"][1]["repeated"] == 1
-    assert [search["weakness"] for search in note["searches"][:3]] == ["off target", "off target", "nothing new"]
+    assert note.calls[1].hunted.repeated == 1
+    assert [search.weakness for search in note.searches[:3]] == ["off target", "off target", "nothing new"]
 
 
 def test_it_stops_when_nothing_new_comes_twice_and_when_rounds_are_spent():
@@ -122,24 +122,24 @@ def test_it_stops_when_nothing_new_comes_twice_and_when_rounds_are_spent():
         return f"<evidence></evidence><search>{'z' * (3 + prompt.chat[-1]['content'].count('- '))}</search>"
 
     note = agent(go_on, rounds=9).search([QUESTION], k=5).notes["q"]
-    assert note["stopped"] == "nothing new" and len(note["calls"]) == 3
+    assert note.stopped == "nothing new" and len(note.calls) == 3
 
     def more(prompt: Prompt) -> str:
         page = prompt.chat[-1]["content"].count("- ")
         return f"<evidence></evidence><search>page {page + 1}</search>"
 
     note = agent(more, rounds=2).search([QUESTION], k=5).notes["q"]
-    assert note["stopped"] == "rounds" and len(note["calls"]) == 3
+    assert note.stopped == "rounds" and len(note.calls) == 3
 
 
 @pytest.mark.parametrize("broken", ["I would rather not say.", Failed("refusal", "no")], ids=["unreadable", "failed"])
 def test_a_model_that_cannot_be_read_leaves_the_plain_search(broken):
     run = agent(lambda _: broken).search([QUESTION], k=26)
     assert run["q"].ids == SEARCH.index(LORE).search([QUESTION], k=26)["q"].ids
-    assert [call["status"] for call in run.notes["q"]["calls"]] == [
+    assert [call.status for call in run.notes["q"].calls] == [
         "failed" if isinstance(broken, Failed) else "no_answer"
     ] * 2
-    assert run.notes["q"]["stopped"] == "unreadable"
+    assert run.notes["q"].stopped == "unreadable"
 
 
 TAGS = st.sampled_from(["<evidence>", "</evidence>", "<search>", "</search>", "<done/>", "<think>", "</think>", "\n"])

@@ -41,25 +41,25 @@ def test_weights_by_hand():
         .search([Query("q", "tide unknown")])
     )
     # of "tide moon moon sea" the two most frequent terms, of equal ones the first in the alphabet, are moon and sea
-    assert run.notes["q"]["terms"] == pytest.approx({"tide": 0.3, "unknown": 0.3, "moon": 0.4 * 2 / 3, "sea": 0.4 / 3})
+    assert run.notes["q"].terms == pytest.approx({"tide": 0.3, "unknown": 0.3, "moon": 0.4 * 2 / 3, "sea": 0.4 / 3})
     assert run.name == "rm3" and set(run["q"].ids) == {"d0", "d1", "d3"}
     run = Rocchio(BM25(), fb_docs=1, fb_terms=1, beta=0.5, max_df=1.0).index(SMALL).search([Query("q", "tide")])
-    assert run.notes["q"]["terms"] == pytest.approx({"tide": 1.0, "moon": 0.5})
+    assert run.notes["q"].terms == pytest.approx({"tide": 1.0, "moon": 0.5})
 
 
 def test_terms_that_are_common_short_long_or_odd_are_not_added():
     odd = [Document("d0", "query b naïve 12 " + "x" * 21), *(Document(f"e{at}", "common") for at in range(4))]
     run = RM3(BM25(), max_df=0.5).index(odd).search([Query("q", "query common")])
-    assert set(run.notes["q"]["terms"]) == {"queri", "common", "12"}
+    assert set(run.notes["q"].terms) == {"queri", "common", "12"}
     run = Rocchio(BM25(), max_df=0.5).index(odd).search([Query("q", "query common")])
-    assert set(run.notes["q"]["terms"]) == {"queri", "common", "12", "naïv"}
+    assert set(run.notes["q"].terms) == {"queri", "common", "12", "naïv"}
 
 
 @pytest.mark.parametrize("part", [RM3(BM25(), max_df=1.0, fb_docs=2), Rocchio(BM25(), max_df=1.0, fb_docs=2)], ids=repr)
 def test_an_excluded_document_gives_no_feedback(part):
     ready = part.index(SMALL)
-    heard = ready.search([Query("q", "moon")]).notes["q"]["terms"]
-    silent = ready.search([Query("q", "moon", frozenset({"d0"}))]).notes["q"]["terms"]
+    heard = ready.search([Query("q", "moon")]).notes["q"].terms
+    silent = ready.search([Query("q", "moon", frozenset({"d0"}))]).notes["q"].terms
     assert "tide" in heard and "tide" not in silent and "apollo" in silent
 
 
@@ -202,7 +202,7 @@ def test_weights_and_measures_equal_anserinis(name, collections):
             searcher.set_rocchio(None, part.fb_terms, part.fb_docs, 10, 10, part.alpha, part.beta, 0.0, False, False)
         run = part.search(queries, 100)
         for query in queries:
-            assert run.notes[query.id]["terms"] == pytest.approx(expanded(searcher, query), abs=1e-6)
+            assert run.notes[query.id].terms == pytest.approx(expanded(searcher, query), abs=1e-6)
         theirs = Run.of({query.id: hits(searcher, query) for query in queries})
         for measure in ("nDCG@10", "R@100"):
             assert evaluate(run, qrels, measure)[measure] == pytest.approx(

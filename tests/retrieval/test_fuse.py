@@ -15,7 +15,7 @@ from whyrank.retrieval.bm25 import BM25, BM25Q
 from whyrank.retrieval.feedback import RM3, Rocchio
 from whyrank.retrieval.fuse import Fuse
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
-from whyrank.types import Query, Run
+from whyrank.types import CallReport, Note, Query, Run
 
 PARTS = (
     Fuse(BM25(), BM25Q()),
@@ -38,7 +38,7 @@ class Asking(Retriever):
         raise AssertionError("unused")
 
     def _run(self, queries, k, trace):
-        notes = {query.id: {"calls": [{"status": "exact", "trace": trace}]} for query in queries}
+        notes = {query.id: Note((CallReport("exact", key=trace),)) for query in queries}
         return Run.of({query.id: self.ids[:k] for query in queries}, notes=notes)
 
 
@@ -77,7 +77,7 @@ def test_depth_is_how_deep_the_retrievers_are_searched():
 
 def test_model_calls_and_the_trace_travel_through():
     found = Fuse(Asking(("a",)), Asking(("b",))).search([Query("q", "")], trace="trace")  # type: ignore[arg-type]
-    assert found.notes["q"]["calls"] == [{"status": "exact", "trace": "trace"}] * 2
+    assert found.notes["q"].calls == (CallReport("exact", key="trace"),) * 2
 
 
 def test_ready_opens_what_is_there_and_indexes_the_rest(tmp_path):

@@ -27,10 +27,10 @@ THOUGHTS = [
 @pytest.mark.parametrize(("opening", "closing"), THOUGHTS)
 def test_a_thought_is_never_searched_for(opening: str, closing: str) -> None:
     texts, report = read(Ok(f"{opening}kettles?{closing}waggle dance"))
-    assert texts == ("waggle dance",) and report["status"] == "exact" and report["reason"] == "kettles?"
+    assert texts == ("waggle dance",) and report.status == "exact" and report.thought == "kettles?"
     texts, report = read(Ok(f"waggle dance {opening}or kettles"))
-    assert texts == ("waggle dance",) and report["status"] == "truncated"
-    assert read(Ok(f"{opening}kettles"))[1]["status"] == "no_answer"
+    assert texts == ("waggle dance",) and report.status == "truncated"
+    assert read(Ok(f"{opening}kettles"))[1].status == "no_answer"
     step = parse(Ok(f"{opening}<search>kettles</search>{closing}<search>dances</search>"), 3)
     assert step.queries == ("dances",) and step.status == "exact"
     assert parse(Ok(f"{opening}<search>kettles</search>"), 3).queries == ()

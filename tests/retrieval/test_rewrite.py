@@ -76,7 +76,7 @@ def test_the_thought_is_never_searched(kind, raw):
     run, texts = searched(kind(Fake(lambda prompt: raw)))
     assert not any("zebra" in text for text in texts)
     assert any("waggle" in text for text in texts)
-    assert all(call["reason"] == "zebra" for call in run.notes["q"]["calls"])
+    assert all(call.thought == "zebra" for call in run.notes["q"].calls)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -99,15 +99,15 @@ def test_without_an_answer_the_query_itself_is_searched_and_counted(kind, comple
     run = Rewritten(READY, rewriter).ready(Corpus(DOCUMENTS)).search(queries)
     assert run["q"].ids == READY.search([QUERY])["q"].ids
     assert outcomes(run) == {"rewritten": 1, "fell_back": 1, "gated": 0}
-    assert {call["status"] for call in run.notes["q"]["calls"]} == {status}
-    assert run.notes["q"]["rewritten"] == []
-    assert run.notes["p"]["rewritten"] != []
+    assert {call.status for call in run.notes["q"].calls} == {status}
+    assert run.notes["q"].rewritten == ()
+    assert run.notes["p"].rewritten != ()
 
 
 def test_an_answer_that_was_cut_off_is_used_and_counted():
     run, texts = searched(HyDE(Fake(lambda prompt: Ok("the waggle run of", finish="length"))))
     assert texts == ["the waggle run of"]
-    assert run.notes["q"]["calls"] == [{"status": "truncated", "finish": "length", "reason": ""}]
+    assert [(call.status, call.finish, call.thought) for call in run.notes["q"].calls] == [("truncated", "length", "")]
 
 
 def test_the_inside_of_an_answer_block_is_the_answer():
@@ -194,7 +194,7 @@ def test_passages_come_from_the_collection_that_the_index_is_of(tmp_path):
 
 def test_a_collection_that_is_read_once_serves_index_and_texts():
     part = Rewritten(BM25(), LameR(Fake("waggle"))).index(doc for doc in DOCUMENTS)
-    assert part.search([QUERY]).notes["q"]["calls"][0]["passages"] != []
+    assert part.search([QUERY]).notes["q"].calls[0].passages != ()
 
 
 def test_a_reranker_sees_the_original_query():
@@ -214,8 +214,8 @@ def test_calls_of_an_inner_rewriter_are_told_and_recorded_too(kind, searches):
     trace = Trace()
     part = Rewritten(inner, kind(Fake("nectar", model="outer"))).index(DOCUMENTS)
     run = part.search([QUERY], trace=trace)
-    assert len(run.notes["q"]["calls"]) == 1 + searches
-    assert run.notes["q"]["rewritten"] == ["nectar"]
+    assert len(run.notes["q"].calls) == 1 + searches
+    assert run.notes["q"].rewritten == ("nectar",)
     assert (
         trace.ledger.total.calls == 3
     )  # the outer rewriter's own, and the inner one's for the query and for another text
@@ -271,7 +271,7 @@ def test_a_rewriter_that_breaks_its_promise_is_told():
 def test_a_plan_may_look_only_and_blank_texts_are_taken_out():
     run, texts = searched(Direct(Fake("never asked")))
     assert texts == [QUERY.text, DOCUMENTS[0].text]
-    assert run.notes["q"]["rewritten"] == [DOCUMENTS[0].text]
+    assert run.notes["q"].rewritten == (DOCUMENTS[0].text,)
 
 
 def test_an_engine_that_cannot_be_used_is_an_error():

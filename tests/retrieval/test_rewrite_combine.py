@@ -74,7 +74,7 @@ def test_a_gate_asks_no_model_and_is_counted():
     assert len(asked) == 1 and "dance" in asked[0]
     assert run["m"].ids == READY.search(queries)["m"].ids
     assert outcomes(run) == {"rewritten": 1, "fell_back": 0, "gated": 1}
-    assert run.notes["m"] == {"outcome": "gated", "rewritten": [], "calls": []}
+    assert run.notes["m"].to_dict() == {"outcome": "gated", "rewritten": [], "calls": []}
 
 
 def test_the_gates_threshold():

@@ -31,10 +31,10 @@ def test_rewriters_run_on_an_engine(llm, kind, tmp_path):
         run = part.search(QUERIES, trace=trace)
         calls = trace.ledger.total.calls
     notes = [run.notes[query.id] for query in QUERIES]
-    assert calls == len(QUERIES) * (6 if kind is ThinkQE else 1) == sum(len(note["calls"]) for note in notes)
+    assert calls == len(QUERIES) * (6 if kind is ThinkQE else 1) == sum(len(note.calls) for note in notes)
     assert outcomes(run)["rewritten"] + outcomes(run)["fell_back"] == 2
     for note in notes:
-        assert not any("<" in text or "think" in text for text in note["rewritten"])
+        assert not any("<" in text or "think" in text for text in note.rewritten)
     with Trace(tmp_path / "trace.jsonl") as trace:
         assert part.search(QUERIES, trace=trace) == run
         assert trace.ledger.total.calls == calls
@@ -44,9 +44,7 @@ def test_what_the_model_has_learnt_is_searched(llm):
     rewriter = ReasonedQuery(llm, sampling=SHORT, template="why do {query} come home?")
     run = Rewritten(BM25(), rewriter).index(DOCUMENTS).search([Query("q", "bees")])
     told = tiny.answer("bees")
-    assert run.notes["q"] == {
-        "outcome": "rewritten",
-        "rewritten": [told.text.removeprefix("<answer>").removesuffix("</answer>")],
-        "calls": [{"status": "exact", "finish": "stop", "reason": told.reasoning}],
-    }
+    assert run.notes["q"].rewritten == (told.text.removeprefix("<answer>").removesuffix("</answer>"),)
+    (call,) = run.notes["q"].calls
+    assert (call.status, call.finish, call.thought) == ("exact", "stop", told.reasoning) and call.usage.output > 0
     assert run["q"].ids == ["d0", "d2"]

@@ -30,7 +30,7 @@ def test_keys_are_texts_or_ids_and_what_is_missing_falls_back(tmp_path):
         "d": {"d0"},
     }
     assert outcomes(run) == {"rewritten": 2, "fell_back": 2, "gated": 0}
-    assert run.notes["b"] == {"outcome": "rewritten", "rewritten": ["honey", "flowers"], "calls": []}
+    assert run.notes["b"].to_dict() == {"outcome": "rewritten", "rewritten": ["honey", "flowers"], "calls": []}
 
 
 def test_a_text_goes_before_an_id(tmp_path):

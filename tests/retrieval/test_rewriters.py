@@ -23,7 +23,7 @@ from whyrank.retrieval.rewrite import Keywords, LameR, Rewritten, SubQueries, Th
 def test_keywords_are_few_distinct_and_new(answer, kept, status):
     run, texts = searched(Keywords(Fake(answer)))
     assert texts == [f"{QUERY.text}\n{kept}" if kept else QUERY.text]
-    assert run.notes["q"]["calls"][0]["status"] == status
+    assert run.notes["q"].calls[0].status == status
 
 
 @given(answer=st.text(), query=st.text(), most=st.integers(1, 20))
@@ -38,7 +38,7 @@ def test_keywords_of_any_text(answer, query, most):
 def test_sub_queries_are_distinct_and_few():
     run, texts = searched(SubQueries(Fake("1. what is a waggle\n\n2) What is a waggle\n* sun\n- trail\nnest"), most=3))
     assert texts == [QUERY.text, "what is a waggle", "sun", "trail"]
-    assert run.notes["q"]["calls"][0]["status"] == "repaired"
+    assert run.notes["q"].calls[0].status == "repaired"
 
 
 @given(answer=st.text(), most=st.integers(1, 6))
@@ -51,7 +51,7 @@ def test_lamer_shows_what_the_query_finds():
     prompts = []
     run, texts = searched(LameR(Fake(lambda prompt: prompts.append(prompt) or "waggle"), passages=2))
     best = READY.search([QUERY])["q"].ids[:2]
-    assert run.notes["q"]["calls"][0]["passages"] == best
+    assert run.notes["q"].calls[0].passages == tuple(best)
     assert [doc.id for doc in DOCUMENTS if doc.text in shown(prompts[0])] == sorted(best)
     assert texts == [QUERY.text, f"{QUERY.text}\nwaggle"]
 
@@ -74,13 +74,13 @@ def test_thinkqe_accumulates_and_sets_seen_passages_aside():
     run, texts = searched(ThinkQE(llm, rounds=3, samples=2, passages=2))
     one, two = "waggle zebra\npoints there", "waggle zebra\npoints there\nants scent"
     assert texts == [QUERY.text, f"{QUERY.text}\n{one}", f"{QUERY.text}\n{two}", f"{QUERY.text}\n{two}\nyeast"]
-    calls = run.notes["q"]["calls"]
-    assert [call["round"] for call in calls] == [1, 1, 2, 2, 3, 3]
-    assert [call["status"] for call in calls] == ["exact", "exact", "no_answer", "exact", "failed", "exact"]
-    rounds = [calls[at]["passages"] for at in (0, 2, 4)]
-    assert rounds[0] == READY.search([QUERY])["q"].ids[:2]
+    calls = run.notes["q"].calls
+    assert [call.place.round for call in calls] == [1, 1, 2, 2, 3, 3]
+    assert [call.status for call in calls] == ["exact", "exact", "no_answer", "exact", "failed", "exact"]
+    rounds = [calls[at].passages for at in (0, 2, 4)]
+    assert rounds[0] == tuple(READY.search([QUERY])["q"].ids[:2])
     assert rounds[1][0] == "d1" and len({id for each in rounds for id in each}) == 6
-    assert run.notes["q"]["rewritten"] == [f"{two}\nyeast"]
+    assert run.notes["q"].rewritten == (f"{two}\nyeast",)
     assert all(QUERY.text in prompt for prompt in seen) and not any("zebra" in prompt for prompt in seen)
 
 

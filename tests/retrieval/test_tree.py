@@ -99,10 +99,10 @@ def test_a_scripted_oracle_walks_to_the_right_leaf(toy, build):
         object.__setattr__(walking, "_held", built._held)
         run = walking.search([query], k=3)
         assert run[query.id].ids[0] == target
-        calls = run.notes[query.id]["calls"]
+        calls = run.notes[query.id].calls
         assert len(calls) <= depth < len(toy.corpus) / 4
-        assert {call["status"] for call in calls} == {"exact"}
-        assert calls[0]["reason"] == "because"
+        assert {call.status for call in calls} == {"exact"}
+        assert calls[0].thought == "because"
 
 
 @pytest.mark.parametrize("build", ["bottom_up", "top_down"])
@@ -257,10 +257,10 @@ def test_a_query_keeps_its_budget(toy, bound, most):
     llm = Fake(overlap)
     tree = small(llm, **bound).index(toy.corpus)
     notes = tree.search(toy.queries[:4]).notes
-    counts = [len(note["calls"]) for note in notes.values()]
+    counts = [len(note.calls) for note in notes.values()]
     assert all(0 < count <= most for count in counts)
     free = small(llm).index(toy.corpus).search(toy.queries[:1]).notes
-    assert len(next(iter(free.values()))["calls"]) > most
+    assert len(next(iter(free.values())).calls) > most
 
 
 def test_calls_that_fail_or_babble_lose_no_document(toy):
@@ -272,7 +272,7 @@ def test_calls_that_fail_or_babble_lose_no_document(toy):
     run = tree.search(toy.queries[:2], k=100)
     for query in toy.queries[:2]:
         assert set(run[query.id].ids) == {d.id for d in toy.corpus}
-        assert {call["status"] for call in run.notes[query.id]["calls"]} == {"exact", "no_answer", "failed"}
+        assert {call.status for call in run.notes[query.id].calls} == {"exact", "no_answer", "failed"}
 
 
 def test_the_relevance_that_is_asked_for_is_told(toy):
@@ -326,4 +326,4 @@ def test_thinking_is_kept_apart_from_the_answer(toy):
         )
 
     note = small(Fake(say), calls=1, sampling=Sampling(max_tokens=99)).index(toy.corpus).search(toy.queries[:1]).notes
-    assert next(iter(note.values()))["calls"][0]["reason"] == 'r "q"'
+    assert next(iter(note.values())).calls[0].thought == 'r "q"'

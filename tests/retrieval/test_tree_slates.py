@@ -74,8 +74,8 @@ def test_what_is_asked_for_is_read_back(wanted):
 
 def test_reports():
     failed, report = read(Failed("timeout", "too slow"), 2)
-    assert failed.status == report["status"] == "failed" and report["failure"] == "timeout" and failed.missing == 2
-    assert read(Ok('{"scores": {"1": 5}}', reasoning="hm"), 1)[1]["reason"] == "hm"
+    assert failed.status == report.status == "failed" and report.failure == "timeout" and failed.missing == 2
+    assert read(Ok('{"scores": {"1": 5}}', reasoning="hm"), 1)[1].thought == "hm"
 
 
 def test_the_prompt():

@@ -142,7 +142,7 @@ def test_equal_prompts_get_one_answer_and_cost_one_call():
     reranker.rank_requests([case.request], None)
     assert meters[0].calls == 200
     twice = judged(make("cascade(listwise(fake()), listwise(fake()), depths=(20, 20))", Reranker), SURE, bench(case))
-    first, second = (call["reason"] for call in twice.rank_requests([case.request], None)[0].calls)
+    first, second = (call.thought for call in twice.rank_requests([case.request], None)[0].calls)
     assert first == second == ""
 
 

@@ -43,7 +43,7 @@ def measured(llm, tasks):
         [Request(task.query, task.documents, (0.0,) * len(task.documents)) for task in tasks]
     )
     told = [ndcg([task.gains[at] for at in order.ranking], 10) for task, order in zip(tasks, orders, strict=True)]
-    exact = sum(call["status"] == "exact" for order in orders for call in order.calls)
+    exact = sum(call.status == "exact" for order in orders for call in order.calls)
     return [order.ranking for order in orders], sum(told) / len(told), exact / len(tasks)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -11,10 +11,11 @@ from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.report import thought_of
 from whyrank.llm.schedule import Plan
 from whyrank.registry import Part
-from whyrank.rerank.formats import Format, clean, read, thought
-from whyrank.types import Document, RankTask
+from whyrank.rerank.formats import Format, clean, read
+from whyrank.types import CallReport, Document, RankTask, Status
 
 A = TypeVar("A")
 
@@ -40,7 +41,7 @@ class Question(Generic[A]):
     """A prompt, and how its completion is read: the answer, and the report of the call."""
 
     prompt: Prompt
-    read: Callable[[Completion], tuple[A, dict[str, Any]]]
+    read: Callable[[Completion], tuple[A, CallReport]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ class Said(Generic[A]):
 
     answer: A
     thought: str
-    report: Mapping[str, Any]
+    report: CallReport
     prompt: Prompt
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """How well the teacher kept to the format."""
-        return str(self.report["status"])
+        return self.report.status
 
 
 def about(format: Format[Any], query: str, documents: Sequence[Document], settings: Settings) -> Question[Any]:
@@ -82,14 +83,14 @@ def ask(questions: Sequence[Question[A]], samples: int = 1) -> Plan[list[list[Sa
     said = []
     for (question, sample), completion in zip(asked, completions, strict=True):
         answer, report = question.read(completion)
-        words = thought(completion) if isinstance(completion, Ok) else ""
+        words = thought_of(completion) if isinstance(completion, Ok) else ""
         said.append(Said(answer, words, report, replace(question.prompt, sample=sample)))
     return [said[at : at + samples] for at in range(0, len(said), samples)]
 
 
 def thinks(format: Format[Any], n: int) -> bool:
     """Whether completions in this format hold a thought."""
-    return thought(format.write([0.0] * n, "so")) == "so"
+    return thought_of(format.write([0.0] * n, "so")) == "so"
 
 
 def fault(said: Said[Any], format: Format[Any], n: int) -> str:
@@ -120,7 +121,7 @@ def sourced(task: RankTask, part: Part, said: Sequence[Said[Any]] = (), **found:
     if said:
         entry["prompts"] = sorted({instructions(one.prompt) for one in said})
         entry["samples"] = [one.prompt.sample for one in said]
-        entry["calls"] = [one.report.get("key", "") for one in said]
+        entry["calls"] = [one.report.key for one in said]
     return {**task.source, "synth": [*task.source.get("synth", ()), entry | found]}
 
 
@@ -130,6 +131,6 @@ def instructions(prompt: Prompt) -> str:
     return hashlib.sha256(fixed.encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _read(format: Format[Any], completion: Completion, n: int, prompt: Prompt) -> tuple[Any, dict[str, Any]]:
+def _read(format: Format[Any], completion: Completion, n: int, prompt: Prompt) -> tuple[Any, CallReport]:
     answer, report = read(format, completion, n, prompt)
     return answer, report

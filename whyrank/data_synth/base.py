@@ -18,7 +18,7 @@ from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
-from whyrank.types import Dataset, RankTask
+from whyrank.types import CallReport, Dataset, RankTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Made:
     Attributes:
         items: what was made.
         dropped: how many attempts came to nothing, by reason.
-        calls: the reports of the model calls, in the order asked, as formats write them: {"status": …, …}.
+        calls: the reports of the model calls, in the order asked.
         counts: what else is worth counting, such as the negatives that a filter took out.
         details: what the reasons were, for a reader.
     """
 
     items: tuple[Item, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
-    calls: tuple[Mapping[str, Any], ...] = ()
+    calls: tuple[CallReport, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 

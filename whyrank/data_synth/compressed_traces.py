@@ -13,10 +13,10 @@ from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import count
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
+from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, Reasoned
-from whyrank.rerank.formats.base import traced
-from whyrank.types import RankTask
+from whyrank.types import CallReport, RankTask, Status
 
 Trial: TypeAlias = tuple[str, Said[Parsed]]
 """A thought, and the answer that it led to."""
@@ -170,12 +170,12 @@ def _closed(thought: str) -> str:
     return f"<think>{thought}</think>\n"
 
 
-def _read(completion: Completion) -> tuple[str, dict[str, Any]]:
+def _read(completion: Completion) -> tuple[str, CallReport]:
     if isinstance(completion, Failed):
-        return "", {"status": "failed", "failure": completion.kind, "detail": completion.detail, **traced(completion)}
+        return "", reported(completion)
     words = parted(completion.text).answer.strip()
-    status = "truncated" if completion.finish == "length" else "exact" if words else "no_answer"
-    return words, {"status": status, "finish": completion.finish, **traced(completion)}
+    status: Status = "truncated" if completion.finish == "length" else "exact" if words else "no_answer"
+    return words, reported(completion, status)
 
 
 _REWRITE = (

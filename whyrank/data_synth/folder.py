@@ -185,7 +185,7 @@ def _report(made: Sequence[Made]) -> dict[str, Any]:
     for one in made:
         dropped.update(one.dropped)
         counts.update(one.counts)
-    calls = Counter(str(call["status"]) for one in made for call in one.calls)
+    calls = Counter(call.status for one in made for call in one.calls)
     return {
         "read": len(made),
         "made": sum(len(one.items) for one in made),
@@ -206,7 +206,7 @@ def _record(item: RankTask | Preference) -> dict[str, Any]:
 def _dropped(tasks: Sequence[RankTask], made: Sequence[Made]) -> Iterable[dict[str, Any]]:
     for task, one in zip(tasks, made, strict=True):
         if one.dropped:
-            calls = [call for call in one.calls if call["status"] != "exact"]
+            calls = [call.to_dict() for call in one.calls if call.status != "exact"]
             yield {"query": task.query.id, "dropped": dict(one.dropped), **one.details, "calls": calls}
 
 

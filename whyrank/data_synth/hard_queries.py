@@ -12,11 +12,11 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import clip
 from whyrank.llm.messages import Message, Piece, Prompt
+from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import PointFormat, Rubric, Status, clean
-from whyrank.rerank.formats.base import thought, traced
+from whyrank.rerank.formats import PointFormat, Rubric, clean
 from whyrank.retrieval.analysis import analyze
-from whyrank.types import Document, Query, RankTask
+from whyrank.types import CallReport, Document, Query, RankTask, Status
 
 Kind = Literal["scenario", "long"]
 LENGTHS: Mapping[Kind, tuple[int, int]] = {"scenario": (8, 300), "long": (300, 2000)}
@@ -112,14 +112,14 @@ class Asked:
     answer: str
 
 
-def read_asked(completion: Completion) -> tuple[Asked, dict[str, Any]]:
+def read_asked(completion: Completion) -> tuple[Asked, CallReport]:
     """Query and answer of a completion, and the report of the call; both tags must be there, or there is neither."""
     if isinstance(completion, Failed):
-        return Asked("", ""), {"status": "failed", "failure": completion.kind, "detail": completion.detail}
+        return Asked("", ""), reported(completion)
     found = _ASKED.search(completion.text.rpartition("</think>")[2])
     asked = Asked(*(" ".join(part.split()) for part in found.groups())) if found else Asked("", "")
     status: Status = "exact" if asked.query else "truncated" if completion.finish == "length" else "no_answer"
-    return asked, {"status": status, "finish": completion.finish, "reason": thought(completion), **traced(completion)}
+    return asked, reported(completion, status)
 
 
 def share(query: str, text: str) -> float:

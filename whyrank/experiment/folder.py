@@ -71,12 +71,12 @@ def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: W
         report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
         if empty := sum(not size for size in run.sizes.values()):
             report["empty"] = empty
-        notes: Mapping[str, Any] = run.notes
-        if notes:
-            write_lines(out / "notes.jsonl", ({"query": query, **note} for query, note in notes.items()))
+        if run.notes:
+            lines = ({"query": query, **note.to_dict()} for query, note in run.notes.items())
+            write_lines(out / "notes.jsonl", lines)
         write_json(out / "report.json", report)
         write_run(run, out / "run.trec")
-        made = outputs(out, ["run.trec", "report.json", *(["notes.jsonl"] if notes else [])])
+        made = outputs(out, ["run.trec", "report.json", *(["notes.jsonl"] if run.notes else [])])
         write_manifest(out, task, ENGINES, finished="unanswered" not in report, outputs=made)
         (out / PARTIAL).unlink(missing_ok=True)
         return Result(run, out, report)

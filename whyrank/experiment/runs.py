@@ -10,7 +10,7 @@ from whyrank.io import read_run
 from whyrank.io.files import stem
 from whyrank.io.folders import mend, read_lines, read_manifest
 from whyrank.progress import warn
-from whyrank.types import Run
+from whyrank.types import Note, Run
 
 
 def run_file(source: str | Path) -> Path:
@@ -53,11 +53,20 @@ def open_run(source: str | Path, notes: bool = False) -> Run:
         warn(f"{source} is unfinished: some model calls failed, and the command that made it asks them again")
     beside = Path(source) / "notes.jsonl"
     if notes and beside.is_file():
-        try:
-            run.notes = {note.pop("query"): note for note in read_lines(beside)}
-        except KeyError:
-            raise BadInput(f"{beside}: damaged, a note names no query: {mend(beside)}") from None
+        return run.with_notes(_notes(beside))
     return run
+
+
+def _notes(path: Path) -> dict[str, Note]:
+    notes = {}
+    for told in read_lines(path):
+        if not isinstance(query := told.pop("query", None), str):
+            raise BadInput(f"{path}: damaged, a note names no query: {mend(path)}")
+        try:
+            notes[query] = Note.from_dict(told)
+        except BadInput as error:
+            raise BadInput(f"{path}: damaged, query {query!r}: {error}: {mend(path)}") from None
+    return notes
 
 
 def open_runs(sources: Sequence[str | Path]) -> list[Run]:

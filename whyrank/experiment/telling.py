@@ -1,6 +1,5 @@
 """What a finished run can tell: why its documents stand where they do, and its texts for other tools."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,9 +44,9 @@ def explain(
     if data is not None:
         _refuse_foreign(folder, query_id, run, data)
     seconds = _seconds(Path(folder) / "trace.jsonl", query_id)
-    if isinstance(note := run.notes.get(query_id), Mapping):
-        calls = [{**call, "seconds": seconds.get(call.get("key"))} for call in note.get("calls", ())]
-        run.notes[query_id] = {**note, "calls": calls}
+    if note := run.notes.get(query_id):
+        calls = tuple(replace(call, seconds=seconds.get(call.key)) for call in note.calls)
+        run = run.with_notes({query_id: replace(note, calls=calls)})
     texts = data or _data_of(folder, trust)
     if texts is None:
         warn(f"{folder}{made_on(folder)}: its texts are not at hand, and ids stand alone: say by --data where they are")

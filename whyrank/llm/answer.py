@@ -4,25 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from whyrank.secrets import excerpt
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one call, or of many added up; `reasoning` is part of `output`, `cached` part of `input`."""
-
-    input: int = 0
-    output: int = 0
-    reasoning: int = 0
-    cached: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        """The sum, field by field."""
-        return Usage(
-            self.input + other.input,
-            self.output + other.output,
-            self.reasoning + other.reasoning,
-            self.cached + other.cached,
-        )
+from whyrank.types import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +23,7 @@ class Ok:
 
     text: str
     reasoning: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     finish: Literal["stop", "length"] = "stop"
     logprobs: tuple[dict[str, float], ...] = ()
     key: str = field(default="", compare=False, repr=False)

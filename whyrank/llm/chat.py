@@ -7,9 +7,10 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from whyrank.errors import need
-from whyrank.llm.answer import Ok, Usage
+from whyrank.llm.answer import Ok
 from whyrank.llm.messages import joined
 from whyrank.llm.reasoning import THOUGHT_TAGS, opens_thought, split_reasoning
+from whyrank.types import Usage
 
 _SAID = "An answer."
 """The words of a turn whose end is looked at."""

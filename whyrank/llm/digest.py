@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias, get_args
 
-from whyrank.llm.answer import Completion, Failed, Failure, Usage
+from whyrank.llm.answer import Completion, Failed, Failure
 from whyrank.llm.messages import Prompt
+from whyrank.types import Usage
 
 Places: TypeAlias = tuple[dict[str, float], ...]
 """The best alternatives at each place of a completion, with their log probabilities."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from whyrank.errors import BadSpec
-from whyrank.llm.answer import RETRIED, Completion, Failed, Failure, Ok, Usage
+from whyrank.llm.answer import RETRIED, Completion, Failed, Failure, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import THOUGHT, split_reasoning, thinking
 from whyrank.registry import HOW
+from whyrank.types import Usage
 
 Answer = str | Callable[[Prompt], str | Completion]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput, EngineError, NotFound
-from whyrank.llm.answer import Completion, Failed, Ok, Usage
+from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.types import Usage
 
 
 @dataclass(frozen=True)

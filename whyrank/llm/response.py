@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from whyrank.llm.answer import Completion, Failed, Failure, Ok, Usage
+from whyrank.llm.answer import Completion, Failed, Failure, Ok
 from whyrank.llm.digest import LARGEST, sound
 from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import opens_thought, split_reasoning, thinking
 from whyrank.progress import warn
 from whyrank.secrets import excerpt, without_keys
+from whyrank.types import Usage
 
 LONGEST = 4 * 2**20
 """Characters that a thought and an answer may have together; more is no answer."""

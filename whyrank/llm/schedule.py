@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
-from whyrank.llm.answer import FATAL, Completion, Failed, Ok, Usage
+from whyrank.llm.answer import FATAL, Completion, Failed, Ok
 from whyrank.llm.budget import cuts, fit, shrink
 from whyrank.llm.digest import digested
 from whyrank.llm.engine import LLM, Exchange, Tokenizer
@@ -28,6 +28,7 @@ from whyrank.llm.messages import Prompt
 from whyrank.llm.reasoning import THOUGHT
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress, shown
+from whyrank.types import Usage
 
 T = TypeVar("T")
 

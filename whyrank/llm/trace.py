@@ -17,11 +17,12 @@ from typing import Any, Self, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.journal import Journal
-from whyrank.llm.answer import PASSING, Completion, Failed, Ok, Usage
+from whyrank.llm.answer import PASSING, Completion, Failed, Ok
 from whyrank.llm.digest import believed, sound
 from whyrank.llm.ledger import Call, Ledger, Prices
 from whyrank.llm.messages import Prompt
 from whyrank.llm.scores import Scores
+from whyrank.types import Usage
 
 T = TypeVar("T")
 

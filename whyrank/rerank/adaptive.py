@@ -1,8 +1,7 @@
 """Adaptive reranking: calls go to the documents of which it is not yet known whether they belong to the top."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.beliefs import Beliefs
 from whyrank.rerank.formats import Format, Parsed, Reasoned, clean, read
+from whyrank.types import CallReport, Place
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Adaptive(LLMReranker):
         """Rounds of windows; `calls` has the report of each call with its round and the candidates that were shown."""
         tokenizer = self.llm.tokenizer()
         texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
-        beliefs, calls = Beliefs(request.scores), list[dict[str, Any]]()
+        beliefs, calls = Beliefs(request.scores), list[CallReport]()
         if len(texts) <= self.window:
             blocks = [list(range(len(texts)))] if len(texts) > 1 else []
             orders = yield from self._ask(request, texts, blocks, beliefs, calls)
@@ -99,7 +99,7 @@ class Adaptive(LLMReranker):
         texts: Sequence[str],
         blocks: Sequence[Sequence[int]],
         beliefs: Beliefs,
-        calls: list[dict[str, Any]],
+        calls: list[CallReport],
     ) -> Plan[list[list[int]]]:
         """Order each block, all in one round, and believe the answers; the orders, of all documents shown."""
         if not blocks:
@@ -108,12 +108,12 @@ class Adaptive(LLMReranker):
             self.format.render(request.query.text, [texts[at] for at in block], self.sampling) for block in blocks
         ]
         completions = yield prompts
-        step, orders = calls[-1]["round"] + 1 if calls else 0, []
+        step, orders = (calls[-1].place.round or 0) + 1 if calls else 0, []
         for block, prompt, completion in zip(blocks, prompts, completions, strict=True):
             parsed, report = read(self.format, completion, len(block), prompt)
             order = [block[place] for place in parsed.permutation]
             beliefs.update(order[: len(order) - parsed.missing])
-            calls.append({"round": step, "shown": list(block), **report})
+            calls.append(replace(report, shown=tuple(block), place=Place(round=step)))
             orders.append(order)
         return orders
 

@@ -1,8 +1,8 @@
 """What the strategies share: putting questions about some candidates of one query, and keeping what came of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Generic, Protocol
+from typing import Generic, Protocol
 
 from whyrank.errors import BadInput
 from whyrank.llm.budget import clip
@@ -12,6 +12,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order, Request
 from whyrank.rerank.formats import Format, Parsed, clean, read
 from whyrank.rerank.formats.base import Answer
+from whyrank.types import CallReport, Place
 
 
 class Settings(Protocol[Answer]):
@@ -46,7 +47,7 @@ class Asker(Generic[Answer]):
         tokenizer = settings.llm.tokenizer()
         self._passages = [clip(clean(doc.content), tokenizer, settings.max_passage_tokens) for doc in request.documents]
         self._rounds = 0
-        self._calls: list[dict[str, Any]] = []
+        self._calls: list[CallReport] = []
 
     def ask(self, groups: Sequence[Sequence[int]], samples: Sequence[int] = ()) -> Plan[list[Answer]]:
         """One call for each group, all in one round; with no group there is no round.
@@ -65,7 +66,7 @@ class Asker(Generic[Answer]):
         for group, prompt, completion in zip(groups, prompts, completions, strict=True):
             answer, report = read(self._format, completion, len(group), prompt)
             answers.append(answer)
-            self._calls.append({"round": self._rounds, "shown": list(group), **report})
+            self._calls.append(replace(report, shown=tuple(group), place=Place(round=self._rounds)))
         self._rounds += 1
         return answers
 
@@ -88,5 +89,5 @@ def at_least(part: str, smallest: int, **given: int) -> None:
             raise BadInput(f"{part}: {name} must be at least {smallest}, not {value}")
 
 
-def _silent(call: Mapping[str, Any]) -> bool:
-    return call["status"] in {"no_answer", "failed"} or call.get("missing") == len(call["shown"])
+def _silent(call: CallReport) -> bool:
+    return call.status in {"no_answer", "failed"} or call.repairs.missing == len(call.shown or ())

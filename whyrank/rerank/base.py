@@ -4,19 +4,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from whyrank.errors import BadInput, want
-from whyrank.llm.answer import Usage
 from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
-from whyrank.rerank.ranked import Ranked, RankedList, Report, count_statuses, seen_from, showings
-from whyrank.types import Dataset, Document, Query, Ranking, Run
+from whyrank.rerank.ranked import Ranked, RankedList, showings
+from whyrank.types import CallReport, Dataset, Document, Note, Query, Ranking, Run, Usage, count_statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +39,15 @@ class Order:
     Attributes:
         ranking: a permutation of range(n), best first.
         scores: (n,) the model's own score of each candidate in *request* order, NaN where there is none; or empty.
-        calls: a report of each model call, in the order asked. It must tell its "status"; for the reasons of documents
-            to be found, also "shown", the candidates that the call showed, by their places in the request, in the order
-            of their labels, and "labels" where these are not 1, 2, 3, …; and "reason", the thought. The reports of
-            formats tell all but "shown", and "key", the call's line in the trace, and "usage", its tokens.
-        notes: what else is worth telling of the query, such as the route that it took.
+        calls: a report of each model call, in the order asked. For the reasons of documents to be found it must tell
+            what was `shown`; all else is told by `read`.
+        note: what else is worth telling of the query, such as the route that it took.
     """
 
     ranking: tuple[int, ...]
     scores: tuple[float, ...] = ()
-    calls: tuple[Report, ...] = ()
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[CallReport, ...] = ()
+    note: Note = field(default_factory=Note)
 
 
 class Reranker(Part, ABC):
@@ -149,7 +145,7 @@ class Reranker(Part, ABC):
             one = documents[at]
             head = (rank, at, one.id, one.text, scores[at], None)
             items.append(Ranked(*head, *shown.get(at, ((), ())), metadata=one.metadata))
-        return RankedList(tuple(items), calls, asked, repr(self))
+        return RankedList(tuple(items), calls, asked, repr(self), tuple(document.id for document in documents))
 
     def rank_requests(self, requests: Sequence[Request], trace: Trace | None = None) -> list[Order]:
         """One order for each request, checked: what rerankers that are made of other rerankers call.
@@ -166,8 +162,10 @@ class Reranker(Part, ABC):
                 raise BadInput(f"{where}: the ranking {order.ranking} is no permutation of its {n} candidates")
             if order.scores and len(order.scores) != n:
                 raise BadInput(f"{where}: {len(order.scores)} scores for {n} candidates")
-            if stray := next((call for call in order.calls if not set(call.get("shown", ())) <= set(range(n))), None):
-                raise BadInput(f"{where}: a call shows {stray['shown']}, which are no places of its {n} candidates")
+            for call in order.calls:
+                want(call, CallReport, f"{where}: a call", "tell of it by reported(completion), or CallReport('exact')")
+            if stray := next((call for call in order.calls if not set(call.shown or ()) <= set(range(n))), None):
+                raise BadInput(f"{where}: a call shows {stray.shown}, which are no places of its {n} candidates")
         return orders
 
     @abstractmethod
@@ -203,9 +201,7 @@ def statuses(run: Run) -> dict[str, int]:
     Returns:
         `{"exact": …, "repaired": …, "truncated": …, "no_answer": …, "failed": …}`; empty where no model was called.
     """
-    return count_statuses(
-        call for note in run.notes.values() if isinstance(note, Mapping) for call in note.get("calls", ())
-    )
+    return count_statuses(call for note in run.notes.values() for call in note.calls)
 
 
 def _documents(docs: Iterable[str | Document]) -> tuple[Document, ...]:
@@ -253,26 +249,24 @@ def requests_of(run: Run, data: Dataset, depth: int) -> tuple[list[Request], lis
     return requests, tails
 
 
-def _note(request: Request, order: Order, trace: Trace | None) -> dict[str, Any]:
+def _note(request: Request, order: Order, trace: Trace | None) -> Note:
     """What is kept beside the order; without seconds, so that a resumed run has the same notes."""
-    known = zip(request.documents, order.scores, strict=False)
-    scores = {document.id: None if math.isnan(score) else score for document, score in known}
-    first = {document.id: score for document, score in zip(request.documents, request.scores, strict=True)}
-    ids = list(first)
-    calls = [seen_from(_priced(call, trace), ids) for call in order.calls]
-    return {"calls": calls, "scores": scores, "first": first, **order.notes}
+    ids = tuple(document.id for document in request.documents)
+    own = (None if math.isnan(score) else score for score in order.scores)
+    scores, first = dict(zip(ids, own, strict=False)), dict(zip(ids, request.scores, strict=True))
+    calls = tuple(_priced(call, trace) for call in order.calls)
+    return replace(order.note, calls=calls, candidates=ids, scores=scores, first_scores=first)
 
 
-def _priced(call: Report, trace: Trace | None) -> dict[str, Any]:
+def _priced(call: CallReport, trace: Trace | None) -> CallReport:
     """The report with what the call cost, where there are prices."""
-    if trace is None or trace.ledger.prices is None or not call.get("usage"):
-        return dict(call)
-    recorded = trace.call(call.get("key", ""))
-    cost = {"cost": trace.ledger.prices.cost(recorded.model, Usage(**call["usage"]))} if recorded else {}
-    return {**call, **cost}
+    if trace is None or trace.ledger.prices is None or call.usage == Usage():
+        return call
+    recorded = trace.call(call.key)
+    return replace(call, cost=trace.ledger.prices.cost(recorded.model, call.usage)) if recorded else call
 
 
-def _timed(call: Report, trace: Trace) -> Report:
+def _timed(call: CallReport, trace: Trace) -> CallReport:
     """The report with what the call cost and how many seconds it took."""
-    recorded = trace.call(call.get("key", ""))
-    return {**_priced(call, trace), **({"seconds": round(recorded.seconds, 3)} if recorded else {})}
+    recorded, priced = trace.call(call.key), _priced(call, trace)
+    return replace(priced, seconds=round(recorded.seconds, 3)) if recorded else priced

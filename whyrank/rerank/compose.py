@@ -14,7 +14,6 @@ from whyrank.fusion import normalised
 from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
 from whyrank.rerank.base import Order, Request, Reranker
-from whyrank.rerank.ranked import seen_from
 from whyrank.types import Document, Ranking, Run
 
 Mix = Literal["zscore", "minmax", "rrf"]
@@ -168,8 +167,8 @@ def onto(before: Order, shown: Sequence[int], order: Order, stage: int) -> Order
     scores = [math.nan] * len(ranking) if order.scores else []
     for at, score in zip(shown, order.scores, strict=False):
         scores[at] = score
-    calls = before.calls + tuple({"stage": stage, **seen_from(call, shown)} for call in order.calls)
-    return Order(ranking, tuple(scores), calls, {**before.notes, **order.notes})
+    calls = before.calls + tuple(call.seen_from(shown).at(stage=stage) for call in order.calls)
+    return Order(ranking, tuple(scores), calls, order.note.followed_by(before.note))
 
 
 def falling(order: Order) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
 """Self-consistency: many orders of the same candidates, of shuffles or of several samples, become one."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker
 from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.ranked import seen_from
 from whyrank.rerank.together import together
+from whyrank.types import CallReport, Note
 
 Aggregate = Literal["borda", "rrf", "kemeny", "copeland", "plurality"]
 Inputs = Literal["shuffled", "same"]
@@ -94,23 +94,23 @@ class Consensus(Reranker):
     def plan(self, request: Request) -> Plan[Order]:
         """All shuffles side by side, or until they agree; `calls` say in "shuffle", from 0, whose they are."""
         n, done = len(request.documents), 0
-        calls, votes = list[Mapping[str, Any]](), list[Vote]()
+        calls, votes = list[CallReport](), list[Vote]()
         for some in self._rounds():
             found = yield from together([self._one(request, number) for number in range(done, done + some)])
             for number, (ranking, order) in enumerate(found, start=done):
-                calls += [{"shuffle": number, **call} for call in order.calls]
+                calls += [call.at(shuffle=number) for call in order.calls]
                 if not order.calls or _told(order):
                     votes.append((ranking, self._named(order)))
             done += some
             if self._settled(votes, n):
                 break
-        notes = {} if self.halt is None else {"shuffles": done}
-        return Order(tuple(self._agreed(votes, n).tolist()), calls=tuple(calls), notes=notes)
+        note = Note() if self.halt is None else Note(shuffles=done)
+        return Order(tuple(self._agreed(votes, n).tolist()), calls=tuple(calls), note=note)
 
     def _named(self, order: Order) -> int:
         """How many candidates the model named itself; all where no single call shows them all."""
         n, whole = len(order.ranking), isinstance(self.inner, Listwise) and len(order.calls) == 1
-        return n - int(order.calls[0]["missing"]) if whole else n
+        return n - (order.calls[0].repairs.missing or 0) if whole else n
 
     def _settled(self, votes: Sequence[Vote], n: int) -> bool:
         """Whether the last order changed little."""
@@ -135,7 +135,7 @@ class Consensus(Reranker):
         order = yield from self.inner.plan(
             Request(request.query, tuple(request.documents[at] for at in places), (0.0,) * n)
         )
-        calls = tuple(seen_from(call, places) for call in order.calls)
+        calls = tuple(call.seen_from(places) for call in order.calls)
         return [places[at] for at in order.ranking], replace(order, calls=calls)
 
     def _agreed(self, votes: Sequence[Vote], n: int) -> NDArray[np.intp]:
@@ -157,7 +157,7 @@ class Consensus(Reranker):
 def _told(order: Order) -> bool:
     """Whether the model said anything about a shuffle; what was cut off before its answer says nothing."""
     moved = order.ranking != tuple(range(len(order.ranking)))
-    return moved or any(call["status"] in {"exact", "repaired"} for call in order.calls)
+    return moved or any(call.status in {"exact", "repaired"} for call in order.calls)
 
 
 def consensus(

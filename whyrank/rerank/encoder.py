@@ -1,7 +1,7 @@
 """Reranking by an encoder: cosine of two vectors (bi-encoder), or one score of the pair (cross-encoder)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -19,7 +19,7 @@ from whyrank.llm.trace import Trace
 from whyrank.progress import progress, warn
 from whyrank.registry import HOW, hows, parameters
 from whyrank.rerank.base import Order, Request, Reranker
-from whyrank.types import Document
+from whyrank.types import CallReport, Document, Note, Repairs
 
 _KINDS = ("auto", "bi", "cross")
 _DTYPES = ("float32", "float16", "bfloat16", "auto")
@@ -90,7 +90,7 @@ class EncoderRerank(Reranker):
                 f"{self!r} computes in {dtype}: {sum(tied)} of {total} candidates have the score of another one, and "
                 "stay in the order of the first stage; dtype='float32' tells them apart"
             )
-        return [replace(order, notes={"tied": n}) if n else order for order, n in zip(orders, tied, strict=True)]
+        return [replace(order, note=Note(tied=n)) if n else order for order, n in zip(orders, tied, strict=True)]
 
     def vectors(self, asked_by: str) -> BiEncoder:
         """The bi-encoder itself, for parts that put other texts to it; an EngineError where it is none."""
@@ -178,8 +178,8 @@ def _tied(scores: Sequence[float], documents: Sequence[Document]) -> int:
 def _order(scores: NDArray[np.float32]) -> Order:
     finite = np.isfinite(scores)
     keys = np.where(finite, -scores.astype(np.float64), np.inf)
-    calls: tuple[Mapping[str, Any], ...] = ()
+    calls: tuple[CallReport, ...] = ()
     if missing := int(np.count_nonzero(~finite)):
-        calls = ({"status": "repaired" if finite.any() else "no_answer", "missing": missing},)
+        calls = (CallReport("repaired" if finite.any() else "no_answer", repairs=Repairs(missing)),)
     ranking = np.argsort(keys, kind="stable")
     return Order(tuple(ranking.tolist()), tuple(np.where(finite, scores, np.nan).tolist()), calls)

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from whyrank.llm.ledger import Tally
-from whyrank.rerank.ranked import Ranked, RankedList, Report, start
+from whyrank.rerank.ranked import Ranked, RankedList, start
 from whyrank.terminal import line, plain
+from whyrank.types import CallReport, Usage
 
 REASON, CALLS = 600, 12
 """How many characters of a reason, and how many calls are shown, where whole thoughts are not asked for."""
@@ -32,7 +33,7 @@ def explanation(ranked: RankedList, top: int = 10, *, thoughts: bool = False) ->
     if hidden := len(ranked) - len(items):
         parts.append(Text(f"\nand {_several(hidden, 'more document')}", style="dim"))
     shown = {id(call) for item in items for call in item.calls}
-    calls = [call for call in ranked.calls if id(call) in shown or "shown" not in call]
+    calls = [call for call in ranked.calls if id(call) in shown or call.shown is None]
     if calls:
         parts += [Text(), _calls(ranked, calls if thoughts else calls[:CALLS])]
     if not thoughts and len(calls) > CALLS:
@@ -108,38 +109,37 @@ def _touched(ranked: RankedList, item: Ranked) -> str:
         return "no call showed it"
     some = ", ".join(numbers[:8]) + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")
     statuses = ", ".join(f"{status} {count}" for status, count in item.statuses.items() if count)
-    silent = "" if item.reason or not any(call.get("reason") for call in item.calls) else "; no thought speaks of it"
+    silent = "" if item.reason or not any(call.thought for call in item.calls) else "; no thought speaks of it"
     return f"call{'s' if len(numbers) > 1 else ''} {some}: {statuses}{silent}"
 
 
-def _calls(ranked: RankedList, calls: list[Report]) -> Table:
+def _calls(ranked: RankedList, calls: list[CallReport]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     for name in ("call", "status", "showed", "in", "out", "s", "thought"):
         justify: Literal["left", "right"] = "left" if name in ("status", "thought") else "right"
         table.add_column(name, justify=justify, no_wrap=True, ratio=1 if name == "thought" else None)
     for call in calls:
-        usage, seconds = call.get("usage", {}), call.get("seconds")
-        numbers = [usage.get("input"), usage.get("output")]
+        numbers = [f"{number:,}" if call.usage != Usage() else "" for number in (call.usage.input, call.usage.output)]
         cells = (
             str(ranked.number(call) + 1),
-            str(call["status"]),
-            str(len(call["shown"])) if "shown" in call else "",
-            *("" if number is None else f"{number:,}" for number in numbers),
-            "" if seconds is None else f"{seconds:.1f}",
+            call.status,
+            "" if call.shown is None else str(len(call.shown)),
+            *numbers,
+            "" if call.seconds is None else f"{call.seconds:.1f}",
             start(_said(call), 200),
         )
         number, status, *more = (Text(line(cell)) for cell in cells)
-        status.stylize("" if call["status"] == "exact" else "yellow")
+        status.stylize("" if call.status == "exact" else "yellow")
         table.add_row(number, status, *more)
     return table
 
 
-def _said(call: Report) -> str:
+def _said(call: CallReport) -> str:
     """The thought of a call, or how it failed."""
-    return f"{call['failure']}: {call.get('detail', '')}" if "failure" in call else str(call.get("reason", ""))
+    return f"{call.failure}: {call.detail}" if call.failure else call.thought
 
 
-def _thoughts(ranked: RankedList, calls: list[Report]) -> Iterator[RenderableType]:
+def _thoughts(ranked: RankedList, calls: list[CallReport]) -> Iterator[RenderableType]:
     for call in calls:
         if said := _said(call):
             yield Text(f"\ncall {ranked.number(call) + 1}", style="bold")

@@ -1,7 +1,7 @@
 """Listwise reranking with a sliding window: the model orders some passages at a time, from the end to the front."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from whyrank.errors import BadInput
 from whyrank.llm.budget import clip
@@ -9,6 +9,7 @@ from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.formats import Format, Parsed, Reasoned, clean, read
+from whyrank.types import Place
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Listwise(LLMReranker):
                 (completion,) = yield [prompt]
                 parsed, report = read(self.format, completion, len(shown), prompt)
                 order[start:end] = [shown[place] for place in parsed.permutation]
-                at = {"pass": number} if self.passes > 1 else {}
-                calls.append({"window": [start, end], **at, "shown": shown, **report})
+                place = Place(window=(start, end), sweep=number if self.passes > 1 else None)
+                calls.append(replace(report, shown=tuple(shown), place=place))
             if order == before:
                 break
         return Order(tuple(order), calls=tuple(calls))

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from whyrank.errors import BadInput
 from whyrank.llm.budget import clip
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import Format, Pair, Preferred, clean, preferred
+from whyrank.rerank.formats import Format, Pair, Preferred, clean, read
 from whyrank.rerank.together import together
+from whyrank.types import CallReport
 
 Method = Literal["allpair", "heapsort", "sliding"]
 
@@ -88,7 +88,7 @@ class _Judge:
 
     def __init__(self, part: Pairwise, request: Request, texts: Sequence[str]) -> None:
         self.part, self.request, self.texts = part, request, texts
-        self.calls: list[dict[str, Any]] = []
+        self.calls: list[CallReport] = []
         self._won: dict[tuple[int, int], float] = {}
 
     def compare(self, pairs: Sequence[tuple[int, int]]) -> Plan[list[float]]:
@@ -96,9 +96,10 @@ class _Judge:
         new = list(dict.fromkeys(pair for pair in map(_sorted, pairs) if pair not in self._won))
         if new:
             prompts = [self._prompt(*pair) for one, two in new for pair in ((one, two), (two, one))]
-            read = map(partial(preferred, self.part.format), (yield prompts), prompts)
+            completions = yield prompts
+            said = iter([read(self.part.format, came, 2, one) for came, one in zip(completions, prompts, strict=True)])
             for one, two in new:
-                self._won[one, two] = self._settle(one, two, next(read), next(read))
+                self._won[one, two] = self._settle(one, two, next(said), next(said))
         return [self._won[pair] if pair == _sorted(pair) else 1 - self._won[_sorted(pair)] for pair in pairs]
 
     def better(self, one: int, two: int) -> Plan[bool]:
@@ -109,10 +110,10 @@ class _Judge:
     def _prompt(self, one: int, two: int) -> Prompt:
         return self.part.format.render(self.request.query.text, [self.texts[one], self.texts[two]], self.part.sampling)
 
-    def _settle(self, one: int, two: int, *read: tuple[Preferred, dict[str, Any]]) -> float:
+    def _settle(self, one: int, two: int, *said: tuple[Preferred, CallReport]) -> float:
         won = []
-        for (first, second), (found, report) in zip(((one, two), (two, one)), read, strict=True):
-            self.calls.append({"shown": [first, second], **report})
+        for (first, second), (found, report) in zip(((one, two), (two, one)), said, strict=True):
+            self.calls.append(replace(report, shown=(first, second)))
             if found.first is not None:
                 won.append(float(found.first == (first == one)))
         return math.fsum(won) / len(won) if won else 0.5

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,8 @@ from whyrank.llm.budget import clip
 from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import PointFormat, Rubric, clean, graded, whole
+from whyrank.rerank.formats import PointFormat, Rubric, clean, read
+from whyrank.types import CallReport, Place
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Pointwise(LLMReranker):
         """One pass over all documents, and one over the best; `calls` tells candidate, sample and score of each."""
         tokenizer = self.llm.tokenizer()
         texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
-        calls: list[dict[str, Any]] = []
+        calls: list[CallReport] = []
         everyone = range(len(texts))
         scores = yield from self._pass(request, texts, everyone, range(self.samples), calls)
         order = _best_first(everyone, scores)
@@ -96,25 +96,25 @@ class Pointwise(LLMReranker):
         texts: Sequence[str],
         whom: Sequence[int],
         drawn: Iterable[int],
-        calls: list[dict[str, Any]],
+        calls: list[CallReport],
     ) -> Plan[list[float]]:
         """The mean score of each of `whom` over the samples `drawn` that could be read, NaN where there is none."""
         prompts = {at: self.format.render(request.query.text, [texts[at]], self.sampling) for at in whom}
         open = {(at, sample): replace(prompts[at], sample=sample) for sample in drawn for at in whom}
-        read: dict[int, list[float]] = {at: [] for at in whom}
+        known: dict[int, list[float]] = {at: [] for at in whom}
         for _ in range(self.retries + 1):
             if not open:
                 break
             completions = yield list(open.values())
             asked, open = open, {}
             for ((at, sample), prompt), completion in zip(asked.items(), completions, strict=True):
-                found, report = graded(self.format, prompt, completion)
-                calls.append({"shown": [at], "sample": sample, **report})
+                found, report = read(self.format, completion, 1, prompt)
+                calls.append(replace(report, shown=(at,), place=Place(sample=sample)))
                 if not math.isnan(found.score):
-                    read[at].append(found.score)
+                    known[at].append(found.score)
                 elif isinstance(completion, Ok):
-                    open[at, sample] = self.format.again(prompt, whole(prompt, completion))
-        return [math.fsum(scores) / len(scores) if scores else math.nan for scores in read.values()]
+                    open[at, sample] = self.format.again(prompt, self.format.whole(prompt, completion))
+        return [math.fsum(scores) / len(scores) if scores else math.nan for scores in known.values()]
 
 
 def _best_first(whom: Sequence[int], scores: Sequence[float]) -> list[int]:

@@ -1,22 +1,16 @@
 """The answer for one query, document by document: where each stood, what it scored, why, and what that cost."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self, overload
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Usage
 from whyrank.llm.ledger import Tally
-from whyrank.rerank.formats import STATUSES
 from whyrank.rerank.mentions import mentions
 from whyrank.terminal import plain
-from whyrank.types import NO_METADATA, Dataset, Document, Query, Run
-
-Report = Mapping[str, Any]
-"""What came of one model call; `Order.calls` says what it holds. In a run's notes "shown" holds ids."""
+from whyrank.types import NO_METADATA, CallReport, Dataset, Document, Query, Run, count_statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class Ranked:
     text: str
     score: float | None
     first_score: float | None = None
-    calls: tuple[Report, ...] = field(default=(), repr=False)
+    calls: tuple[CallReport, ...] = field(default=(), repr=False)
     places: tuple[int, ...] = field(default=(), repr=False)
     metadata: Mapping[str, Any] = field(default=NO_METADATA, repr=False)
 
@@ -58,7 +52,7 @@ class Ranked:
     @property
     def thought(self) -> str:
         """The whole thought that `reason` is from."""
-        return str(self._why()[1].get("reason", ""))
+        return self._why()[1]
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -70,12 +64,12 @@ class Ranked:
         """What the calls that showed it took, all in all; other documents were shown in the same calls."""
         return spent(self.calls)
 
-    def _why(self) -> tuple[str, Report]:
-        """The reason, and the call that gave it."""
+    def _why(self) -> tuple[str, str]:
+        """The reason, and the thought that gave it."""
         for call, place in zip(reversed(self.calls), reversed(self.places), strict=True):
             if reason := _reason(call, place):
-                return reason, call
-        return "", {}
+                return reason, call.thought
+        return "", ""
 
     def __str__(self) -> str:
         """Rank, index, the score if there is one, and how the text begins."""
@@ -92,12 +86,14 @@ class RankedList(Sequence[Ranked]):
         calls: the reports, in the order asked; each document refers to those of the calls that showed it.
         query: what was asked.
         name: what made the order: a reranker's spec or a run's name.
+        candidates: ids of all that was reranked, in the order handed in; `shown` of the calls are places in this.
     """
 
     items: tuple[Ranked, ...]
-    calls: tuple[Report, ...] = field(default=(), repr=False)
+    calls: tuple[CallReport, ...] = field(default=(), repr=False)
     query: Query | None = field(default=None, repr=False, compare=False)
     name: str = field(default="", repr=False, compare=False)
+    candidates: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def of(cls, run: Run, query_id: str, data: Dataset | None = None) -> Self:
@@ -115,27 +111,29 @@ class RankedList(Sequence[Ranked]):
             some = ", ".join(list(run)[:5])
             raise BadInput(f"run {run.name!r} has no query {query_id!r}; its {len(run)} queries begin with {some}")
         note = run.notes.get(query_id)
-        if not isinstance(note, Mapping) or "first" not in note:
+        if note is None or not note.first_scores:
             raise BadInput(
                 f"run {run.name!r} has no reranker's notes on query {query_id!r}: give a reranked run, as its folder "
                 "and not its run.trec"
             )
-        ids, first, scores, calls = run[query_id].ids, note["first"], note["scores"], tuple(note["calls"])
+        ids, first = run[query_id].ids, note.first_scores
         if stray := set(ids[: len(first)]) - set(first):
             raise BadInput(
                 f"run {run.name!r}, query {query_id!r}: {min(stray)!r} stands among the reranked documents and was not "
                 "reranked: the run was changed since, so take the reranked one itself"
             )
-        before = {id: at for at, id in enumerate(first)}
+        before = {id: at for at, id in enumerate(note.candidates)}
         documents = {} if data is None else {id: data.corpus[id] for id in ids if id in data.corpus}
-        shown = showings(calls)
+        shown = showings(note.calls)
         items = []
         for rank, id in enumerate(ids, start=1):
             one = documents.get(id, Document(id, ""))
-            head = (rank, before.get(id, rank - 1), id, one.text, scores.get(id), first.get(id))
-            items.append(Ranked(*head, *shown.get(id, ((), ())), metadata=one.metadata))
+            at = before.get(id, rank - 1)
+            head = (rank, at, id, one.text, note.scores.get(id), first.get(id))
+            items.append(Ranked(*head, *(shown.get(at, ((), ())) if id in before else ((), ())), metadata=one.metadata))
         queries = {} if data is None else {query.id: query for query in data.queries}
-        return cls(tuple(items), calls, queries.get(query_id, Query(query_id, "")), run.name)
+        query = queries.get(query_id, Query(query_id, ""))
+        return cls(tuple(items), note.calls, query, run.name, note.candidates)
 
     def __len__(self) -> int:
         """How many documents there are: all that were handed in."""
@@ -154,7 +152,7 @@ class RankedList(Sequence[Ranked]):
     @property
     def reason(self) -> str:
         """The model's last written reasoning, or an empty text where it gave none."""
-        return next((str(call["reason"]) for call in reversed(self.calls) if call.get("reason")), "")
+        return next((call.thought for call in reversed(self.calls) if call.thought), "")
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -198,11 +196,11 @@ class RankedList(Sequence[Ranked]):
             for item in self.items[:top]
         ]
         asked = None if self.query is None else {"id": self.query.id, "text": self.query.text}
-        calls = [dict(call) for call in self.calls]
+        calls = [call.to_dict(self.candidates) for call in self.calls]
         head = {"query": asked, "name": self.name, "statuses": self.statuses, "spent": self.spent.to_dict()}
         return head | {"documents": documents, "calls": calls}
 
-    def number(self, call: Report) -> int:
+    def number(self, call: CallReport) -> int:
         """Which of `calls` this one is, from 0."""
         return self._numbers[id(call)]
 
@@ -220,36 +218,25 @@ class RankedList(Sequence[Ranked]):
         return plain("\n".join(lines))
 
 
-def showings(calls: Iterable[Report]) -> dict[Any, tuple[tuple[Report, ...], tuple[int, ...]]]:
-    """For everything that was "shown" the calls that showed it, and at which place each of them did."""
-    found: dict[Any, list[tuple[Report, int]]] = {}
+def showings(calls: Iterable[CallReport]) -> dict[int, tuple[tuple[CallReport, ...], tuple[int, ...]]]:
+    """For each candidate that was shown the calls that showed it, and at which place each of them did."""
+    found: dict[int, list[tuple[CallReport, int]]] = {}
     for call in calls:
-        for place, one in enumerate(call.get("shown", ())):
+        for place, one in enumerate(call.shown or ()):
             found.setdefault(one, []).append((call, place))
     return {one: (tuple(call for call, _ in some), tuple(place for _, place in some)) for one, some in found.items()}
 
 
-def seen_from(call: Report, names: Sequence[int] | Sequence[str]) -> Report:
-    """The report with candidates by other names: their ids, or their places in a list that they are a part of."""
-    return {**call, "shown": [names[at] for at in call["shown"]]} if "shown" in call else dict(call)
-
-
-def count_statuses(calls: Iterable[Report]) -> dict[str, int]:
-    """How many calls ended in each status; empty where there was no call."""
-    counts = Counter(str(call["status"]) for call in calls)
-    return {status: counts[status] for status in STATUSES} | dict(counts) if counts else {}
-
-
-def spent(calls: Iterable[Report]) -> Tally:
+def spent(calls: Iterable[CallReport]) -> Tally:
     """What calls took; equal calls, which are asked but once, count once."""
     tally = Tally()
-    for call in {call.get("key") or str(id(call)): call for call in calls}.values():
+    for call in {call.key or str(id(call)): call for call in calls}.values():
         tally.calls += 1
-        tally.usage += Usage(**call.get("usage", {}))
-        tally.seconds += call.get("seconds") or 0.0
-        tally.cost += call.get("cost", 0.0)
-        if "failure" in call:
-            tally.failures[str(call["failure"])] += 1
+        tally.usage += call.usage
+        tally.seconds += call.seconds or 0.0
+        tally.cost += call.cost or 0.0
+        if call.failure:
+            tally.failures[call.failure] += 1
     return tally
 
 
@@ -259,9 +246,8 @@ def start(text: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _reason(call: Report, place: int) -> str:
+def _reason(call: CallReport, place: int) -> str:
     """What the thought of a call says of what it showed there; all of it where it showed nothing else."""
-    thought = str(call.get("reason", ""))
-    if len(call["shown"]) == 1 or not thought:
-        return thought
-    return mentions(thought, call["labels"][place] if "labels" in call else str(place + 1))
+    if len(call.shown or ()) == 1 or not call.thought:
+        return call.thought
+    return mentions(call.thought, call.labels[place] if call.labels else str(place + 1))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -162,14 +162,14 @@ class Route(Reranker):
             places = [place for place, at in enumerate(taken) if at == number]
             found = choice.rank_requests([requests[place] for place in places], trace) if places else []
             for place, order in zip(places, found, strict=True):
-                orders[place] = replace(order, notes={**order.notes, "route": number})
+                orders[place] = replace(order, note=replace(order.note, route=number))
         return [orders[place] for place in range(len(requests))]
 
 
 def routes(run: Run) -> dict[int, int]:
     """How many queries of a run that was routed went to each choice, by its number."""
-    notes = [note for note in run.notes.values() if isinstance(note, Mapping) and "route" in note]
-    return dict(sorted(Counter(int(note["route"]) for note in notes).items()))
+    taken = Counter(note.route for note in run.notes.values() if note.route is not None)
+    return dict(sorted(taken.items()))
 
 
 def _one_fewer(part: str, thresholds: int, choices: Sequence[Reranker]) -> None:

@@ -2,21 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 from whyrank.errors import BadInput
 from whyrank.fusion import reciprocal_ranks
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
-from whyrank.retrieval.agent_step import Quote, Search, Step, ask, normal, parse, source_of
+from whyrank.retrieval.agent_step import Quote, Step, ask, normal, parse, source_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.tool import Found, SearchTool
-from whyrank.types import Corpus, Document, Query, Ranking, Run
+from whyrank.types import CallReport, Corpus, Document, Evidence, Hunted, Note, Query, Ranking, Run, Search
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Agentic(Retriever):
             self._think(hunts, trace)
             self._look(hunts, max(k, self.depth), trace)
         self._think(hunts, trace)
-        rankings, notes = ({hunt.query.id: told(hunt) for hunt in hunts} for told in (_Hunt.ranking, _Hunt.note))
+        rankings = {hunt.query.id: hunt.ranking() for hunt in hunts}
+        notes = {hunt.query.id: hunt.note() for hunt in hunts}
         return Run.of(rankings, name=name_of(type(self)), notes=notes)
 
     def _think(self, hunts: Sequence["_Hunt"], trace: Trace) -> None:
@@ -139,7 +141,7 @@ class _Hunt:
         self.lists: list[Sequence[str]] = []
         self.evidence: dict[tuple[int, str], str] = {}  # document number and quote as compared: quote as written
         self.sources: dict[int, str] = {}
-        self.calls: list[dict[str, Any]] = []
+        self.calls: list[CallReport] = []
         self.stopped = ""
 
     @property
@@ -160,11 +162,8 @@ class _Hunt:
         before = {normal(found.query) for found, _ in self.history} | {normal(self.query.text)}
         fresh = [query for query in step.queries if normal(query) not in before]
         repeated = len(step.queries) - len(fresh)
-        call: dict[str, Any] = {"status": step.status, "quotes": len(step.quotes), "rejected": rejected}
-        call |= {"queries": len(step.queries), "repeated": repeated}
-        if isinstance(completion, Failed):
-            call |= {"failure": completion.kind, "detail": completion.detail}
-        self.calls.append(call)
+        hunted = Hunted(len(step.quotes), tuple(rejected), len(step.queries), repeated)
+        self.calls.append(replace(reported(completion, step.status), hunted=hunted))
         if not self.round:
             self.wanted = [self.query.text, *fresh]
         elif self.round == self.agent.rounds:
@@ -196,12 +195,11 @@ class _Hunt:
         backed.sort(key=lambda id: (-support[self.tool.seen[id]], place[id]))
         return list(dict.fromkeys([*backed, *fused, *self.lists[0]]))
 
-    def note(self) -> dict[str, Any]:
+    def note(self) -> Note:
         """What is told beside the ranking."""
         ids = list(self.tool.seen)
-        evidence = [{"id": ids[number - 1], "quote": text} for (number, _), text in self.evidence.items()]
-        searches = [asdict(search) | {"weakness": search.weakness} for search in self._searches()]
-        return {"calls": self.calls, "searches": searches, "evidence": evidence, "stopped": self.stopped}
+        evidence = tuple(Evidence(ids[number - 1], text) for (number, _), text in self.evidence.items())
+        return Note(tuple(self.calls), searches=tuple(self._searches()), evidence=evidence, stopped=self.stopped)
 
     def _verified(self, quote: Quote) -> bool:
         """Whether the quote stands in a document that was shown; if so it is kept as evidence."""

@@ -9,16 +9,13 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.retrieval.tool import Found, Hit
-
-Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
-"""As of rerankers' model calls, so that they are counted together."""
+from whyrank.types import Search, Status
 
 LEAST = 8
 """Letters and digits that a quote must have: shorter ones stand in many texts by chance."""
@@ -49,30 +46,6 @@ class Step:
     status: Status
     quotes: tuple[Quote, ...] = ()
     queries: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A query that was searched, and SmartSearch's two checks on it (2601.04888).
-
-    Attributes:
-        query: the query.
-        round: in which round, from 1.
-        documents: how many documents it showed.
-        new: how many of them had not been shown before: the first check.
-        evidence: how many of them gave verified evidence: the second check, whether it was on target.
-    """
-
-    query: str
-    round: int
-    documents: int
-    new: int
-    evidence: int
-
-    @property
-    def weakness(self) -> str:
-        """What is wrong with the query, or an empty text."""
-        return "nothing new" if not self.new else "" if self.evidence else "off target"
 
 
 _TASK = (

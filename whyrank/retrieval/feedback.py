@@ -23,7 +23,7 @@ from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.filters import by_query
-from whyrank.types import Document, Query, Ranking, Run
+from whyrank.types import Document, Note, Query, Ranking, Run
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class _Feedback(Retriever):
             own = Counter(analyze(query.text, bm25.analyzer))
             asked[query.id] = self._expanded(own, [usable[id] for id in ids], scores.tolist())
         found = bm25.search_terms(asked, k, *by_query(queries)).named(name_of(type(self)))
-        found.notes = {query: {"terms": weights} for query, weights in asked.items()}
-        return found
+        return found.with_notes({query: Note(terms=weights) for query, weights in asked.items()})
 
     @abstractmethod
     def _expanded(
@@ -93,7 +92,7 @@ class RM3(_Feedback):
 
     Each of the first documents is a distribution over its `fb_terms` most frequent terms; their sum, weighted by their
     scores and cut to `fb_terms` terms, is mixed with the query. The weights are those of Anserini's `Rm3Reranker`, in
-    its precision. What was searched for stands in the notes of the run: `notes[query]["terms"]`.
+    its precision. What was searched for stands in the notes of the run: `notes[query].terms`.
 
     Lavrenko and Croft, "Relevance-based language models", 2001; Abdul-Jaleel and others, "UMass at TREC 2004".
 
@@ -144,7 +143,7 @@ class Rocchio(_Feedback):
 
     new query = alpha · query + beta · mean of the first `fb_docs` documents. On `bm25` the vectors are term counts of
     length 1, the mean is cut to `fb_terms` terms and brought to length 1, as in Anserini's `RocchioReranker`, and the
-    notes of the run tell the terms: `notes[query]["terms"]`. On `dense` they are the stored vectors.
+    notes of the run tell the terms: `notes[query].terms`. On `dense` they are the stored vectors.
 
     Rocchio, "Relevance feedback in information retrieval", 1971; on dense vectors: Li and others, arXiv 2108.11044.
 

@@ -10,9 +10,10 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt
+from whyrank.llm.report import thought_of
 from whyrank.registry import Part, walk
 from whyrank.rerank.base import Reranker
-from whyrank.rerank.formats import Format, Reasoned, thought
+from whyrank.rerank.formats import Format, Reasoned
 from whyrank.simulate.cases import Case, Floats
 
 P = TypeVar("P", bound=Part)
@@ -160,7 +161,7 @@ class Judge(LLM):
         """Tokens of the thought, if the format has one."""
         short = shown < 3
         if short not in self._thinks:
-            thinks = thought(self.format.write([0.5] * shown, "So be it."))
+            thinks = thought_of(self.format.write([0.5] * shown, "So be it."))
             self._thinks[short] = (tokens.short_thought if short else tokens.thought) if thinks else 0
         return self._thinks[short]
 

@@ -24,7 +24,7 @@ from whyrank.retrieval.rewrite.base import LLMRewriter
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import HeldOut
 from whyrank.train.data import prompts
-from whyrank.types import Qrels, RankTask, Run
+from whyrank.types import CallReport, Qrels, RankTask, Run
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Lists:
         n, told = len(calls), [one for one in completions if isinstance(one, Ok)]
         return {
             self._config.measure: next(iter(report.means.values())),
-            "well_formed": sum(call["status"] == "exact" for call in calls) / n,
+            "well_formed": sum(call.status == "exact" for call in calls) / n,
             "cut_off": sum(one.finish == "length" for one in told) / n,
             "thought_tokens": sum(one.usage.reasoning for one in told) / n,
             "failed": (n - len(told)) / n,
@@ -157,7 +157,7 @@ def ranking_format(spec: str) -> Format[Any]:
     return format
 
 
-def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tuple[list[int], list[dict[str, Any]]]:
+def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tuple[list[int], list[CallReport]]:
     """The order of n documents as shown, best first, that the answer (or for point formats, answers) give; the reports.
 
     What an answer leaves open stays in the order shown; documents without a score go last.

@@ -48,13 +48,13 @@ class Look:
             return {}
         figures = {"thought_tokens": sum(len(self._chat.encode(thought_of(one))) for one in completions) / n}
         if format is None:
-            statuses = [read_rewritten(one)[1]["status"] for one in completions]
+            statuses = [read_rewritten(one)[1].status for one in completions]
             return figures | {"well_formed": sum(status == "exact" for status in statuses) / n}
         exact, ranks, pairs = 0, defaultdict(list), []
         for completion, task in zip(completions, tasks, strict=True):
             order, (report,) = ranked(format, [completion], len(task.documents))
-            exact += report["status"] == "exact"
-            if report["status"] == "exact":
+            exact += report.status == "exact"
+            if report.status == "exact":
                 last = max(len(order) - 1, 1)
                 for rank, place in enumerate(order):
                     ranks[place].append(rank - last / 2)

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want
+from whyrank.types.note import Note
 from whyrank.types.texts import Query
 
 _STRINGS = np.dtypes.StringDType(coerce=False)
@@ -41,7 +43,8 @@ class Run(Mapping[str, Ranking]):
         scores: (N,) float64, raw scores as the ranker or the file gave them, never rising within a query when they are
             compared in float32, as trec_eval compares.
         name: the run's tag.
-        notes: what travels beside the order, by query id: reasons, raw model scores, the status of each model call.
+        notes: what travels beside the order, by query id: what was thought, raw model scores, the status of each model
+            call. It cannot be changed; `with_notes` gives a run with others.
         places: (N,) int64, where in its file each entry stood, if reading put ties into another order; else None.
     """
 
@@ -56,7 +59,7 @@ class Run(Mapping[str, Ranking]):
         scores: NDArray[np.float64],
         *,
         name: str = "run",
-        notes: Mapping[str, object] | None = None,
+        notes: Mapping[str, Note] | None = None,
     ) -> None:
         """Take the arrays as they are, after checking them.
 
@@ -65,7 +68,7 @@ class Run(Mapping[str, Ranking]):
                 arrays that do not fit together.
         """
         self.query_ids, self.offsets, self.codes, self.documents = tuple(query_ids), offsets, codes, documents
-        self.scores, self.name, self.notes = scores, name, dict(notes or {})
+        self.scores, self.name, self._notes = scores, name, _checked(notes or {}, name)
         self._row = {id: row for row, id in enumerate(self.query_ids)}
         self._check()
 
@@ -75,7 +78,7 @@ class Run(Mapping[str, Ranking]):
         rankings: Mapping[str, Ranking | Sequence[str] | Mapping[str, float]],
         *,
         name: str = "run",
-        notes: Mapping[str, object] | None = None,
+        notes: Mapping[str, Note] | None = None,
     ) -> "Run":
         """Build a run from `{query id: Ranking | document ids best first | {document id: score}}`.
 
@@ -184,6 +187,21 @@ class Run(Mapping[str, Ranking]):
         renamed.name = name
         return renamed
 
+    @property
+    def notes(self) -> Mapping[str, Note]:
+        """What travels beside the order, by query id."""
+        return MappingProxyType(self._notes)
+
+    def with_notes(self, notes: Mapping[str, Note]) -> "Run":
+        """The same run with these notes.
+
+        Raises:
+            BadInput: one of them is no `Note`.
+        """
+        noted = copy(self)
+        noted._notes = _checked(notes, self.name)
+        return noted
+
     def to_dict(self) -> dict[str, dict[str, float]]:
         """`{query id: {document id: strictly falling score}}`, the form of pytrec_eval, ranx and ir_measures."""
         scores, spans = self.strict_scores, map(self._span, range(len(self)))
@@ -209,7 +227,7 @@ class Run(Mapping[str, Ranking]):
 
     def _with(self, query_ids: Sequence[str], offsets: NDArray[np.int64], keep: NDArray[np.bool_]) -> "Run":
         codes, scores = self.codes[keep], self.scores[keep]
-        part = Run(query_ids, offsets, codes, self.documents, scores, name=self.name, notes=self.notes)
+        part = Run(query_ids, offsets, codes, self.documents, scores, name=self.name, notes=self._notes)
         part.places = None if self.places is None else self.places[keep]
         return part
 
@@ -248,6 +266,12 @@ class Run(Mapping[str, Ranking]):
     def _at(self, entry: int) -> str:
         row, code = int(self.rows[entry]), int(self.codes[entry])
         return f"run {self.name!r}, query {self.query_ids[row]!r}: document {self.documents[code]!r}"
+
+
+def _checked(notes: Mapping[str, Note], name: str) -> dict[str, Note]:
+    for query, note in notes.items():
+        want(note, Note, f"run {name!r}, query {query!r}: its note", "hand in a Note, such as Note(calls=(…,))")
+    return dict(notes)
 
 
 def trec_order(ids: Sequence[str], scores: NDArray[np.float64]) -> NDArray[np.intp]:

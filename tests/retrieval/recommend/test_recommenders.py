@@ -20,7 +20,7 @@ from whyrank.retrieval.recommend.counts import Chain, ItemKNN, Popularity, Recen
 from whyrank.retrieval.recommend.lm_linear import LMLinear
 from whyrank.retrieval.recommend.pagerank import PageRank
 from whyrank.retrieval.recommend.texts import KeywordGraph, Titles
-from whyrank.types import Catalogue, Document, Event, Interactions, Query
+from whyrank.types import Catalogue, Document, Event, Interactions, Note, Query
 
 COUNTING = ["popularity()", "recent()", "chain()", "itemknn()", "swing()", "pagerank()"]
 READING = ["titles(bm25())", "titles(bm25(), popular=True)", "keyword_graph()"]
@@ -184,7 +184,7 @@ def test_ties_are_drawn_by_hash_so_that_no_order_of_ids_pays(place):
     run = Same().index(items).search(queries, 10)
     hits = sum(target in run[query.id].ids for query in queries)
     assert 60 <= hits <= 145  # 10 of 99, ± 4 standard deviations
-    assert run.notes["q0"] == {"tied": [[1, 99]]}
+    assert run.notes["q0"].to_dict() == {"tied": [[1, 99]]}
     other = Same(seed=1).index(items).search(queries, 10)
     assert other["q0"].ids != run["q0"].ids
     backwards = Catalogue(list(items)[::-1], replace(items.train, items=items.train.items[::-1]))
@@ -198,10 +198,10 @@ def test_tied_ranks_are_noted_through_the_cut(data):
     for query in data.queries:
         left = sorted((counts[item] for item in counts if query.allows(item) and counts[item]), reverse=True)
         groups = [(left.index(n) + 1, left.index(n) + left.count(n)) for n in dict.fromkeys(left) if left.count(n) > 1]
-        told = run.notes.get(query.id, {}).get("tied", [])
+        told = [list(pair) for pair in run.notes.get(query.id, Note()).ties]
         assert [tuple(group) for group in told] == [group for group in groups if group[0] <= 10]
     fused = Fusion().of([run, run])
-    assert not any("tied" in note for note in fused.notes.values())
+    assert not any(note.ties for note in fused.notes.values())
 
 
 def test_what_learns_from_users_needs_a_catalogue():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Ok, Usage
+from whyrank.llm.answer import Ok
 from whyrank.registry import make
 from whyrank.rerank.formats import Direct, Format
 from whyrank.train.rewards import (
@@ -24,7 +24,7 @@ from whyrank.train.rewards import (
     steps_of,
     values_of,
 )
-from whyrank.types import Document, Query, RankTask
+from whyrank.types import Document, Query, RankTask, Usage
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,19 @@
 """Formats: how a question about passages is put to a model, and how its answer is read; one kind of answer a file."""
 
-from whyrank.rerank.formats.base import STATUSES, Format, Reading, Status, clean, read, thought
+from whyrank.rerank.formats.base import Format, Reading, clean, read
 from whyrank.rerank.formats.choice import Choice, DirectChoice, ReasonedChoice, parse_choice
 from whyrank.rerank.formats.ends import BestWorst, Ends, parse_ends
 from whyrank.rerank.formats.first import First
 from whyrank.rerank.formats.listwise import Direct, Parsed, Reasoned, parse_permutation
-from whyrank.rerank.formats.pair import Pair, Preferred, preferred
-from whyrank.rerank.formats.point import Graded, PointFormat, graded, whole
+from whyrank.rerank.formats.pair import Pair, Preferred
+from whyrank.rerank.formats.point import Graded, PointFormat
 from whyrank.rerank.formats.rubric import Rubric
 from whyrank.rerank.formats.scores import DirectScores, ReasonedScores, Scores, parse_scores
 from whyrank.rerank.formats.yes_no import YesNo
 
 __all__ = [
-    "STATUSES", "BestWorst", "Choice", "Direct", "DirectChoice", "DirectScores", "Ends", "First", "Format", "Graded",
+    "BestWorst", "Choice", "Direct", "DirectChoice", "DirectScores", "Ends", "First", "Format", "Graded",
     "Pair", "Parsed", "PointFormat", "Preferred", "Reading", "Reasoned", "ReasonedChoice", "ReasonedScores", "Rubric",
-    "Scores", "Status", "YesNo", "clean", "graded", "parse_choice", "parse_ends", "parse_permutation", "parse_scores",
-    "preferred", "read", "thought", "whole",
+    "Scores", "YesNo", "clean", "parse_choice", "parse_ends", "parse_permutation", "parse_scores",
+    "read",
 ]  # fmt: skip

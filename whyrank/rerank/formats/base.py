@@ -13,32 +13,31 @@ of engines help. Only an answer is ever read: not the thought, and never the tex
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line, unquoted
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
+from whyrank.llm.report import reported, thought_of
 from whyrank.registry import Part
-
-Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
-STATUSES: tuple[Status, ...] = get_args(Status)
+from whyrank.types import CallReport, Repairs, Status
 
 Think = Literal["asked", "native", "no"]
 
 
 class Reading(Protocol):
-    """What every parser gives: a frozen dataclass with a status, and what had to be mended, in numbers."""
+    """What every parser gives: a frozen dataclass with a status, and what had to be mended."""
 
     @property
     def status(self) -> Status:
         """How well the model kept to the format."""
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def repairs(self) -> Repairs:
         """What was missing, given twice or out of range, for the report of the call."""
 
 
@@ -90,9 +89,17 @@ class Format(Part, ABC, Generic[Answer]):
         """What is read about n passages where no answer came: of the kind that all answers of this format are."""
         return self.parse(Ok(""), n)
 
+    def whole(self, prompt: Prompt, completion: Ok) -> Ok:
+        """The completion as it is read; formats that go on with a turn put in front what the prompt had begun."""
+        return completion
+
+    def tell(self, answer: Answer, report: CallReport) -> CallReport:
+        """The report of a call with what answers of this format tell beside their status."""
+        return report
+
     def nothing_else(self, completion: Ok) -> bool:
         """Whether a completion is an answer without a thought or prose, where the prompt asks for nothing else."""
-        return self.think != "no" or not thought(completion)
+        return self.think != "no" or not thought_of(completion)
 
     @abstractmethod
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
@@ -162,42 +169,19 @@ def shown(passage: str, letters: bool = False) -> Piece:
 
 def read(
     format: Format[Answer], completion: Completion, n: int, prompt: Prompt | None = None
-) -> tuple[Answer, dict[str, Any]]:
-    """What a completion answers, and the report of the call for notes; a failed call tells nothing and is not read.
+) -> tuple[Answer, CallReport]:
+    """What a completion answers about n passages, and the report of the call; a failed call is not read.
 
     Where `prompt` is given, what the completion quotes of it is no answer, see `unquoted`.
     """
     if isinstance(completion, Failed):
         nothing: Answer = replace(format.nothing(n), status="failed")  # type: ignore[type-var]
-        return nothing, {
-            "status": "failed",
-            "failure": completion.kind,
-            "detail": completion.detail,
-            **traced(completion),
-        }
+        return nothing, format.tell(nothing, reported(completion))
+    if prompt is not None:
+        completion = format.whole(prompt, completion)
     answer = format.parse(unquoted(completion, prompt), n)
-    named = {"labels": list(labels)} if (labels := format.labels(n)) else {}
-    return answer, {"status": answer.status, **answer.counts, **named, **told(completion)}
-
-
-def told(completion: Ok) -> dict[str, Any]:
-    """For the report of a call: how the completion ended, whether its thought was cut, the thought, and `traced`."""
-    cut = {"thought_cut": True} if completion.thought_cut else {}
-    return {"finish": completion.finish, **cut, "reason": thought(completion), **traced(completion)}
-
-
-def traced(completion: Completion) -> dict[str, Any]:
-    """What a report says of the call itself: its key in the trace and its tokens, as far as they are known."""
-    usage = asdict(completion.usage) if isinstance(completion, Ok) else {}
-    known = {"key": completion.key, "usage": {name: count for name, count in usage.items() if count}}
-    return {name: value for name, value in known.items() if value}
-
-
-def thought(completion: Ok) -> str:
-    """What the model wrote before its answer: its reasoning, wherever the engine left it, or what precedes the tag."""
-    reasoning, answer, _ = parted(completion.text)
-    before, *block = _OPEN.split(answer, maxsplit=1)
-    return completion.reasoning or reasoning or (before.strip() if block else "")
+    report = reported(completion, answer.status, answer.repairs, tuple(format.labels(n)))
+    return answer, format.tell(answer, report)
 
 
 class Answered(NamedTuple):
@@ -290,4 +274,3 @@ _PLAIN = str.maketrans(
 )
 _FENCE = re.compile(r"```\w*|</?(?:b|i|em|strong|p|br|li|ol|ul|code)\s{0,3}/?>", re.IGNORECASE)
 _WORD = re.compile(r"\b(?!(?:best|worst|passages?|and|then|json)\b)[^\W\d_]{2,}", re.IGNORECASE)
-_OPEN = re.compile(r"<answer>", re.IGNORECASE)

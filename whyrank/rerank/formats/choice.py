@@ -1,7 +1,7 @@
 """Choosing one passage: a model names the one that helps most."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whyrank.llm.answer import Ok
@@ -13,7 +13,6 @@ from whyrank.rerank.formats.base import (
     THOUGHT,
     Listing,
     Native,
-    Status,
     answer_region,
     best_first,
     completion,
@@ -22,6 +21,7 @@ from whyrank.rerank.formats.base import (
 )
 from whyrank.rerank.formats.lists import is_list, listed
 from whyrank.rerank.formats.maps import to_number
+from whyrank.types import Repairs, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Choice:
     out_of_range: int = 0
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def repairs(self) -> Repairs:
         """What the model wrote too much."""
-        return {"extra": self.extra, "out_of_range": self.out_of_range}
+        return Repairs(extra=self.extra, out_of_range=self.out_of_range)
 
 
 class _Choosing(Listing[Choice]):

@@ -1,7 +1,7 @@
 """Choosing both ends: a model names the passage that helps most and the one that helps least."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whyrank.errors import BadInput
@@ -12,7 +12,6 @@ from whyrank.rerank.formats.base import (
     THINK_FIRST,
     THOUGHT,
     Listing,
-    Status,
     Think,
     answer_region,
     best_first,
@@ -22,6 +21,7 @@ from whyrank.rerank.formats.base import (
 )
 from whyrank.rerank.formats.lists import begins_line, listed
 from whyrank.rerank.formats.maps import to_number
+from whyrank.types import Repairs, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Ends:
     out_of_range: int = 0
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def repairs(self) -> Repairs:
         """How many of the two are missing, and what the model wrote too much."""
         missing = (self.best is None) + (self.worst is None)
-        return {"missing": missing, "extra": self.extra, "out_of_range": self.out_of_range}
+        return Repairs(missing, extra=self.extra, out_of_range=self.out_of_range)
 
 
 @dataclass(frozen=True)

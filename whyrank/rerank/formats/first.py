@@ -14,7 +14,6 @@ from whyrank.rerank.formats.base import (
     THINK_FIRST,
     THOUGHT,
     Format,
-    Status,
     Think,
     answer_region,
     best_first,
@@ -24,6 +23,7 @@ from whyrank.rerank.formats.base import (
 )
 from whyrank.rerank.formats.listwise import Parsed
 from whyrank.rerank.formats.point import probabilities
+from whyrank.types import Status
 
 LETTERS = ascii_uppercase
 """One token each in every tokenizer that is in use, which numbers from 10 on are not."""

@@ -1,6 +1,6 @@
 """Ordering passages: a model lists the numbers of all passages, the best first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whyrank.llm.answer import Ok
@@ -12,7 +12,6 @@ from whyrank.rerank.formats.base import (
     THOUGHT,
     Listing,
     Native,
-    Status,
     answer_region,
     best_first,
     completion,
@@ -20,6 +19,7 @@ from whyrank.rerank.formats.base import (
     prompt_of,
 )
 from whyrank.rerank.formats.lists import listed
+from whyrank.types import Repairs, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Parsed:
     out_of_range: int = 0
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def repairs(self) -> Repairs:
         """The three kinds of repair."""
-        return {"missing": self.missing, "duplicate": self.duplicate, "out_of_range": self.out_of_range}
+        return Repairs(self.missing, self.duplicate, self.out_of_range)
 
 
 _LIST = (

@@ -2,26 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Completion, Failed, Ok
-from whyrank.llm.content import unquoted
+from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import (
-    Format,
-    Status,
-    Think,
-    answered,
-    asked,
-    best_first,
-    completion,
-    shown,
-    told,
-    traced,
-    way_to_think,
-)
+from whyrank.rerank.formats.base import Format, Think, answered, asked, best_first, completion, shown, way_to_think
+from whyrank.types import CallReport, Repairs, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +24,9 @@ class Preferred:
     status: Status
 
     @property
-    def counts(self) -> dict[str, int]:
+    def repairs(self) -> Repairs:
         """Whether the preference is missing."""
-        return {"missing": int(self.first is None)}
+        return Repairs(int(self.first is None))
 
 
 @dataclass(frozen=True)
@@ -92,25 +79,14 @@ class Pair(Format[Preferred]):
         plain = letter == chosen and answer.tagged == (self.think != "no") and not answer.unclosed
         return Preferred(chosen == "A", "exact" if plain else "repaired")
 
+    def tell(self, answer: Preferred, report: CallReport) -> CallReport:
+        """The report with the choice."""
+        return replace(report, first=answer.first)
+
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The letter of the one with the higher utility."""
         _two(utilities)
         return completion("AB"[best_first(utilities)[0]], thought, self.think)
-
-
-def preferred(
-    format: Format[Preferred], completion: Completion, prompt: Prompt | None = None
-) -> tuple[Preferred, dict[str, Any]]:
-    """The choice that a completion makes, and the report of the call for notes; a failed call makes none.
-
-    Where `prompt` is given, what the completion quotes of it is no answer, see `unquoted`.
-    """
-    if isinstance(completion, Failed):
-        report = {"status": "failed", "first": None, "failure": completion.kind, "detail": completion.detail}
-        return Preferred(None, "failed"), report | traced(completion)
-    found = format.parse(unquoted(completion, prompt), 2)
-    labels = {"labels": list(format.labels(2))}
-    return found, {"status": found.status, "first": found.first, **labels, **told(completion)}
 
 
 def _in_words(text: str) -> str:

@@ -9,24 +9,14 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from whyrank.errors import BadInput
-from whyrank.llm.answer import Completion, Failed, Ok
-from whyrank.llm.content import unquoted
+from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import (
-    THOUGHT,
-    Format,
-    Status,
-    Think,
-    asked,
-    shown,
-    thought,
-    told,
-    traced,
-    way_to_think,
-)
+from whyrank.llm.report import thought_of
+from whyrank.rerank.formats.base import THOUGHT, Format, Think, asked, shown, way_to_think
+from whyrank.types import CallReport, Repairs, Status
 
 Item = TypeVar("Item")
 
@@ -61,9 +51,9 @@ class Graded:
     status: Status
 
     @property
-    def counts(self) -> dict[str, int]:
+    def repairs(self) -> Repairs:
         """Whether the score is missing."""
-        return {"missing": int(math.isnan(self.score))}
+        return Repairs(int(math.isnan(self.score)))
 
 
 @dataclass(frozen=True)
@@ -104,6 +94,14 @@ class PointFormat(Format[Graded]):
         """Whether the log probabilities of a token tell the score."""
         return False
 
+    def whole(self, prompt: Prompt, completion: Ok) -> Ok:
+        """The completion with the turn in front that the prompt had begun."""
+        return replace(completion, text=prompt.begun + completion.text) if prompt.begun else completion
+
+    def tell(self, answer: Graded, report: CallReport) -> CallReport:
+        """The report with the score."""
+        return replace(report, score=answer.score)
+
     def again(self, prompt: Prompt, completion: Ok) -> Prompt:
         """The prompt that asks again after an answer without a score.
 
@@ -111,7 +109,7 @@ class PointFormat(Format[Graded]):
         the answer alone, yes and no with one token (Rank1, 2502.18418). Else it is told to write what can be read.
         """
         if not prompt.begun and self.parse(completion, 1).status == "truncated":
-            thinking = _SENTENCES.match(said := (thought(completion) or completion.text).strip())
+            thinking = _SENTENCES.match(said := (thought_of(completion) or completion.text).strip())
             closed = f"<think>\n{thinking[0] if thinking else said}\n</think>\n\n{self._opening()}"
             closed = closed.encode("utf-8", "replace").decode()
             return prompt.continued(closed, replace(prompt.sampling, max_tokens=self._closing_tokens))
@@ -148,24 +146,6 @@ def single(passages: Sequence[Item]) -> Item:
     if len(passages) != 1:
         raise BadInput(f"this format judges one passage, not {len(passages)}")
     return passages[0]
-
-
-def graded(format: Format[Graded], prompt: Prompt, completion: Completion) -> tuple[Graded, dict[str, Any]]:
-    """The score that a completion gives, and the report of the call for notes; a failed call has no score."""
-    if isinstance(completion, Failed):
-        return Graded(math.nan, "failed"), {
-            "status": "failed", "score": None, "failure": completion.kind, "detail": completion.detail,
-            **traced(completion),
-        }  # fmt: skip
-    completion = whole(prompt, completion)
-    found = format.parse(unquoted(completion, prompt), 1)
-    score = None if math.isnan(found.score) else found.score
-    return found, {"status": found.status, "score": score, **told(completion)}
-
-
-def whole(prompt: Prompt, completion: Ok) -> Ok:
-    """The completion with the turn in front that the prompt had begun, as it is read."""
-    return replace(completion, text=prompt.begun + completion.text) if prompt.begun else completion
 
 
 def probabilities(place: Mapping[str, float]) -> dict[str, float] | None:

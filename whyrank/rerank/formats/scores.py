@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -15,7 +15,6 @@ from whyrank.rerank.formats.base import (
     THOUGHT,
     Listing,
     Native,
-    Status,
     answer_region,
     clipped,
     completion,
@@ -23,6 +22,7 @@ from whyrank.rerank.formats.base import (
 )
 from whyrank.rerank.formats.lists import decides
 from whyrank.rerank.formats.maps import to_number
+from whyrank.types import Repairs, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Scores:
     out_of_range: int = 0
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def repairs(self) -> Repairs:
         """The three kinds of repair."""
-        return {"missing": self.missing, "duplicate": self.duplicate, "out_of_range": self.out_of_range}
+        return Repairs(self.missing, self.duplicate, self.out_of_range)
 
 
 _SCALE = (

@@ -13,7 +13,7 @@ from whyrank.errors import BadInput, BadSpec
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever
-from whyrank.types import Catalogue, Document, Query, Ranking, Run
+from whyrank.types import Catalogue, Document, Note, Query, Ranking, Run
 from whyrank.types.hashing import Keys, id_keys, mixed
 
 Scores = NDArray[np.float64]
@@ -61,7 +61,7 @@ class Recommender(Retriever):
     """Recommends items of a catalogue by what users did. Subclasses give `_fit` and `_scores`.
 
     Items that score the same are ordered by a hash of `seed`, query and item, never by id: in many files ids follow the
-    order of first appearance, and tell of the future. Where places were drawn so, `Run.notes[query]["tied"]` lists the
+    order of first appearance, and tell of the future. Where places were drawn so, `Run.notes[query].ties` lists the
     first and the last rank of each group, counted through even where the run ends before. Where a query is kept to some
     items (`Query.only`), all of them are ranked, so that a sampled pool is ranked whole.
 
@@ -120,7 +120,7 @@ class Recommender(Retriever):
         ids = [query.id for query in queries]
         return Run(ids, np.cumsum(counts), codes, self._items, scores, name=name_of(type(self)), notes=notes)
 
-    def _block(self, queries: Sequence[Query], k: int) -> tuple[NDArray[Any], NDArray[Any], Scores, dict[str, Any]]:
+    def _block(self, queries: Sequence[Query], k: int) -> tuple[NDArray[Any], NDArray[Any], Scores, dict[str, Note]]:
         scores = self._scores(self._histories(queries))
         if np.isnan(scores).any():
             raise BadInput(f"{name_of(type(self))} gave a score that is no number")
@@ -180,16 +180,15 @@ def _candidates(scores: Scores, k: int) -> tuple[NDArray[np.intp], ...]:
 
 def _tied(
     queries: Sequence[Query], rows: NDArray[np.intp], values: Scores, ranks: NDArray[np.intp], k: int
-) -> dict[str, Any]:
+) -> dict[str, Note]:
     """For each query that has any: first and last rank, from 1, of the groups that score the same."""
     same = np.flatnonzero((rows[1:] == rows[:-1]) & (values[1:] == values[:-1]))
     if not same.size:
         return {}
     begins = same[np.concatenate([[True], np.diff(same) > 1])]
     ends = same[np.concatenate([np.diff(same) > 1, [True]])] + 1
-    notes: dict[str, Any] = {}
+    groups: dict[str, list[tuple[int, int]]] = {}
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         if ranks[begin] < k:
-            note = notes.setdefault(queries[rows[begin]].id, {"tied": []})
-            note["tied"].append([int(ranks[begin]) + 1, int(ranks[end]) + 1])
-    return notes
+            groups.setdefault(queries[rows[begin]].id, []).append((int(ranks[begin]) + 1, int(ranks[end]) + 1))
+    return {query: Note(ties=tuple(ties)) for query, ties in groups.items()}

@@ -16,11 +16,12 @@ from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.reasoning import parted
+from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
 from whyrank.retrieval.rewrite.combine import Combine, Replace
-from whyrank.types import Document, Query
+from whyrank.types import CallReport, Document, Query, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,11 @@ class Rewriting:
 
     Attributes:
         texts: what to search for; several are searched apart and fused; none means that the original query is searched.
-        calls: what came of each model call, in the order asked: {"status": …, …}; statuses as those of rerankers.
+        calls: the reports of the model calls, in the order asked.
     """
 
     texts: tuple[str, ...] = ()
-    calls: tuple[Mapping[str, Any], ...] = ()
+    calls: tuple[CallReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def whole(answer: str) -> tuple[tuple[str, ...], bool]:
     return (answer,), True
 
 
-def read(completion: Completion, parse: Parse = whole) -> tuple[tuple[str, ...], dict[str, Any]]:
+def read(completion: Completion, parse: Parse = whole) -> tuple[tuple[str, ...], CallReport]:
     """The texts that an answer gives, and the report of the call for notes; the model's thought is never among them.
 
     Args:
@@ -137,13 +138,12 @@ def read(completion: Completion, parse: Parse = whole) -> tuple[tuple[str, ...],
         cut off at the token limit: what there is of it is used.
     """
     if isinstance(completion, Failed):
-        return (), {"status": "failed", "failure": completion.kind, "detail": completion.detail}
+        return (), reported(completion)
     thought, answer, open = parted(completion.text.encode("utf-8", "replace").decode())
     texts, kept = parse(_answer(answer))
     texts = tuple(text.strip() for text in texts if text.strip())
-    answered = "truncated" if open or completion.finish == "length" else "exact" if kept else "repaired"
-    report = {"finish": completion.finish, "reason": completion.reasoning or thought}
-    return texts, {"status": answered if texts else "no_answer", **report}
+    answered: Status = "truncated" if open or completion.finish == "length" else "exact" if kept else "repaired"
+    return texts, reported(completion, answered if texts else "no_answer", thought=completion.reasoning or thought)
 
 
 _OPEN, _CLOSE = re.compile(r"<answer>", re.IGNORECASE), re.compile(r"</answer>", re.IGNORECASE)

@@ -3,7 +3,7 @@
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from whyrank.errors import BadInput
@@ -141,7 +141,7 @@ class LameR(LLMRewriter):
         shown = clipped(found, self.llm, self.max_passage_tokens)
         (completion,) = yield [prompts.fill(prompts.LAMER, self.sampling, query.text, shown)]
         texts, report = read(completion)
-        return Rewriting(texts, ({"passages": [document.id for document in found], **report},))
+        return Rewriting(texts, (replace(report, passages=tuple(document.id for document in found)),))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from functools import reduce
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite.base import Look, Rewriter, Rewriting
 from whyrank.retrieval.rewrite.combine import Combine, Searched
-from whyrank.types import Corpus, Document, Query, Ranking, Run
+from whyrank.types import Corpus, Document, Note, Query, Ranking, Run
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Rewritten(Retriever):
         >>> documents = [Document("d1", "Yeast breathes out gas."), Document("d2", "Loaves are sold in the morning.")]
         >>> oracle = Rewritten(BM25(), HyDE(Fake("<think>Bread?</think>Gas from yeast lifts the dough.")))
         >>> run = oracle.index(documents).search([Query("q", "why do loaves rise")])
-        >>> run["q"].ids, run.notes["q"]["rewritten"]
-        (['d1'], ['Gas from yeast lifts the dough.'])
+        >>> run["q"].ids, run.notes["q"].rewritten
+        (['d1'], ('Gas from yeast lifts the dough.',))
     """
 
     retriever: Retriever
@@ -98,7 +99,8 @@ class Rewritten(Retriever):
         for at in range(most):
             asked = [replace(each, text=searched[each.id][at].text) for each in queries if len(searched[each.id]) > at]
             runs.append(self.retriever.search(asked, depth, trace))
-        notes = {query.id: _note(made.get(query.id), [run.notes.get(query.id) for run in runs]) for query in queries}
+        inner = {query.id: [run.notes[query.id] for run in runs if query.id in run.notes] for query in queries}
+        notes = {id: _note(made.get(id), some) for id, some in inner.items()}
         name = name_of(type(self))
         if most == 1:
             (run,) = runs
@@ -134,17 +136,15 @@ class Rewritten(Retriever):
 
 def outcomes(run: Run) -> dict[str, int]:
     """How many queries of a run were rewritten, fell back to the original, or were gated; empty without a rewriter."""
-    counts = Counter(note["outcome"] for note in run.notes.values() if isinstance(note, Mapping) and "outcome" in note)
+    counts = Counter(note.outcome for note in run.notes.values() if note.outcome)
     return {name: counts[name] for name in ("rewritten", "fell_back", "gated")} if counts else {}
 
 
-def _note(made: Rewriting | None, inner: Sequence[Any]) -> dict[str, Any]:
+def _note(made: Rewriting | None, inner: Sequence[Note]) -> Note:
     """What travels beside the order: the outcome, the texts, and all calls, those of the inner retriever last."""
     outcome = "gated" if made is None else "rewritten" if made.texts else "fell_back"
-    calls = [dict(call) for call in made.calls] if made else []
-    calls += [call for note in inner if isinstance(note, Mapping) for call in note.get("calls", ())]
-    first = inner[0] if isinstance(inner[0], Mapping) else {}
-    return {**first, "outcome": outcome, "rewritten": list(made.texts) if made else [], "calls": calls}
+    note = Note(made.calls if made else (), outcome=outcome, rewritten=made.texts if made else ())
+    return reduce(Note.followed_by, inner, note)
 
 
 def _fused(id: str, runs: Sequence[Run], texts: Sequence[Searched]) -> Ranking:

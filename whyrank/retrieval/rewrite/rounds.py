@@ -8,7 +8,7 @@ from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat
 from whyrank.retrieval.rewrite.expand import at_least_1, clipped
-from whyrank.types import Query
+from whyrank.types import CallReport, Place, Query
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ThinkQE(LLMRewriter):
     def plan(self, query: Query) -> Steps:
         """A round that brings no answer leaves what the rounds before it brought."""
         kept: list[str] = []
-        calls: list[dict[str, object]] = []
+        calls: list[CallReport] = []
         shown: frozenset[str] = frozenset()
         for number in range(1, self.rounds + 1):
             found = yield Look(self._joined(query.text, kept), self.passages, shown)
@@ -68,7 +68,8 @@ class ThinkQE(LLMRewriter):
             for completion in completions:
                 texts, report = read(completion)
                 answers += texts
-                calls.append({"round": number, "passages": [document.id for document in found], **report})
+                ids = tuple(document.id for document in found)
+                calls.append(replace(report, passages=ids, place=Place(round=number)))
             kept = kept + answers if self.accumulate else answers or kept
         return Rewriting(("\n".join(kept),) if kept else (), tuple(calls))
 

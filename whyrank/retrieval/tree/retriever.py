@@ -23,7 +23,7 @@ from whyrank.retrieval.tree.index import Index, Shown
 from whyrank.retrieval.tree.slates import read, render
 from whyrank.retrieval.tree.summaries import Extractive, Written
 from whyrank.retrieval.tree.walk import Found, Policy, Slate, Walk
-from whyrank.types import Document, Query, Ranking, Run
+from whyrank.types import CallReport, Document, Note, Place, Query, Ranking, Run
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Tree(Retriever):
                 f"{path} was made by {told}, which cannot be built ({error}): say tree(llm, path=…)"
             ) from None
 
-    def plan(self, query: Query) -> Plan[tuple[Found, list[dict[str, Any]]]]:
+    def plan(self, query: Query) -> Plan[tuple[Found, list[CallReport]]]:
         """The walk of one query: what it found, and the reports of its calls."""
         index = self._ready()
         filters = allowed([query], lambda: index.places)
@@ -198,13 +198,15 @@ class Tree(Retriever):
         walk = Walk(index.shape, self.policy, excluded)
         how = self.summaries if isinstance(self.summaries, Extractive) else Extractive()
         shown = Shown(index, excluded, walk.gone, how)
-        calls: list[dict[str, Any]] = []
+        calls: list[CallReport] = []
         spent = 0
         while (self.tokens is None or spent < self.tokens) and (slates := walk.slates()):
             completions = yield [self._ask(query, shown, slate) for slate in slates]
             judged = [read(each, len(slate.entries)) for each, slate in zip(completions, slates, strict=True)]
             walk.hear(slates, [np.array(scores.scores) for scores, _ in judged])
-            calls += [_report(walk, slate, report) for slate, (_, report) in zip(slates, judged, strict=True)]
+            for slate, (_, report) in zip(slates, judged, strict=True):
+                place = Place(iteration=walk.iteration, node=slate.node)
+                calls.append(replace(report, candidates=len(slate.entries), place=place))
             spent += sum(each.usage.input + each.usage.output for each in completions if isinstance(each, Ok))
         return walk.found(), calls
 
@@ -232,7 +234,7 @@ class Tree(Retriever):
             query: Ranking([index.ids[leaf] for leaf in walked.leaves.tolist()], walked.scores)
             for query, (walked, _) in found.items()
         }
-        notes = {query: {"calls": calls} for query, (_, calls) in found.items()}
+        notes = {query: Note(tuple(calls)) for query, (_, calls) in found.items()}
         return Run.of(rankings, name=name_of(type(self)), notes=notes).top(k)
 
     def _ask(self, query: Query, shown: Shown, slate: Slate) -> Prompt:
@@ -271,8 +273,3 @@ class Tree(Retriever):
                 raise BadIndex(f"{self.path} was made with {name}={found}, which {self!r} does not ask for")
         object.__setattr__(self, "_held", index)
         return index
-
-
-def _report(walk: Walk, slate: Slate, report: dict[str, Any]) -> dict[str, Any]:
-    place = {"iteration": walk.iteration, "node": slate.node, "candidates": len(slate.entries)}
-    return {**place, **report}

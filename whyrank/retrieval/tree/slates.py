@@ -5,14 +5,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
-
-Status = Literal["exact", "repaired", "truncated", "no_answer", "failed"]
+from whyrank.llm.report import reported
+from whyrank.types import CallReport, Repairs, Status
 
 _TASK = (
     "You search a collection of passages that is arranged as a tree. You are shown a query and numbered candidates: "
@@ -67,14 +66,13 @@ def render(query: str, candidates: Sequence[str], relevance: str = "", sampling:
     return Prompt((Message("system", (Piece(task),)), Message("user", tuple(pieces))), sampling or Sampling())
 
 
-def read(completion: Completion, n: int) -> tuple[Judged, dict[str, Any]]:
-    """What a completion says about n candidates, and the report of the call for notes."""
+def read(completion: Completion, n: int) -> tuple[Judged, CallReport]:
+    """What a completion says about n candidates, and the report of the call."""
     if isinstance(completion, Failed):
-        nothing = Judged((math.nan,) * n, "failed", missing=n)
-        return nothing, {"status": "failed", "failure": completion.kind, "detail": completion.detail}
+        return Judged((math.nan,) * n, "failed", missing=n), reported(completion)
     judged = parse(completion.text, n, cut=completion.finish == "length")
-    counts = {"missing": judged.missing, "duplicate": judged.duplicate, "out_of_range": judged.out_of_range}
-    return judged, {"status": judged.status, **counts, "finish": completion.finish, "reason": _thought(completion)}
+    repairs = Repairs(judged.missing, judged.duplicate, judged.out_of_range)
+    return judged, reported(completion, judged.status, repairs, thought=_thought(completion))
 
 
 def parse(text: str, n: int, cut: bool = False) -> Judged:

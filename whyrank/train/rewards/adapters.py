@@ -12,7 +12,7 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.io.tasks import task_from
-from whyrank.llm.answer import Ok, Usage
+from whyrank.llm.answer import Ok
 from whyrank.train.rewards.base import (
     AnyReward,
     Given,
@@ -24,7 +24,7 @@ from whyrank.train.rewards.base import (
     same_prompt,
     values_of,
 )
-from whyrank.types import RankTask
+from whyrank.types import RankTask, Usage
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from whyrank.types import Query, RankTask, Run
 def rewritten_text(completion: Ok) -> str:
     """The rewritten query that a completion gives, without its thought; empty where there is none or it was cut off."""
     texts, report = read(completion)
-    return texts[0] if texts and report["status"] != "truncated" else ""
+    return texts[0] if texts and report.status != "truncated" else ""
 
 
 @dataclass(frozen=True)
