@@ -284,7 +284,7 @@ def dict_of(folder):
         (("eval", "nowhere"), "--data or by --qrels"),
         (("fuse", "nowhere", "-o", "x"), "two runs or more, not of 1"),
         (("fuse", "a", "b", "--weights", "1,x", "-o", "x"), "--weights wants numbers"),
-        (("fuse", "a", "b", "--method", "best", "-o", "x"), "method must be one of rrf, combsum, combmnz"),
+        (("fuse", "a", "b", "--method", "best", "-o", "x"), "method must be 'rrf', 'combsum' or 'combmnz', not 'best'"),
         (("fuse", "a", "b", "--tune", "dev", "-o", "x"), "--data"),
         (("fuse", "a", "b", "--like", "c", "--norm", "zscore", "-o", "x"), "--like brings"),
         (("fuse", "a", "b", "--like", "c", "-o", "x"), "no run folder at c"),

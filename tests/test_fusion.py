@@ -178,9 +178,9 @@ def test_model_calls_travel_along():
         ("fusion(method='sum')", "'sum'"),
         ("fusion(norm='max')", "'max'"),
         ("fusion(method='combmnz', norm='zscore')", "needs norm='minmax'"),
-        ("fusion(k=-1)", "k must be 0 or more"),
-        ("fusion(weights=(1.0, -1.0))", "weights must be numbers of 0 or more"),
-        ("fusion(weights=(1e999,))", "weights must be numbers of 0 or more"),
+        ("fusion(k=-1)", "k must be at least 0, not -1"),
+        ("fusion(weights=(1.0, -1.0))", "each of weights must be at least 0, not -1.0"),
+        ("fusion(weights=(1e999,))", "each of weights must be finite"),
         ("fusion(weights=(0.0, 0.0))", "at least one of the weights"),
     ],
 )

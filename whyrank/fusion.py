@@ -1,15 +1,15 @@
 """Fusion: several rankings of the same queries become one. Knows ranks and scores, but no text and no judgements."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, BadSpec
+from whyrank.fields import AtLeast, NotNegative
 from whyrank.registry import Part
 from whyrank.types import Note, Run, float32
 
@@ -47,25 +47,18 @@ class Fusion(Part):
 
     method: Method = "rrf"
     norm: Norm = "minmax"
-    k: int = 60
-    weights: tuple[float, ...] = ()
+    k: NotNegative = 60
+    weights: tuple[Annotated[float, AtLeast(0)], ...] = ()
 
     file_fields: ClassVar[frozenset[str]] = frozenset({"method", "norm", "k", "weights"})
 
     def __post_init__(self) -> None:
         """Refuse what is no fusion."""
-        for name, choices in {"method": get_args(Method), "norm": get_args(Norm)}.items():
-            if getattr(self, name) not in choices:
-                raise BadSpec(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if self.method == "combmnz" and self.norm != "minmax":
             raise BadSpec(
                 f"combmnz multiplies scores, which must not be negative: it needs norm='minmax', not {self.norm!r}"
             )
-        if self.k < 0:
-            raise BadSpec(f"k must be 0 or more, not {self.k!r}")
         object.__setattr__(self, "weights", tuple(map(float, self.weights)))
-        if not all(math.isfinite(weight) and weight >= 0 for weight in self.weights):
-            raise BadSpec(f"weights must be numbers of 0 or more, not {self.weights}")
         if self.weights and not any(self.weights):
             raise BadSpec("at least one of the weights must be above 0")
 

@@ -11,7 +11,6 @@ through `make_from_file`, which takes names of installed parts and plain values 
 import ast
 import difflib
 import importlib
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from functools import cache, wraps
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from whyrank.dotted import derives
 from whyrank.errors import BadInput, BadSpec, WhyrankError
+from whyrank.fields import Declared, Misfit
 
 BUILTIN: dict[str, str] = {
     "bm25": "whyrank.retrieval.bm25:BM25",
@@ -167,11 +167,12 @@ P = TypeVar("P", bound="Part")
 C = TypeVar("C")
 
 
-class Part:
+class Part(Declared):
     """Base of everything that can be named in a spec; subclasses are frozen dataclasses.
 
-    A field without a default is written by position, any other by name and only where it differs from its
-    default. Fields with `repr=False` are state, not specification.
+    Each field is held against its declared type and bounds (`whyrank.fields`) before `__post_init__` runs. A field
+    without a default is written by position, any other by name and only where it differs from its default. Fields with
+    `repr=False` are state, not specification.
 
     Attributes:
         file_fields: those that a file may set when the folder it lies in is opened, see `make_from_file`. None that
@@ -184,6 +185,14 @@ class Part:
         """Give every part the spec as `repr`, also where `@dataclass` would write its own."""
         super().__init_subclass__()
         cls.__repr__ = _spec  # type: ignore[assignment, method-assign]
+
+    @classmethod
+    def _called(cls) -> str:
+        return name_of(cls)
+
+    @classmethod
+    def _such_as(cls, misfit: Misfit) -> str:
+        return _near(misfit.value, misfit.hint)
 
 
 def variadic(part: type[C]) -> type[C]:
@@ -245,7 +254,6 @@ def make_from_file(told: object, kind: type[P], source: str | Path, **given: obj
         else:
             raise BadSpec(f"a spec is wanted, not {told!r:.80}")
         taken = {name: value for name, value in fields_told.items() if name in kind.file_fields and name not in given}
-        _check_types(kind, name_of(kind), taken)
         return kind(**taken, **given)
     except (BadInput, TypeError) as error:
         raise BadSpec(f"{source}: {error}") from None
@@ -441,9 +449,6 @@ def _construct(name: str, positional: list[object], named: dict[str, object], sp
             near = difflib.get_close_matches(given, takes, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f"; it takes {', '.join(takes) or 'nothing'}"
             raise BadSpec(f"{name}(...) takes no {given!r}{hint}")
-    several = _several(part)
-    by_position = {several: tuple(positional)} if several else dict(zip(_positions(part), positional, strict=False))
-    _check_types(part, name, {**by_position, **named})
     try:
         return part(*positional, **named)
     except TypeError as error:
@@ -460,25 +465,14 @@ def _several(part: type[Part]) -> str | None:
     return getattr(part.__init__, "several", None)
 
 
-def _check_types(part: type[Part], name: str, given: dict[str, object]) -> None:
-    try:
-        hints = get_type_hints(part)
-    except NameError:  # a type that only checkers import
-        return
-    for argument, value in given.items():
-        if not _fits(value, hint := hints[argument]):
-            wanted = hint.__name__ if isinstance(hint, type) else re.sub(r"(\w+\.)+(?=\w)", "", str(hint))
-            raise BadSpec(f"{name}(...) wants {wanted} for {argument!r}, not {value!r}{_mend(value, hint)}")
-
-
-def _mend(value: object, hint: Any) -> str:  # noqa: ANN401 (a type hint can be anything)
-    """What to write instead of a text that stands where a part or a tuple belongs; empty where nothing is near."""
+def _near(value: object, hint: Any) -> str:  # noqa: ANN401 (a type hint can be anything)
+    """What to write for a text that stands where a part or a tuple belongs; empty where nothing is near."""
     if not isinstance(value, str):
         return ""
     for choice in get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,):
         kind, inside = get_origin(choice) or choice, get_args(choice)
-        if kind is tuple and inside[1:] == (...,) and _fits(value, inside[0]):
-            return f": write ({value!r},)"
+        if kind is tuple and inside == (str, ...):
+            return f"({value!r},)"
         if isinstance(kind, type) and issubclass(kind, Part):
             return _instead(value, kind)
     return ""
@@ -488,21 +482,5 @@ def _instead(value: str, kind: type[Part]) -> str:
     """The part of this kind that a text names, or, where it names a model, one that takes it."""
     near = difflib.get_close_matches(value.lower().partition("(")[0].strip(), _names(), n=1)
     if near and issubclass(find(near[0]), kind):
-        return f": did you mean {value if '(' in value else near[0] + '()'}?"
-    return f", such as openai({value!r})" if issubclass(find("openai"), kind) else ""
-
-
-def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 (a type hint can be anything)
-    """Whether a value read from a spec can stand where `hint` is declared; hints that cannot be judged let all pass."""
-    kind, inside = get_origin(hint) or hint, get_args(hint)
-    if kind in {Union, UnionType}:
-        return any(_fits(value, choice) for choice in inside)
-    if kind is Literal:
-        return value in inside
-    if kind is tuple and isinstance(value, tuple) and inside[1:] == (...,):
-        return all(_fits(item, inside[0]) for item in value)
-    if kind in {int, float}:
-        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
-        return True
-    return isinstance(value, kind)
+        return value if "(" in value else f"{near[0]}()"
+    return f"openai({value!r})" if issubclass(find("openai"), kind) else ""

@@ -60,15 +60,15 @@ def test_it_answers_inside_a_running_loop() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("sampling(temperature=-1)", "temperature must be 0 or more, not -1"),
-        ("sampling(max_tokens=0)", "max_tokens must be 1 or more, not 0"),
+        ("sampling(temperature=-1)", "temperature must be at least 0, not -1"),
+        ("sampling(max_tokens=0)", "max_tokens must be at least 1, not 0"),
         ("sampling(top_p=0)", "top_p must be above 0 and at most 1, not 0"),
         ("sampling(top_p=1.5)", "top_p must be above 0 and at most 1, not 1.5"),
-        ("sampling(top_k=-1)", "top_k must be 0 or more, not -1"),
-        ("sampling(logprobs=-1)", "logprobs must be 0 or more, not -1"),
-        ("fake(failures=1.5)", "failures is a share, from 0 to 1, not 1.5"),
-        ("fake(failures=-0.1)", "failures is a share"),
-        ("fake(latency=-1)", "latency must be 0 or more"),
+        ("sampling(top_k=-1)", "top_k must be at least 0, not -1"),
+        ("sampling(logprobs=-1)", "logprobs must be at least 0, not -1"),
+        ("fake(failures=1.5)", "fake: failures must be from 0 to 1, not 1.5"),
+        ("fake(failures=-0.1)", "failures must be from 0 to 1, not -0.1"),
+        ("fake(latency=-1)", "latency must be at least 0"),
     ],
 )
 def test_senseless_numbers_are_refused(spec, told):

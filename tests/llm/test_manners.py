@@ -131,7 +131,7 @@ def test_no_temperature_is_sent_where_none_is_given() -> None:
     assert "temperature" not in server.bodies[0]
     assert make("sampling(temperature=None)") == Sampling(temperature=None) != Sampling()
     assert prompt(temperature=None).key("m") != prompt().key("m")
-    with pytest.raises(BadSpec, match="temperature must be 0 or more"):
+    with pytest.raises(BadSpec, match="temperature must be at least 0"):
         Sampling(temperature=-1.0)
 
 

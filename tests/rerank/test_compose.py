@@ -132,7 +132,7 @@ def test_specs():
         (lambda: Cascade(ByNumber(), depths=(3, 2)), "2 depths are given for 1 rerankers"),
         (lambda: Cascade(ByNumber(), depths=(0,)), "depths must be at least 1"),
         (lambda: Hybrid(ByNumber(), 1.5), "weight must be from 0 to 1"),
-        (lambda: Hybrid(ByNumber(), norm="none"), "norm must be one of zscore, minmax, rrf"),
+        (lambda: Hybrid(ByNumber(), norm="none"), "norm must be 'zscore', 'minmax' or 'rrf'"),
     ],
 )
 def test_bad_settings(build, message):

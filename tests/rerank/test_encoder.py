@@ -338,5 +338,5 @@ def test_a_head_of_random_weights_is_refused(tmp_path, heads):
 
 
 def test_another_precision_is_refused():
-    with pytest.raises(BadInput, match="dtype must be one of float32, float16, bfloat16, auto, not 'int8'"):
+    with pytest.raises(BadInput, match="dtype must be 'float32', 'float16', 'bfloat16' or 'auto', not 'int8'"):
         EncoderRerank("minilm", dtype="int8")

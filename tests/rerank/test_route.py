@@ -217,7 +217,7 @@ def test_routes_are_told_counted_and_resumed(tmp_path: Path):
         (lambda: Margin((1.0, 1.0)), BadInput, "must fall"),
         (lambda: Entropy((0.9, 0.8)), BadInput, "must rise"),
         (lambda: Difficulty("x", weight=2), BadInput, "from 0 to 1"),
-        (lambda: Difficulty("x", rule="best"), BadInput, "linear, chebyshev"),
+        (lambda: Difficulty("x", rule="best"), BadInput, "'linear' or 'chebyshev'"),
         (lambda: Difficulty("nowhere.json").radar, NotFound, "no model of difficulty at nowhere"),
         (lambda: routed(Route(Named(), Named(1), Named(2)), request([1])), BadInput, "1 thresholds part 2 choices"),
         (lambda: Radar.fit(np.ones((3, 2)), np.ones((3, 2)), (1.0,), ("a", "b")), BadInput, "queries × choices"),

@@ -188,7 +188,7 @@ def test_bad_sizes_are_refused(spec: str, message: str) -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(BadInput, match="setwise: method must be one of heap, insertion, not 'bubble'"):
+    with pytest.raises(BadInput, match="setwise: method must be 'heap' or 'insertion', not 'bubble'"):
         Setwise(FAKE, method="bubble")  # type: ignore[arg-type]
 
 

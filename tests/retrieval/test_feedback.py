@@ -124,12 +124,12 @@ def test_vectors_that_do_not_fit_are_refused():
     [
         ("rm3(bm25(), fb_docs=0)", "fb_docs must be at least 1"),
         ("rm3(bm25(), fb_terms=0)", "fb_terms must be at least 1"),
-        ("rm3(bm25(), max_df=0.0)", "max_df must lie above 0"),
-        ("rm3(bm25(), original_weight=1.5)", "original_weight must lie between 0 and 1"),
-        ("rm3(dense('minilm'))", "wants BM25 for 'retriever'"),
-        ("rocchio(bm25q())", "for 'retriever'"),
-        ("rocchio(bm25(), alpha=0.0, beta=0.0)", "not both 0"),
-        ("rocchio(bm25(), beta=-1.0)", "must be 0 or more"),
+        ("rm3(bm25(), max_df=0.0)", "max_df must be above 0 and at most 1"),
+        ("rm3(bm25(), original_weight=1.5)", "original_weight must be from 0 to 1"),
+        ("rm3(dense('minilm'))", "rm3: retriever must be a BM25, not"),
+        ("rocchio(bm25q())", "rocchio: retriever must be a BM25 or a Dense"),
+        ("rocchio(bm25(), alpha=0.0, beta=0.0)", "not both be 0"),
+        ("rocchio(bm25(), beta=-1.0)", "beta must be at least 0"),
     ],
 )
 def test_what_makes_no_feedback_is_refused(spec, message):
@@ -138,7 +138,7 @@ def test_what_makes_no_feedback_is_refused(spec, message):
 
 
 def test_the_wrong_retriever_is_refused_in_python_too():
-    with pytest.raises(BadSpec, match=r"rocchio\(...\) works on bm25\(...\) or dense\(...\), not on bm25q\(\)"):
+    with pytest.raises(BadSpec, match=r"rocchio: retriever must be a BM25 or a Dense, not bm25q\(\)"):
         Rocchio(BM25Q())  # type: ignore[arg-type]
 
 

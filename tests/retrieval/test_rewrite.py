@@ -283,16 +283,16 @@ def test_an_engine_that_cannot_be_used_is_an_error():
     ("spec", "text"),
     [
         ("rewritten(bm25(), hyde(fake()), depth=0)", "depth must be at least 1"),
-        ("rewritten(bm25(), bm25())", "wants Rewriter for 'rewriter'"),
+        ("rewritten(bm25(), bm25())", "rewriter must be a Rewriter, not bm25()"),
         ("thinkqe(fake(), rounds=0)", "rounds must be at least 1"),
         ("lamer(fake(), passages=0)", "passages must be at least 1"),
         ("keywords(fake(), most=0)", "most must be at least 1"),
         ("subqueries(fake(), most=0)", "most must be at least 1"),
         ("reasoned_query(fake(), template='think')", "must hold {query}"),
         ("repeat(times=0)", "times must be at least 1"),
-        ("repeat(ratio=0.0)", "ratio must be a number above 0"),
-        ("fuse_original(weight=-1.0)", "weight must be a number above 0"),
-        ("gate(most=1.5)", "most must be between 0 and 1"),
+        ("repeat(ratio=0.0)", "ratio must be above 0"),
+        ("fuse_original(weight=-1.0)", "weight must be above 0"),
+        ("gate(most=1.5)", "most must be from 0 to 1"),
     ],
 )
 def test_bad_settings_are_named(spec, text):

@@ -68,7 +68,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_others():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"n": 1}, "at least 2 candidates, not 1"),
+        ({"n": 1}, "n must be at least 2, not 1"),
         ({"relevant": 0.0}, "above 0 and below 1, not 0.0"),
         ({"relevant": 1.0}, "above 0 and below 1, not 1.0"),
         ({"ndcg": 1.2}, "at most 1, not 1.2"),

@@ -145,13 +145,6 @@ def distinct(ids: Iterable[str]) -> list[str]:
     return named
 
 
-def from_1(part: str, **given: float) -> None:
-    """Refuse sizes below 1: `from_1("draws", times=0)` is a `BadInput`."""
-    for name, value in given.items():
-        if value < 1:
-            raise BadInput(f"{part}: {name} must be at least 1, not {value}")
-
-
 def _turn(completion: Ok) -> dict[str, str]:
     thought = f"<think>{completion.reasoning}</think>\n" if completion.reasoning else ""
     return {"role": "assistant", "content": thought + completion.text}

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from whyrank.data_synth.asking import Question, Said, about, ask, sourced
-from whyrank.data_synth.base import Item, LLMSynth, Made, Preference, from_1
+from whyrank.data_synth.base import Item, LLMSynth, Made, Preference
 from whyrank.data_synth.teacher_rankings import agreement
-from whyrank.errors import BadInput
+from whyrank.fields import Above, AtMost, Positive, Share
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import count
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
@@ -47,20 +47,12 @@ class CompressedTraces(LLMSynth):
 
     way: Literal["drop", "rewrite"] = "drop"
     format: Format[Parsed] = field(default_factory=Reasoned)
-    samples: int = 2
-    shorter: float = 0.9
-    tolerance: float = 0.005
-    k: int = 10
-    steps: int = 20
+    samples: Positive = 2
+    shorter: Annotated[float, Above(0), AtMost(1)] = 0.9
+    tolerance: Share = 0.005
+    k: Positive = 10
+    steps: Positive = 20
     pairs: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what is no way, and shares outside 0 to 1."""
-        from_1("compressed_traces", samples=self.samples, steps=self.steps, k=self.k)
-        if self.way not in ("drop", "rewrite"):
-            raise BadInput(f"compressed_traces: way must be 'drop' or 'rewrite', not {self.way!r}")
-        if not (0 < self.shorter <= 1 and 0 <= self.tolerance <= 1):
-            raise BadInput("compressed_traces: shorter is a share above 0, tolerance one from 0 to 1")
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """Candidates, each with a call that forces its answer."""

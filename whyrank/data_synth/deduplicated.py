@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from whyrank.data_synth.asking import sourced
-from whyrank.data_synth.base import Made, Synth, from_1
+from whyrank.data_synth.base import Made, Synth
 from whyrank.data_synth.shingles import Shingles, Texts, shingles
 from whyrank.datasets import load
-from whyrank.errors import BadInput
+from whyrank.fields import Above, AtMost, Positive
 from whyrank.llm.trace import Trace
 from whyrank.types import Dataset, RankTask
 
@@ -37,16 +37,8 @@ class Deduplicated(Synth):
 
     against: tuple[str, ...] = ()
     documents: Literal["relevant", "all", "none"] = "relevant"
-    n: int = 3
-    alike: float = 0.8
-
-    def __post_init__(self) -> None:
-        """Refuse runs of nothing, and a likeness that all texts have."""
-        from_1("deduplicated", n=self.n)
-        if not 0 < self.alike <= 1:
-            raise BadInput(f"deduplicated: alike is above 0 and at most 1, not {self.alike}")
-        if self.documents not in ("relevant", "all", "none"):
-            raise BadInput(f"deduplicated: documents must be 'relevant', 'all' or 'none', not {self.documents!r}")
+    n: Positive = 3
+    alike: Annotated[float, Above(0), AtMost(1)] = 0.8
 
     def _apply(self, tasks: Sequence[RankTask], data: Dataset, trace: Trace | None) -> Iterable[Made]:
         tests = [load(name) for name in self.against]

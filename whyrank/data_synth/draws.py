@@ -4,11 +4,12 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from whyrank.data_synth.asking import sourced
-from whyrank.data_synth.base import Made, Synth, from_1
-from whyrank.errors import BadInput
+from whyrank.data_synth.base import Made, Synth
 from whyrank.eval.orders import ndcg
+from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.trace import Trace
 from whyrank.types import Dataset, RankTask
 
@@ -29,17 +30,11 @@ class Draws(Synth):
         seed: of the draws, with the id of the query.
     """
 
-    times: int = 50
-    size: int = 20
-    least: float = 0.1
-    k: int = 10
+    times: Positive = 50
+    size: Annotated[int, AtLeast(2)] = 20
+    least: Share = 0.1
+    k: Positive = 10
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse draws of nothing."""
-        from_1("draws", times=self.times, size=self.size - 1, k=self.k)
-        if not 0 <= self.least <= 1:
-            raise BadInput(f"draws: least is an nDCG from 0 to 1, not {self.least}")
 
     def _apply(self, tasks: Sequence[RankTask], data: Dataset, trace: Trace | None) -> Iterable[Made]:
         return map(self._drawn, tasks)

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from whyrank.data_synth.asking import Question, about, ask, commonest, sourced
 from whyrank.data_synth.base import LLMSynth, Made
 from whyrank.data_synth.teacher_rankings import agreement
-from whyrank.errors import BadInput
+from whyrank.fields import Positive, Share
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, PointFormat, Reasoned, Rubric
 from whyrank.types import RankTask
@@ -35,14 +35,9 @@ class GroupLabels(LLMSynth):
 
     points: Format[Any] = field(default_factory=Rubric)
     order: Format[Parsed] = field(default_factory=Reasoned)
-    weight: float = 0.5
-    least: float = 0.4
-    k: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse weights and floors outside 0 to 1."""
-        if not (0 <= self.weight <= 1 and 0 <= self.least <= 1):
-            raise BadInput(f"group_labels: weight and least are from 0 to 1, not {self.weight} and {self.least}")
+    weight: Share = 0.5
+    least: Share = 0.4
+    k: Positive = 10
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """All calls in one round."""

@@ -4,12 +4,13 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from whyrank.data_synth.asking import Said, about, ask, sourced
-from whyrank.data_synth.base import Made, Synth, distinct, from_1
+from whyrank.data_synth.base import Made, Synth, distinct
 from whyrank.data_synth.hard_queries import level
 from whyrank.errors import BadInput
+from whyrank.fields import Length, Positive
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
@@ -43,25 +44,22 @@ class HardNegatives(Synth):
     """
 
     retriever: Retriever
-    bands: tuple[tuple[int, int, int], ...] = ((20, 100, 10),)
+    bands: Annotated[tuple[tuple[Positive, Positive, Positive], ...], Length(1)] = ((20, 100, 10),)
     margin: float | None = None
     teacher: LLM | None = None
     format: PointFormat = field(default_factory=lambda: Rubric(think="no"))
     accept: float = 0.4
     seed: int = 0
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=64), kw_only=True)
-    max_passage_tokens: int = field(default=512, kw_only=True)
+    max_passage_tokens: Positive = field(default=512, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse bands without ranks, and bands that overlap."""
+        """Refuse bands that overlap."""
         last = 0
-        for first, end, n in self.bands:
-            from_1("hard_negatives", first=first, n=n)
+        for first, end, _ in self.bands:
             if not last < first <= end:
                 raise BadInput(f"hard_negatives: bands must rise and not overlap, but {self.bands}")
             last = end
-        if not self.bands:
-            raise BadInput("hard_negatives: give at least one band of ranks, such as ((20, 100, 10),)")
 
     @property
     def llm(self) -> LLM:

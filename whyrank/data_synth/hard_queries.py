@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from whyrank.data_synth.asking import Question, Said, about, ask, sourced, top
-from whyrank.data_synth.base import Item, LLMSynth, Made, from_1
-from whyrank.errors import BadInput
+from whyrank.data_synth.base import Item, LLMSynth, Made
+from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import clip
 from whyrank.llm.messages import Message, Piece, Prompt
@@ -44,18 +44,10 @@ class HardQueries(LLMSynth):
     reads: ClassVar[Literal["documents", "queries"]] = "documents"
 
     kind: Kind = "scenario"
-    times: int = 1
-    shared: float = 0.5
+    times: Positive = 1
+    shared: Share = 0.5
     check: PointFormat | None = field(default_factory=lambda: Rubric(think="no"))
-    accept: float = 0.6
-
-    def __post_init__(self) -> None:
-        """Refuse what can keep nothing."""
-        from_1("hard_queries", times=self.times)
-        if self.kind not in LENGTHS:
-            raise BadInput(f"hard_queries: kind must be 'scenario' or 'long', not {self.kind!r}")
-        if not (0 <= self.shared <= 1 and 0 <= self.accept <= 1):
-            raise BadInput(f"hard_queries: shared and accept are from 0 to 1, not {self.shared} and {self.accept}")
+    accept: Share = 0.6
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """One round of writing for all documents of the task, one of checking."""

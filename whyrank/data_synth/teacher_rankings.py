@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from whyrank.data_synth.asking import Said, about, ask, commonest, fault, sourced
-from whyrank.data_synth.base import LLMSynth, Made, from_1
-from whyrank.errors import BadInput
+from whyrank.data_synth.base import LLMSynth, Made
 from whyrank.eval.orders import ndcg
+from whyrank.fields import Positive, Share
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, Reasoned, ReasonedScores, Scores
 from whyrank.types import RankTask
@@ -33,15 +33,9 @@ class TeacherRankings(LLMSynth):
     format: Format[Parsed] = field(default_factory=Reasoned)
     labels: Format[Scores] = field(default_factory=ReasonedScores)
     relevant: float = 5.0
-    least: float = 0.4
-    k: int = 10
-    samples: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse filters that let nothing or anything through."""
-        from_1("teacher_rankings", samples=self.samples, k=self.k)
-        if not 0 <= self.least <= 1:
-            raise BadInput(f"teacher_rankings: least is an nDCG from 0 to 1, not {self.least}")
+    least: Share = 0.4
+    k: Positive = 10
+    samples: Positive = 1
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """One call for the labels where there is an answer, then one for each draw of the order."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from whyrank.data_synth.asking import Question, Said, about, ask, commonest, fault, sourced, thinks
-from whyrank.data_synth.base import LLMSynth, Made, Preference, from_1
+from whyrank.data_synth.base import LLMSynth, Made, Preference
 from whyrank.data_synth.teacher_rankings import agreement
+from whyrank.fields import Positive
 from whyrank.llm.answer import Ok
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
@@ -36,14 +37,10 @@ class TracePairs(LLMSynth):
 
     long: Format[Parsed] = field(default_factory=Reasoned)
     short: Format[Parsed] = field(default_factory=Direct)
-    longs: int = 4
-    shorts: int = 2
+    longs: Positive = 4
+    shorts: Positive = 2
     margin: float = 0.02
-    k: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse to draw nothing."""
-        from_1("trace_pairs", longs=self.longs, shorts=self.shorts, k=self.k)
+    k: Positive = 10
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """All draws of both styles in one round."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from whyrank.data_synth.asking import Said, about, ask, fault, sourced, top
-from whyrank.data_synth.base import Item, LLMSynth, Made, from_1
+from whyrank.data_synth.base import Item, LLMSynth, Made
 from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Graded, PointFormat, Rubric
@@ -33,13 +34,12 @@ class Trajectories(LLMSynth):
     """
 
     format: PointFormat = field(default_factory=Rubric)
-    samples: int = 8
-    readable: int = 2
-    longest: int = 512
+    samples: Positive = 8
+    readable: Positive = 2
+    longest: Positive = 512
 
     def __post_init__(self) -> None:
         """Refuse what can keep nothing."""
-        from_1("trajectories", samples=self.samples, readable=self.readable, longest=self.longest)
         if self.readable > self.samples:
             raise BadInput(f"trajectories: of {self.samples} samples {self.readable} cannot be readable")
 

@@ -5,9 +5,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from whyrank.errors import BadSpec
+from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.answer import RETRIED, Completion, Failed, Failure, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt
@@ -40,19 +40,12 @@ class Fake(LLM):
 
     answer: Answer = ""
     model: str = "fake"
-    concurrency: int = field(default=8, metadata=HOW)
-    context: int | None = None
-    latency: float = field(default=0.0, metadata=HOW)
-    failures: float = 0.0
+    concurrency: Positive = field(default=8, metadata=HOW)
+    context: Positive | None = None
+    latency: Annotated[float, AtLeast(0)] = field(default=0.0, metadata=HOW)
+    failures: Share = 0.0
     seed: int = 0
     _tries: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be acted."""
-        if not 0 <= self.failures <= 1:
-            raise BadSpec(f"fake: failures is a share, from 0 to 1, not {self.failures!r}")
-        if not self.latency >= 0:
-            raise BadSpec(f"fake: latency must be 0 or more, not {self.latency!r}")
 
     @property
     def identity(self) -> str:

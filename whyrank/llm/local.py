@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need, no_near_miss, not_loaded, require
+from whyrank.fields import Positive
 from whyrank.llm.answer import Failed
 from whyrank.llm.chat import Asked, Chat, opens
 from whyrank.llm.engine import LLM
@@ -48,7 +49,7 @@ class Local(LLM):
     """What the engine needs installed: looked for before a model is."""
 
     model: str
-    context: int | None = None
+    context: Positive | None = None
     dtype: str = "auto"
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

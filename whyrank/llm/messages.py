@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from whyrank.errors import BadSpec
+from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive
 from whyrank.llm.constraint import Constraint
 from whyrank.registry import Part
 
@@ -54,26 +54,17 @@ class Sampling(Part):
         BadSpec: a number out of range.
     """
 
-    temperature: float | None = 0.0
-    max_tokens: int = 3172
-    top_p: float = 1.0
-    top_k: int = 0
+    temperature: Annotated[float, AtLeast(0)] | None = 0.0
+    max_tokens: Positive = 3172
+    top_p: Annotated[float, Above(0), AtMost(1)] = 1.0
+    top_k: NotNegative = 0
     seed: int | None = None
     stop: tuple[str, ...] = ()
-    logprobs: int = 0
+    logprobs: NotNegative = 0
 
     file_fields: ClassVar[frozenset[str]] = frozenset(
         {"temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "logprobs"}
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what no engine can draw."""
-        least = {"temperature": 0, "max_tokens": 1, "top_k": 0, "logprobs": 0}
-        given = {name: getattr(self, name) for name in least}
-        if low := next((name for name, value in given.items() if value is not None and not value >= least[name]), None):
-            raise BadSpec(f"sampling: {low} must be {least[low]} or more, not {getattr(self, low)!r}")
-        if not 0 < self.top_p <= 1:
-            raise BadSpec(f"sampling: top_p must be above 0 and at most 1, not {self.top_p!r}")
 
 
 def joined(chat: list[dict[str, str]]) -> list[dict[str, str]]:

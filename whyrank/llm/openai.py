@@ -6,10 +6,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from whyrank.errors import BadInput, need
+from whyrank.fields import INFINITE, Above, Positive
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import load_tokenizer
 from whyrank.llm.engine import LLM, Tokenizer
@@ -51,9 +52,9 @@ class OpenAI(LLM):
 
     model: str
     base_url: str | None = field(default=None, metadata=HOW)
-    concurrency: int = field(default=32, metadata=HOW)
-    timeout: float = field(default=600.0, metadata=HOW)
-    context: int | None = None
+    concurrency: Positive = field(default=32, metadata=HOW)
+    timeout: Annotated[float, Above(0), INFINITE] = field(default=600.0, metadata=HOW)
+    context: Positive | None = None
     tokenizer_from: str | None = None
     prefill: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)

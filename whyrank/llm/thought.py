@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whyrank.errors import BadInput
+from whyrank.fields import NotNegative, Positive
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.engine import LLM, Exchange, Tokenizer
 from whyrank.llm.messages import Prompt, Sampling
@@ -49,16 +50,12 @@ class Budget(LLM):
     """
 
     llm: LLM
-    think: int = 1024
-    answer: int | None = None
+    think: NotNegative = 1024
+    answer: Positive | None = None
     model: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the budgets."""
-        if self.think < 0:
-            raise BadInput(f"budget: think must be at least 0, not {self.think}")
-        if self.answer is not None and self.answer < 1:
-            raise BadInput(f"budget: answer must be at least 1, not {self.answer}")
+        """Refuse a budget around a budget."""
         if isinstance(self.llm, Budget):
             raise BadInput("budget: the model inside has a budget already")
         object.__setattr__(self, "model", self.llm.model)

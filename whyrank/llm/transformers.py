@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from whyrank.errors import need
+from whyrank.fields import Positive
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.chat import Asked, Chat
 from whyrank.llm.local import Local, shared
@@ -37,7 +38,7 @@ class Transformers(Local):
     extra: ClassVar[str] = "transformers"
     packages = ("transformers", "torch")
 
-    batch: int = field(default=8, metadata=HOW)
+    batch: Positive = field(default=8, metadata=HOW)
     device: str | None = field(default=None, metadata=HOW)
 
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:

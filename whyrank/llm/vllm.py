@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from whyrank.errors import EngineError, need
+from whyrank.fields import Above, AtMost, Positive
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.chat import Asked
 from whyrank.llm.local import Local, located, shared
@@ -52,9 +53,9 @@ class VLLM(Local):
     extra: ClassVar[str] = "vllm"
     packages = ("vllm", "transformers")
 
-    concurrency: int = field(default=256, metadata=HOW)
-    gpu_memory: float = field(default=0.9, metadata=HOW)
-    gpus: int = field(default=1, metadata=HOW)
+    concurrency: Positive = field(default=256, metadata=HOW)
+    gpu_memory: Annotated[float, Above(0), AtMost(1)] = field(default=0.9, metadata=HOW)
+    gpus: Positive = field(default=1, metadata=HOW)
 
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         return await asyncio.gather(*map(self._one, prompts))

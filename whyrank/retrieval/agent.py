@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.fusion import reciprocal_ranks
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.engine import LLM
@@ -58,21 +59,15 @@ class Agentic(Retriever):
 
     retriever: Retriever
     llm: LLM
-    rounds: int = 3
-    width: int = 3
-    shown: int = 5
-    depth: int = 100
-    max_passage_tokens: int = 256
+    rounds: Positive = 3
+    width: Positive = 3
+    shown: Positive = 5
+    depth: Positive = 100
+    max_passage_tokens: Positive = 256
     sampling: Sampling = field(default_factory=Sampling)
     _corpus: Corpus | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse settings with which nothing could be searched or read."""
-        for name in ("rounds", "width", "shown", "depth", "max_passage_tokens"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"agentic: {name} must be at least 1, not {getattr(self, name)}")
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """A copy that reads `corpus`, and searches the index of its retriever where that has one already."""

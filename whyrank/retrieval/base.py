@@ -1,6 +1,5 @@
 """What every retriever is: `index` a collection, `search` it. The public methods guard, the hooks work."""
 
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -9,16 +8,19 @@ from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
-from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 from whyrank.errors import BadIndex, BadInput, BadSpec, want
+from whyrank.fields import Meaning
 from whyrank.io.locks import one_writer
 from whyrank.llm.trace import Trace
 from whyrank.progress import warn
 from whyrank.registry import Part, make_from_file, name_of
 from whyrank.types import NO_METADATA, Corpus, Document, Query, Ranking, Run, Where, fingerprint, meets
+
+FolderPath: TypeAlias = Annotated[str | None, Meaning("a folder")]
+FolderFirst: TypeAlias = Annotated[str | None, Meaning("a folder", mend="numbers go by name, k1=0.9 and b=0.4")]
 
 
 class Retriever(Part, ABC):
@@ -277,19 +279,6 @@ def _remove(part: Path) -> None:
         part.unlink()
     elif part.exists():
         shutil.rmtree(part)
-
-
-def folder_of(part: Retriever, path: object, instead: str = "") -> str | None:
-    """The folder that a retriever is given for its index, as text.
-
-    Raises:
-        BadSpec: it is no path.
-    """
-    if path is None or isinstance(path, str | PathLike):
-        return None if path is None else os.fspath(path)
-    name = name_of(type(part))
-    hint = f": numbers go by name, {name}({instead})" if instead and isinstance(path, int | float) else ""
-    raise BadSpec(f"{name}(...) wants a folder for 'path', not {path!r}{hint}")
 
 
 def distinct(ids: Iterable[str]) -> list[str]:

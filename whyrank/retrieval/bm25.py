@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from whyrank.errors import BadSpec
 from whyrank.retrieval.inverted import Index
-from whyrank.retrieval.lexical import WEIGHTS, Lexical
+from whyrank.retrieval.lexical import Lexical
 from whyrank.retrieval.postings import idf
 
 
@@ -37,15 +36,9 @@ class BM25(Lexical):
         lengths: "lucene" keeps document lengths in one byte as Lucene does, "exact" keeps them as they are.
     """
 
-    lengths: str = "lucene"
+    lengths: Literal["lucene", "exact"] = "lucene"
 
     file_fields: ClassVar[frozenset[str]] = Lexical.file_fields | {"lengths"}
-
-    def __post_init__(self) -> None:
-        """Refuse parameters that BM25 does not have."""
-        super().__post_init__()
-        if self.lengths not in WEIGHTS:
-            raise BadSpec(f"lengths must be 'lucene' or 'exact', not {self.lengths!r}")
 
     def _weighting(self) -> dict[str, Any]:
         return {"k1": self.k1, "b": self.b, "lengths": self.lengths}

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from whyrank.encoders import BiEncoder, Side, bi_encoder
 from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
 from whyrank.registry import HOW, name_of
-from whyrank.retrieval.base import Retriever, distinct, folder_of, new_folder, writing_alone
+from whyrank.retrieval.base import FolderPath, Retriever, distinct, new_folder, writing_alone
 from whyrank.retrieval.encoded import alike, model_of
 from whyrank.retrieval.filters import allowed, by_query, filtering
-from whyrank.retrieval.vectors import DTYPES, LOCK, Folder, Rows, Vectors, chained, nearest, read_manifest
+from whyrank.retrieval.vectors import LOCK, Folder, Rows, Vectors, chained, nearest, read_manifest
 from whyrank.types import Document, Fingerprint, Query, Ranking, Run
 
 BLOCK = 1024
@@ -66,13 +67,13 @@ class Dense(Retriever):
     """
 
     model: str
-    path: str | None = None
+    path: FolderPath = None
     query_prompt: str | None = None
     document_prompt: str | None = None
     normalize: bool = True
-    max_length: int | None = None
+    max_length: Positive | None = None
     dtype: Literal["float16", "float32"] = "float16"
-    batch_size: int = field(default=32, metadata=HOW)
+    batch_size: Positive = field(default=32, metadata=HOW)
     device: str | None = field(default=None, metadata=HOW)
     trust_remote_code: bool = False
     _vectors: Vectors | None = field(default=None, init=False, repr=False, compare=False)
@@ -85,13 +86,6 @@ class Dense(Retriever):
     file_fields: ClassVar[frozenset[str]] = frozenset(
         {"query_prompt", "document_prompt", "normalize", "max_length", "dtype"}
     )
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", folder_of(self, self.path))
-        if self.dtype not in DTYPES:
-            raise BadInput(f"dense(...): dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
-        if self.batch_size < 1:
-            raise BadInput(f"dense(...): batch_size must be at least 1, not {self.batch_size}")
 
     @property
     def matrix(self) -> NDArray[Any]:

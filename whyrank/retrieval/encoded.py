@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from whyrank.encoders import COME_ALONG, Several, Side, for_side, load_engine
 from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.fields import Positive
 from whyrank.progress import progress
 from whyrank.registry import Part, name_of
 from whyrank.retrieval import folder
-from whyrank.retrieval.base import Retriever, folder_of
+from whyrank.retrieval.base import FolderPath, Retriever
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import Filters, allowed
 from whyrank.types import Document, Fingerprint, Query
@@ -39,11 +40,11 @@ class Encoded(Retriever):
     """A retriever whose index a model makes; see the subclasses."""
 
     model: str
-    path: str | None = None
+    path: FolderPath = None
     query_prompt: str | None = None
     document_prompt: str | None = None
-    max_length: int | None = None
-    batch_size: int = 32
+    max_length: Positive | None = None
+    batch_size: Positive = 32
     device: str | None = None
     trust_remote_code: bool = False
     _held: folder.Saved | None = field(default=None, init=False, repr=False, compare=False)
@@ -52,12 +53,6 @@ class Encoded(Retriever):
     file_fields: ClassVar[frozenset[str]] = frozenset({"query_prompt", "document_prompt", "max_length"})
     engine: ClassVar[Several]
     """The class of sentence-transformers that runs the model."""
-
-    def __post_init__(self) -> None:
-        """Refuse a batch of nothing."""
-        object.__setattr__(self, "path", folder_of(self, self.path))
-        if self.batch_size < 1:
-            raise BadInput(f"{name_of(type(self))}(...): batch_size must be at least 1, not {self.batch_size}")
 
     @abstractmethod
     def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:

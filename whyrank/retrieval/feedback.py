@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from whyrank.errors import BadSpec
+from whyrank.fields import Above, AtLeast, AtMost, Positive, Share
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.analysis import analyze
@@ -31,23 +32,12 @@ class _Feedback(Retriever):
     """What RM3 and Rocchio share: a retriever that searches first, and is searched again."""
 
     retriever: BM25 | Dense
-    fb_docs: int = 10
-    fb_terms: int = 10
-    max_df: float = 0.1
+    fb_docs: Positive = 10
+    fb_terms: Positive = 10
+    max_df: Annotated[float, Above(0), AtMost(1)] = 0.1
 
     filters: ClassVar[bool] = True
-    _over: ClassVar[tuple[type[Retriever], ...]] = (BM25,)
     _usable: ClassVar[re.Pattern[str]] = re.compile(".{2,20}", re.DOTALL)
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no feedback."""
-        if not isinstance(self.retriever, self._over):
-            raise BadSpec(f"{name_of(type(self))}(...) works on {_names(self._over)}, not on {self.retriever!r}")
-        for name in ("fb_docs", "fb_terms"):
-            if getattr(self, name) < 1:
-                raise BadSpec(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.max_df <= 1:
-            raise BadSpec(f"max_df must lie above 0 and at most at 1, not {self.max_df}")
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """A copy whose retriever is ready: it opens the index that it has, or indexes `corpus`."""
@@ -111,15 +101,9 @@ class RM3(_Feedback):
     """
 
     retriever: BM25
-    original_weight: float = 0.5
+    original_weight: Share = 0.5
 
     _usable: ClassVar[re.Pattern[str]] = re.compile("[a-z0-9]{2,20}")
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no feedback."""
-        super().__post_init__()
-        if not 0 <= self.original_weight <= 1:
-            raise BadSpec(f"original_weight must lie between 0 and 1, not {self.original_weight}")
 
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         return self._by_terms(self.retriever, queries, k)
@@ -157,16 +141,13 @@ class Rocchio(_Feedback):
             longer than 20 characters; `bm25` only.
     """
 
-    alpha: float = 1.0
-    beta: float = 0.75
-
-    _over: ClassVar[tuple[type[Retriever], ...]] = (BM25, Dense)
+    alpha: Annotated[float, AtLeast(0)] = 1.0
+    beta: Annotated[float, AtLeast(0)] = 0.75
 
     def __post_init__(self) -> None:
-        """Refuse what makes no feedback."""
-        super().__post_init__()
-        if self.alpha < 0 or self.beta < 0 or self.alpha + self.beta == 0:
-            raise BadSpec(f"alpha and beta must be 0 or more, and not both 0, not {self.alpha} and {self.beta}")
+        """Refuse what makes no query."""
+        if self.alpha == self.beta == 0:
+            raise BadSpec("rocchio: alpha and beta must not both be 0")
 
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         if isinstance(self.retriever, BM25):
@@ -208,7 +189,3 @@ def _mixed(*parts: tuple[float, Mapping[str, float]]) -> dict[str, float]:
         for term, weight in weights.items():
             mixed[term] = mixed.get(term, 0.0) + share * weight
     return {term: weight for term, weight in mixed.items() if weight > 0}
-
-
-def _names(parts: Iterable[type[Retriever]]) -> str:
-    return " or ".join(f"{name_of(part)}(...)" for part in parts)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from whyrank.errors import BadSpec
+from whyrank.fields import Length, Positive
 from whyrank.fusion import Fusion, Method, Norm
 from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
@@ -33,8 +34,8 @@ class Fuse(Retriever, Fusion):
         ['d1']
     """
 
-    retrievers: tuple[Retriever, ...]
-    depth: int = field(default=1000, kw_only=True)
+    retrievers: Annotated[tuple[Retriever, ...], Length(2)]
+    depth: Positive = field(default=1000, kw_only=True)
 
     filters: ClassVar[bool] = True
 
@@ -51,12 +52,8 @@ class Fuse(Retriever, Fusion):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        """Refuse what is no fusion."""
+        """Refuse weights that are not one for each retriever."""
         super().__post_init__()
-        if len(self.retrievers) < 2:
-            raise BadSpec(f"fuse(...) wants two retrievers or more, not {len(self.retrievers)}")
-        if self.depth < 1:
-            raise BadSpec(f"depth must be at least 1, not {self.depth}")
         if self.weights and len(self.weights) != len(self.retrievers):
             raise BadSpec(f"{len(self.weights)} weights are given for {len(self.retrievers)} retrievers")
 

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.encoders import Several, Side
-from whyrank.errors import BadInput, need
+from whyrank.errors import need
 from whyrank.progress import progress
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.encoded import PROBE, Encoded, allowed_of
-from whyrank.retrieval.vectors import DTYPES
 from whyrank.types import Query, Ranking
 
 _FLOATS = 2**24
@@ -53,12 +52,6 @@ class Late(Encoded):
 
     engine: ClassVar[Several] = "MultiVectorEncoder"
     file_fields: ClassVar[frozenset[str]] = Encoded.file_fields | {"dtype"}
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that vectors cannot be kept in."""
-        super().__post_init__()
-        if self.dtype not in DTYPES:
-            raise BadInput(f"late(...): dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
 
     def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:
         """Document d has the vectors `vectors[offsets[d]:offsets[d+1]]`; on the way to a folder they wait on disk."""

@@ -10,17 +10,18 @@ from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
+from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
 from whyrank.retrieval import folder, pieces
 from whyrank.retrieval.analysis import AnalyzerName, check_analyzer, find_analyzer, name_of_analyzer
-from whyrank.retrieval.base import Retriever, distinct, folder_of
+from whyrank.retrieval.base import FolderFirst, Retriever, distinct
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.inverted import Index, as_one, on_demand
@@ -38,12 +39,12 @@ WEIGHTS = {"lucene": lucene_weights, "exact": exact_weights}
 class Lexical(Retriever):
     """What BM25 and BM25Q share: the index, its folder, its changes, and search by weighted terms."""
 
-    path: str | None = None
-    k1: float = 0.9
-    b: float = 0.4
+    path: FolderFirst = None
+    k1: Annotated[float, AtLeast(0)] = 0.9
+    b: Share = 0.4
     analyzer: AnalyzerName = "english"
-    threads: int | None = field(default=None, metadata=HOW)
-    processes: int = field(default=1, metadata=HOW)
+    threads: Positive | None = field(default=None, metadata=HOW)
+    processes: Positive = field(default=1, metadata=HOW)
     memory: str = field(default="1GB", metadata=HOW)
     language: str = field(default="", repr=False, kw_only=True)
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
@@ -52,22 +53,11 @@ class Lexical(Retriever):
     file_fields: ClassVar[frozenset[str]] = frozenset({"k1", "b", "analyzer"})
 
     def __post_init__(self) -> None:
-        """Refuse parameters that BM25 does not have."""
-        object.__setattr__(self, "path", folder_of(self, self.path, instead="k1=0.9, b=0.4"))
-        for name in ("k1", "b"):
-            if isinstance(number := getattr(self, name), bool) or not isinstance(number, int | float):
-                raise BadSpec(f"{name_of(type(self))}(...) wants a number for {name!r}, not {number!r}")
-        if not (math.isfinite(self.k1) and self.k1 >= 0):
-            raise BadSpec(f"k1 must be a number that is not negative, not {self.k1!r}")
-        if not 0 <= self.b <= 1:
-            raise BadSpec(f"b must lie between 0 and 1, not {self.b!r}")
+        """Refuse two analysers, and one or a memory that there is not."""
         if self.language and self.analyzer not in {"english", self.language}:
             raise BadSpec(f"language={self.language!r} is short for analyzer={self.language!r}: give one of the two")
         object.__setattr__(self, "analyzer", self.language or self.analyzer)
         object.__setattr__(self, "language", "")
-        for name in ("threads", "processes"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise BadSpec(f"{name} must be at least 1, not {number!r}")
         check_analyzer(self.analyzer)
         if self.processes > 1:
             name_of_analyzer(self.analyzer)

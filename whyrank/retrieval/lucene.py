@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, EngineError, NotFound, need, require
+from whyrank.fields import AtLeast, Positive, Share
 from whyrank.progress import progress
 from whyrank.registry import HOW
-from whyrank.retrieval.base import Retriever, folder_of, new_folder
+from whyrank.retrieval.base import FolderFirst, Retriever, new_folder
 from whyrank.types import Document, Fingerprint, Query, Ranking, is_fingerprint
 
 _COLLECTION = "whyrank.collection"
@@ -58,19 +59,14 @@ class Lucene(Retriever):
         ['d1']
     """
 
-    path: str | None = None
-    k1: float = 0.9
-    b: float = 0.4
-    threads: int | None = field(default=None, metadata=HOW)
+    path: FolderFirst = None
+    k1: Annotated[float, AtLeast(0)] = 0.9
+    b: Share = 0.4
+    threads: Positive | None = field(default=None, metadata=HOW)
     _own: "tempfile.TemporaryDirectory[str] | None" = field(default=None, init=False, repr=False, compare=False)
     _searcher: Any = field(default=None, init=False, repr=False, compare=False)
 
     filters = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", folder_of(self, self.path, instead="k1=0.9, b=0.4"))
-        if self.threads is not None and self.threads < 1:
-            raise BadInput(f"lucene(...): threads must be at least 1, not {self.threads}")
 
     def save(self, path: str | Path) -> None:
         """Copy the index to the new folder `path`."""

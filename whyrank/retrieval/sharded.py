@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
+from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
-from whyrank.retrieval.base import Retriever, folder_of, new_folder
+from whyrank.retrieval.base import FolderPath, Retriever, new_folder
 from whyrank.types import Document, Query, Ranking, Run, joined
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
@@ -40,8 +41,8 @@ class Sharded(Retriever):
     """
 
     retriever: Retriever
-    path: str | None = None
-    size: int = 1 << 20
+    path: FolderPath = None
+    size: Positive = 1 << 20
     _shards: Sequence[Retriever] | None = field(default=None, init=False, repr=False, compare=False)
 
     filters = True
@@ -52,9 +53,6 @@ class Sharded(Retriever):
             raise BadSpec(f"sharded(...) needs a retriever with an index of its own, which {self.retriever!r} has not")
         if (path := getattr(self.retriever, "path", None)) is not None:
             raise BadSpec(f"sharded(...) gives its shards their paths: leave out the path {path!r} of the retriever")
-        if self.size < 1:
-            raise BadSpec(f"size must be at least 1, not {self.size!r}")
-        object.__setattr__(self, "path", folder_of(self, self.path))
 
     def _index(self, corpus: Iterable[Document]) -> None:
         shards = None

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from whyrank.encoders import Several, Side
-from whyrank.errors import BadInput, EngineError
+from whyrank.errors import EngineError
+from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
 from whyrank.retrieval import topk
@@ -42,18 +43,11 @@ class Splade(Encoded):
         Formal, Piwowarski and Clinchant, SPLADE (2107.05720), 2021; SPLADE v2 (2109.10086).
     """
 
-    max_terms: int | None = None
-    threads: int | None = field(default=None, metadata=HOW)
+    max_terms: Positive | None = None
+    threads: Positive | None = field(default=None, metadata=HOW)
 
     engine: ClassVar[Several] = "SparseEncoder"
     file_fields: ClassVar[frozenset[str]] = Encoded.file_fields | {"max_terms"}
-
-    def __post_init__(self) -> None:
-        """Refuse bounds of nothing."""
-        super().__post_init__()
-        for name in ("max_terms", "threads"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise BadInput(f"splade(...): {name} must be at least 1, not {number}")
 
     def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:
         """Postings: term t weighs `weights[i]` in `documents[i]` for i in `offsets[t]:offsets[t+1]`."""

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
+from whyrank.fields import Above, AtLeast, AtMost, Below, Declared
 from whyrank.rerank.base import Request
 from whyrank.types import Document, Query, Ranking, Run
 
@@ -39,7 +41,7 @@ MOST = 100_000_000
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Declared):
     """Queries drawn at random: how many candidates, how many of them relevant, how good the first stage.
 
     A candidate is relevant with probability `relevant`, and a query has at least one that is. Utilities are even over
@@ -55,18 +57,9 @@ class Profile:
         BadInput: a number out of range.
     """
 
-    n: int = 100
-    relevant: float = 0.05
-    ndcg: float = 0.476
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        if self.n < 2:
-            raise BadInput(f"a profile needs at least 2 candidates, not {self.n}")
-        if not 0 < self.relevant < 1:
-            raise BadInput(f"the share of relevant candidates must be above 0 and below 1, not {self.relevant}")
-        if not 0 < self.ndcg <= 1:
-            raise BadInput(f"the first stage's nDCG@10 must be above 0 and at most 1, not {self.ndcg}")
+    n: Annotated[int, AtLeast(2)] = 100
+    relevant: Annotated[float, Above(0), Below(1)] = 0.05
+    ndcg: Annotated[float, Above(0), AtMost(1)] = 0.476
 
     def cases(self, queries: int = 200, seed: int = 0) -> list[Case]:
         """As many queries, the same for the same seed.

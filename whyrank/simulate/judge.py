@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
 from whyrank.errors import BadInput
+from whyrank.fields import AtLeast
 from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt
@@ -44,16 +45,10 @@ class Noisy(LLM):
         noisy(shared=0.1)
     """
 
-    sigma: float = 0.15
-    shared: float = 0.0
+    sigma: Annotated[float, AtLeast(0)] = 0.15
+    shared: Annotated[float, AtLeast(0)] = 0.0
     position: float = 0.0
     model: str = field(default="noisy", init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what is no deviation."""
-        for name in ("sigma", "shared"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(f"noisy: {name} must be at least 0, not {getattr(self, name)}")
 
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         raise BadInput("noisy() can read no text: it answers in `whyrank simulate`, or give a real model")

@@ -66,7 +66,7 @@ def test_mix(ask: Callable[..., RankTask], said: Callable[..., str]) -> None:
     assert Mix(NDCG(), SolLength(NDCG())).grouped and not Mix(NDCG()).grouped
     with pytest.raises(BadInput, match="1 weights for 2"):
         Mix(NDCG(), Cost(), weights=(1.0,))
-    with pytest.raises(BadInput, match="at least one"):
+    with pytest.raises(BadInput, match="mix: rewards must be 1 or more"):
         Mix()
 
 

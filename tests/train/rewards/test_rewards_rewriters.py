@@ -111,7 +111,7 @@ def test_specs(bm25: BM25) -> None:
     assert make(spec) == EngineGain(BM25(path="index"), combine=Replace(), reach=20)
     with pytest.raises(BadInput, match="k must be at least 1"):
         OnTarget(bm25, k=0)
-    with pytest.raises(BadInput, match="wants Retriever for 'retriever'"):
+    with pytest.raises(BadInput, match="on_target: retriever must be a Retriever"):
         make("on_target(fake())")
 
 

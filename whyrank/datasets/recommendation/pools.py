@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.datasets.recommendation.log import digest
-from whyrank.errors import BadInput, BadSpec, NotFound
+from whyrank.errors import BadInput, NotFound
+from whyrank.fields import AtLeast, NotNegative, Positive
 from whyrank.io import read_run
 from whyrank.io.files import lines
 from whyrank.registry import Part
@@ -51,12 +52,7 @@ class Uni(Pools):
         size: how many others, without replacement.
     """
 
-    size: int = 100
-
-    def __post_init__(self) -> None:
-        """Refuse an empty sample."""
-        if self.size < 1:
-            raise BadSpec(f"a sample has 1 item or more, not {self.size}")
+    size: Positive = 100
 
     @property
     def id(self) -> str:
@@ -110,7 +106,7 @@ class Lists(Pools):
     """
 
     path: str
-    size: int = 0
+    size: NotNegative = 0
 
     @property
     def id(self) -> str:
@@ -138,7 +134,7 @@ class Lists(Pools):
 class Norm(Lists):
     """The first `size` items of a generator's run as they are: what is not among them cannot be found (norm20)."""
 
-    size: int = 20
+    size: Positive = 20
 
     @property
     def id(self) -> str:
@@ -153,12 +149,7 @@ class Gt(Lists):
     Reranking where finding has succeeded: the ceiling is 1, and figures do not compare with those of `norm`.
     """
 
-    size: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse a pool of nothing but the target."""
-        if self.size < 2:
-            raise BadSpec(f"gt: a pool has 2 items or more, not {self.size}")
+    size: Annotated[int, AtLeast(2)] = 20
 
     @property
     def id(self) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whyrank.datasets.recommendation.pools import Pools
 from whyrank.errors import BadInput, BadSpec
+from whyrank.fields import NotNegative
 from whyrank.registry import Part
 from whyrank.types import Interactions
 from whyrank.types.hashing import id_keys, mixed
@@ -67,14 +68,9 @@ class Protocol(Part, ABC):
     ties: Ties = "shuffle"
     seed: int = 0
     repeats: Repeats = "drop"
-    core: int = 0
-    users: int = 0
+    core: NotNegative = 0
+    users: NotNegative = 0
     pools: Pools | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what is no protocol."""
-        if self.core < 0 or self.users < 0:
-            raise BadSpec("core and users must be 0 or more")
 
     def split(self, log: Interactions, part: Literal["dev", "test"]) -> Split:
         """Cut `log`.
@@ -196,7 +192,6 @@ class GlobalTime(Protocol):
 
     def __post_init__(self) -> None:
         """Refuse points that are not in order."""
-        super().__post_init__()
         if not 0 < self.dev < self.test:
             raise BadSpec(f"global_time: {self.dev} for dev must lie above 0 and before {self.test} for test")
 

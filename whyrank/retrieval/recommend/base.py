@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from whyrank.errors import BadInput, BadSpec
+from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever
@@ -71,7 +72,7 @@ class Recommender(Retriever):
     """
 
     _: KW_ONLY
-    memory: int = 16
+    memory: Positive = 16
     seed: int = 0
     _state: Any = field(default=None, init=False, repr=False, compare=False)
     _items: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)
@@ -79,11 +80,6 @@ class Recommender(Retriever):
     _keys: Keys | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse a block of nothing."""
-        if self.memory < 1:
-            raise BadSpec(f"memory must be 1 megabyte or more, not {self.memory}")
 
     @abstractmethod
     def _fit(self, catalogue: Catalogue) -> Any:  # noqa: ANN401 (each recommender has its own)

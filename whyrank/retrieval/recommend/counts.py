@@ -1,13 +1,14 @@
 """Recommenders that only count: popularity, chain, ItemKNN, Swing. Seconds of one processor, and hard to beat."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 
-from whyrank.errors import BadInput, BadSpec
+from whyrank.errors import BadInput
+from whyrank.fields import INFINITE, Above, AtLeast, AtMost, Length, Positive
 from whyrank.retrieval.recommend.base import Histories, Recommender, Scores
 from whyrank.types import Catalogue, Interactions
 from whyrank.types.hashing import id_keys, mixed
@@ -34,13 +35,7 @@ class Recent(Recommender):
         window: how long it is, in the unit of the source's times: seconds, for most.
     """
 
-    window: float = 30 * 86400.0
-
-    def __post_init__(self) -> None:
-        """Refuse a window of nothing."""
-        super().__post_init__()
-        if not self.window > 0:
-            raise BadSpec(f"recent: window must be above 0, not {self.window}")
+    window: Annotated[float, Above(0), INFINITE] = 30 * 86400.0
 
     def _fit(self, catalogue: Catalogue) -> tuple[NDArray[np.float64], NDArray[np.int32], Scores]:
         train = catalogue.train
@@ -73,15 +68,9 @@ class Chain(Recommender):
         decay: what an event counts against the next one.
     """
 
-    weights: tuple[float, ...] = (1.0, 0.5, 0.25)
-    last: int = 5
-    decay: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse what is no chain."""
-        super().__post_init__()
-        if not self.weights or min(self.weights) < 0 or self.last < 1 or not 0 < self.decay <= 1:
-            raise BadSpec("chain: weights of 0 or more, last of 1 or more, decay above 0 and up to 1 are wanted")
+    weights: Annotated[tuple[Annotated[float, AtLeast(0)], ...], Length(1)] = (1.0, 0.5, 0.25)
+    last: Positive = 5
+    decay: Annotated[float, Above(0), AtMost(1)] = 0.5
 
     def _fit(self, catalogue: Catalogue) -> tuple[csr_matrix, Scores]:
         train = catalogue.train
@@ -105,7 +94,7 @@ class ItemKNN(Recommender):
         last: how many of the last events count, all as much.
     """
 
-    last: int = 20
+    last: Positive = 20
 
     def _fit(self, catalogue: Catalogue) -> csr_matrix:
         seen = users_by_items(catalogue.train)
@@ -136,17 +125,11 @@ class Swing(Recommender):
         most: of an item's users so many are taken, by hash, so that popular items do not take quadratic time.
     """
 
-    last: int = 20
-    activity: float = 5.0
+    last: Positive = 20
+    activity: Annotated[float, AtLeast(0)] = 5.0
     beta: float = 0.5
-    overlap: float = 1.0
-    most: int = 1000
-
-    def __post_init__(self) -> None:
-        """Refuse what would divide by nothing."""
-        super().__post_init__()
-        if self.last < 1 or self.most < 2 or self.activity < 0 or self.overlap < 0:
-            raise BadSpec("swing: last of 1, most of 2, activity and overlap of 0 or more are wanted")
+    overlap: Annotated[float, AtLeast(0)] = 1.0
+    most: Annotated[int, AtLeast(2)] = 1000
 
     def _fit(self, catalogue: Catalogue) -> csr_matrix:
         seen = users_by_items(catalogue.train)

@@ -1,14 +1,15 @@
 """Collaborative filtering in the space of a language model: a linear map of the items' texts, learnt from events."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 
 from whyrank.encoders import bi_encoder
-from whyrank.errors import BadSpec, need
+from whyrank.errors import need
+from whyrank.fields import Above, NotNegative, Positive
 from whyrank.retrieval.recommend.base import Histories, Recommender, Scores
 from whyrank.retrieval.recommend.counts import users_by_items
 from whyrank.types import Catalogue
@@ -37,22 +38,14 @@ class LMLinear(Recommender):
     """
 
     model: str = "minilm"
-    last: int = 0
-    dimensions: int = 64
-    temperature: float = 0.15
-    negatives: int = 256
-    epochs: int = 10
-    batch_size: int = 4096
-    rate: float = 5e-3
-    layers: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be learnt."""
-        super().__post_init__()
-        if min(self.dimensions, self.negatives, self.batch_size) < 1 or min(self.epochs, self.layers, self.last) < 0:
-            raise BadSpec("lm_linear: dimensions, negatives and batch_size must be 1 or more, the rest 0 or more")
-        if not self.temperature > 0:
-            raise BadSpec(f"lm_linear: temperature must be above 0, not {self.temperature}")
+    last: NotNegative = 0
+    dimensions: Positive = 64
+    temperature: Annotated[float, Above(0)] = 0.15
+    negatives: Positive = 256
+    epochs: NotNegative = 10
+    batch_size: Positive = 4096
+    rate: Annotated[float, Above(0)] = 5e-3
+    layers: NotNegative = 0
 
     def _fit(self, catalogue: Catalogue) -> Vectors:
         encoder = bi_encoder(self.model, asked_by="lm_linear", device=None, max_length=None, trust_remote_code=False)

@@ -1,11 +1,12 @@
 """Personalised PageRank between items and the users who had them."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-from whyrank.errors import BadSpec
+from whyrank.fields import Above, Below, Positive
 from whyrank.retrieval.recommend.base import Histories, Recommender, Scores
 from whyrank.retrieval.recommend.counts import users_by_items
 from whyrank.types import Catalogue
@@ -24,15 +25,9 @@ class PageRank(Recommender):
         steps: how many steps of the power method.
     """
 
-    last: int = 20
-    restart: float = 0.15
-    steps: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse a walk that never begins, or never ends."""
-        super().__post_init__()
-        if self.last < 1 or self.steps < 1 or not 0 < self.restart < 1:
-            raise BadSpec("pagerank: last and steps of 1 or more and restart between 0 and 1 are wanted")
+    last: Positive = 20
+    restart: Annotated[float, Above(0), Below(1)] = 0.15
+    steps: Positive = 20
 
     def _fit(self, catalogue: Catalogue) -> tuple[csr_matrix, csr_matrix]:
         seen = users_by_items(catalogue.train)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 
-from whyrank.errors import BadInput, BadSpec
+from whyrank.errors import BadInput
+from whyrank.fields import Above, AtMost, Positive
 from whyrank.registry import name_of
 from whyrank.retrieval.analysis import analyze
 from whyrank.retrieval.base import Retriever
@@ -32,16 +33,10 @@ class Titles(Recommender):
     """
 
     retriever: Retriever
-    last: int = 5
-    decay: float = 0.7
-    depth: int = 1000
+    last: Positive = 5
+    decay: Annotated[float, Above(0), AtMost(1)] = 0.7
+    depth: Positive = 1000
     popular: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what finds nothing."""
-        super().__post_init__()
-        if self.last < 1 or self.depth < 1 or not 0 < self.decay <= 1:
-            raise BadSpec("titles: last and depth of 1 or more and decay above 0 and up to 1 are wanted")
 
     def _fit(self, catalogue: Catalogue) -> "_Found":
         told = [one.title or one.text for one in catalogue]
@@ -97,14 +92,8 @@ class KeywordGraph(Recommender):
         keywords: how many keywords a user has.
     """
 
-    last: int = 20
-    keywords: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse what finds nothing."""
-        super().__post_init__()
-        if self.last < 1 or self.keywords < 1:
-            raise BadSpec("keyword_graph: last and keywords must be 1 or more")
+    last: Positive = 20
+    keywords: Positive = 20
 
     def _fit(self, catalogue: Catalogue) -> "_Words":
         told = [one.content for one in catalogue]

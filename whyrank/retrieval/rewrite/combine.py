@@ -8,9 +8,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from whyrank.errors import BadInput
+from whyrank.fields import Above, Positive, Share
 from whyrank.registry import Part
 
 
@@ -65,15 +65,8 @@ class Repeat(Combine):
         ['why', 'why', 'because it is so']
     """
 
-    times: int | None = None
-    ratio: float = 3.0
-
-    def __post_init__(self) -> None:
-        """Refuse to repeat less than once."""
-        if self.times is not None and self.times < 1:
-            raise BadInput(f"repeat: times must be at least 1, not {self.times}")
-        if not 0 < self.ratio < float("inf"):
-            raise BadInput(f"repeat: ratio must be a number above 0, not {self.ratio}")
+    times: Positive | None = None
+    ratio: Annotated[float, Above(0)] = 3.0
 
     def searched(self, query: str, rewritten: Sequence[str]) -> list[Searched]:
         """One text."""
@@ -95,12 +88,7 @@ class FuseOriginal(Combine):
         weight: how much the original query's ranking counts, where each rewritten text's counts 1.
     """
 
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse weights that would turn the ranking round."""
-        if not 0 < self.weight < float("inf"):
-            raise BadInput(f"fuse_original: weight must be a number above 0, not {self.weight}")
+    weight: Annotated[float, Above(0)] = 1.0
 
     def searched(self, query: str, rewritten: Sequence[str]) -> list[Searched]:
         """The query, then each rewritten text."""
@@ -121,12 +109,7 @@ class Gate(Combine):
     """
 
     then: Combine = field(default_factory=Replace)
-    most: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        if not 0 <= self.most <= 1:
-            raise BadInput(f"gate: most must be between 0 and 1, not {self.most}")
+    most: Share = 0.1
 
     def wants(self, query: str) -> bool:
         """Whether the query is prose enough."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.budget import clip
 from whyrank.llm.content import one_line
 from whyrank.llm.engine import LLM
@@ -123,12 +124,8 @@ class LameR(LLMRewriter):
     """
 
     sampling: Sampling = field(default_factory=_warm)
-    passages: int = 10
-    max_passage_tokens: int = 512
-
-    def __post_init__(self) -> None:
-        """Refuse to show nothing."""
-        at_least_1("lamer", passages=self.passages, max_passage_tokens=self.max_passage_tokens)
+    passages: Positive = 10
+    max_passage_tokens: Positive = 512
 
     @property
     def usual(self) -> Combine:
@@ -156,11 +153,7 @@ class Keywords(_SingleCall):
         most: how many keywords are kept.
     """
 
-    most: int = 16
-
-    def __post_init__(self) -> None:
-        """Refuse to keep nothing."""
-        at_least_1("keywords", most=self.most)
+    most: Positive = 16
 
     @property
     def usual(self) -> Combine:
@@ -192,11 +185,7 @@ class SubQueries(_SingleCall):
         most: how many sub-queries are kept.
     """
 
-    most: int = 4
-
-    def __post_init__(self) -> None:
-        """Refuse to keep nothing."""
-        at_least_1("subqueries", most=self.most)
+    most: Positive = 4
 
     @property
     def usual(self) -> Combine:
@@ -237,13 +226,6 @@ def clipped(documents: Sequence[Document], llm: LLM, max_tokens: int) -> list[st
     """The passages as they are shown to the model: each in one line, and cut."""
     tokenizer = llm.tokenizer()
     return [clip(one_line(document.content), tokenizer, max_tokens) for document in documents]
-
-
-def at_least_1(name: str, **numbers: int) -> None:
-    """Refuse numbers below 1: which of which part."""
-    for field_name, number in numbers.items():
-        if number < 1:
-            raise BadInput(f"{name}: {field_name} must be at least 1, not {number}")
 
 
 _BULLET = re.compile(r"^\s*(?:[-*•·–]|\(?\d+[.):])\s+")

@@ -29,9 +29,6 @@ class FromFile(Rewriter):
 
     reads: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", str(self.path))
-
     def load(self) -> dict[str, tuple[str, ...]]:
         """What the file gives, by key.
 

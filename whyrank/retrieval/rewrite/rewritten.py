@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.fusion import reciprocal_ranks
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
@@ -47,15 +48,13 @@ class Rewritten(Retriever):
     retriever: Retriever
     rewriter: Rewriter
     combine: Combine | None = None
-    depth: int = 1000
+    depth: Positive = 1000
     _texts: Corpus | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Write the policy into the spec."""
-        if self.depth < 1:
-            raise BadInput(f"rewritten: depth must be at least 1, not {self.depth}")
         object.__setattr__(self, "combine", self.policy)
 
     @property

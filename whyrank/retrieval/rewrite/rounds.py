@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from whyrank.fields import Positive
 from whyrank.llm.messages import Sampling
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat
-from whyrank.retrieval.rewrite.expand import at_least_1, clipped
+from whyrank.retrieval.rewrite.expand import clipped
 from whyrank.types import CallReport, Place, Query
 
 
@@ -32,16 +33,11 @@ class ThinkQE(LLMRewriter):
     """
 
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=8192))
-    rounds: int = 3
-    samples: int = 2
-    passages: int = 5
-    max_passage_tokens: int = 512
+    rounds: Positive = 3
+    samples: Positive = 2
+    passages: Positive = 5
+    max_passage_tokens: Positive = 512
     accumulate: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse to do nothing."""
-        numbers = ("rounds", "samples", "passages", "max_passage_tokens")
-        at_least_1("thinkqe", **{name: getattr(self, name) for name in numbers})
 
     @property
     def usual(self) -> Combine:

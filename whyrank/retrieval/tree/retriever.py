@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
+from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive
 from whyrank.llm.answer import Ok
 from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
@@ -16,7 +17,7 @@ from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of
-from whyrank.retrieval.base import Retriever, folder_of
+from whyrank.retrieval.base import FolderPath, Retriever
 from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.filters import allowed
 from whyrank.retrieval.tree.index import Index, Shown
@@ -68,22 +69,22 @@ class Tree(Retriever):
     """
 
     llm: LLM
-    path: str | None = None
+    path: FolderPath = None
     encoder: str | Dense = "minilm"
     summaries: Extractive | Written = field(default_factory=Extractive)
     build: Literal["bottom_up", "top_down"] = "bottom_up"
-    branching: int = 10
-    beam: int = 2
-    iterations: int = 20
-    alpha: float = 0.5
-    anchors: int = 4
-    shrink: float = 0.3
-    ridge: float = 0.1
-    calls: int | None = None
-    tokens: int | None = None
+    branching: Annotated[int, AtLeast(2)] = 10
+    beam: Positive = 2
+    iterations: Positive = 20
+    alpha: Annotated[float, Above(0), AtMost(1)] = 0.5
+    anchors: NotNegative = 4
+    shrink: Annotated[float, Above(0)] = 0.3
+    ridge: Annotated[float, Above(0)] = 0.1
+    calls: Positive | None = None
+    tokens: Positive | None = None
     relevance: str = ""
     sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 256
+    max_passage_tokens: Positive = 256
     _held: Index | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
@@ -91,16 +92,6 @@ class Tree(Retriever):
         {"build", "branching", "beam", "iterations", "alpha", "anchors", "shrink", "ridge", "calls", "tokens"}
         | {"relevance", "sampling", "max_passage_tokens"}
     )
-
-    def __post_init__(self) -> None:
-        """Refuse numbers with which there is no tree or no walk."""
-        object.__setattr__(self, "path", folder_of(self, self.path))
-        if self.build not in {"bottom_up", "top_down"}:
-            raise BadInput(f"tree(...): build must be 'bottom_up' or 'top_down', not {self.build!r}")
-        for name, least in {"branching": 2, "max_passage_tokens": 1, "tokens": 1}.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise BadInput(f"tree(...): {name} must be at least {least}, not {value}")
-        _ = self.policy
 
     @property
     def policy(self) -> Policy:

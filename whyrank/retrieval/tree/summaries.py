@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from whyrank.errors import BadInput
+from whyrank.fields import NotNegative, Positive
 from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
@@ -25,12 +25,8 @@ class Extractive(Part):
         quotes: how many sentences, each of another child.
     """
 
-    terms: int = 16
-    quotes: int = 3
-
-    def __post_init__(self) -> None:
-        if self.terms < 1 or self.quotes < 0:
-            raise BadInput(f"extractive(...): at least 1 term and 0 quotes, not {self.terms} and {self.quotes}")
+    terms: Positive = 16
+    quotes: NotNegative = 3
 
 
 @dataclass(frozen=True)
@@ -48,11 +44,7 @@ class Written(Part):
 
     llm: LLM
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024))
-    max_part_tokens: int = 256
-
-    def __post_init__(self) -> None:
-        if self.max_part_tokens < 1:
-            raise BadInput(f"written(...): max_part_tokens must be at least 1, not {self.max_part_tokens}")
+    max_part_tokens: Positive = 256
 
     def write(
         self,

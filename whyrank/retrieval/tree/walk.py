@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadInput
+from whyrank.fields import Above, AtMost, Declared, NotNegative, Positive
 from whyrank.retrieval.tree.calibrate import calibrate
 from whyrank.retrieval.tree.shape import Ints, Shape
 
@@ -17,7 +18,7 @@ FLOOR = 0.09
 
 
 @dataclass(frozen=True)
-class Policy:
+class Policy(Declared):
     """How to walk.
 
     Attributes:
@@ -34,23 +35,13 @@ class Policy:
         BadInput: a number outside its range.
     """
 
-    beam: int = 2
-    iterations: int = 20
-    alpha: float = 0.5
-    anchors: int = 4
-    shrink: float = 0.3
-    ridge: float = 0.1
-    calls: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in {"beam": 1, "iterations": 1, "anchors": 0, "calls": 1}.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise BadInput(f"tree(...): {name} must be at least {least}, not {value}")
-        if not 0 < self.alpha <= 1:
-            raise BadInput(f"tree(...): alpha must be above 0 and at most 1, not {self.alpha}")
-        for name in ("shrink", "ridge"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise BadInput(f"tree(...): {name} must be a number above 0, not {getattr(self, name)}")
+    beam: Positive = 2
+    iterations: Positive = 20
+    alpha: Annotated[float, Above(0), AtMost(1)] = 0.5
+    anchors: NotNegative = 4
+    shrink: Annotated[float, Above(0)] = 0.3
+    ridge: Annotated[float, Above(0)] = 0.1
+    calls: Positive | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
 from whyrank.eval.orders import dcg, jensen_shannon, shared
+from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Ok
 from whyrank.registry import name_of
 from whyrank.rerank.formats import Format, Graded, ReasonedScores, Rubric, Scores
@@ -41,7 +42,7 @@ class GroupRank(Each):
 
     recall: float = 0.2
     spread: float = 0.1
-    k: int = 10
+    k: Positive = 10
     _: KW_ONLY
     format: Format[Scores] = field(default_factory=ReasonedScores)
 
@@ -141,16 +142,10 @@ class RetroStar(GradeReward):
         format: the format that the prompts were rendered with.
     """
 
-    alpha: float = 0.75
+    alpha: Share = 0.75
     tau: float = 20.0
     _: KW_ONLY
     format: Format[Graded] = field(default_factory=Rubric)
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        super().__post_init__()
-        if not 0 <= self.alpha <= 1:
-            raise BadInput(f"retro_star: alpha must be between 0 and 1, not {self.alpha}")
 
     def _judge(
         self,

@@ -9,10 +9,11 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg, rbo, recall
+from whyrank.fields import Above, AtLeast, AtMost, Below, Positive
 from whyrank.llm.answer import Ok
 from whyrank.rerank.formats import Choice, Format, Parsed, Reasoned, ReasonedChoice
 from whyrank.train.rewards.base import Each, Value, check_format, kept, text_of, thought_of
@@ -75,14 +76,8 @@ class NDCG(OrderReward):
             as shown; below 1 an exact list always earns more than a wrong one of the same order.
     """
 
-    k: int = 10
-    repaired: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse a share by which a wrong list would be worth as much as an exact one."""
-        super().__post_init__()
-        if not 0 <= self.repaired < 1:
-            raise BadInput(f"ndcg: repaired must be at least 0 and below 1, not {self.repaired}")
+    k: Positive = 10
+    repaired: Annotated[float, AtLeast(0), Below(1)] = 0.0
 
     def _worth(self, order: Sequence[int], task: RankTask) -> float:
         return ndcg(_ranked(task.gains, order), self.k)
@@ -107,18 +102,16 @@ class MultiView(OrderReward):
             stands for the last passage, and numbers out of range pass. To compare with; never to train on. Needs p=1.
     """
 
-    p: float = 0.9
+    p: Annotated[float, Above(0), AtMost(1)] = 0.9
     recall: float = 0.2
     rbo: float = 0.1
-    k: int = 10
+    k: Positive = 10
     binary: bool = True
     compat: Literal["", "reasonrank"] = ""
 
     def __post_init__(self) -> None:
         """Refuse another persistence than that of the code which is to be matched."""
         super().__post_init__()
-        if not 0 < self.p <= 1:
-            raise BadInput(f"multiview: p must be above 0 and at most 1, not {self.p}")
         if self.compat and self.p != 1:
             raise BadInput(f"multiview: the code of ReasonRank has the average overlap: set p=1.0, not {self.p}")
 
@@ -167,7 +160,7 @@ class NDCGGain(OrderReward):
     """
 
     wrong: ClassVar[float] = -1.0
-    k: int = 10
+    k: Positive = 10
 
     def _worth(self, order: Sequence[int], task: RankTask) -> float:
         return ndcg(_ranked(task.gains, order), self.k) - ndcg(task.gains, self.k)
@@ -207,7 +200,7 @@ class REARANK(OrderReward):
         floor: the least share, at most 0.
     """
 
-    k: int = 10
+    k: Positive = 10
     floor: float = -1.0
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
@@ -235,7 +228,7 @@ class TFRank(OrderReward):
         longest: most characters of a proper thought.
     """
 
-    k: int = 10
+    k: Positive = 10
     shortest: int = 256
     longest: int = 4096
 

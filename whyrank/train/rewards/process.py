@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
+from whyrank.fields import AtLeast, Below, Length
 from whyrank.llm.answer import Ok
 from whyrank.registry import variadic
 from whyrank.rerank.formats import Format, Reasoned
@@ -61,14 +62,12 @@ class Mix(Reward):
         weights: one for each; none means 1 for all.
     """
 
-    rewards: tuple[Reward, ...]
+    rewards: Annotated[tuple[Reward, ...], Length(1)]
     _: KW_ONLY
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse weights that do not fit."""
-        if not self.rewards:
-            raise BadInput("mix() needs at least one reward")
         if self.weights and len(self.weights) != len(self.rewards):
             raise BadInput(f"mix: {len(self.weights)} weights for {len(self.rewards)} rewards")
 
@@ -149,14 +148,8 @@ class SelfNormLength(LengthReward):
         alpha: α, from 0 to below 1: how much of a success its length can take away.
     """
 
-    alpha: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Refuse to take away all, and successes that are worth less than nothing."""
-        if not 0 <= self.alpha < 1 or self.bar < 0:
-            raise BadInput(
-                f"self_norm_length: alpha must be from 0 to below 1 and bar at least 0, not {self.alpha}, {self.bar}"
-            )
+    alpha: Annotated[float, AtLeast(0), Below(1)] = 0.2
+    bar: Annotated[float, AtLeast(0)] = field(default=0.0, kw_only=True)
 
     def _shaped(self, worth: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
         success = worth > self.bar

@@ -17,6 +17,7 @@ from whyrank.encoders import BiEncoder, bi_encoder
 from whyrank.errors import BadInput
 from whyrank.eval.measures import parse_measures, values
 from whyrank.eval.orders import dcg
+from whyrank.fields import Positive
 from whyrank.llm.answer import Ok
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
@@ -69,7 +70,7 @@ class EmbeddingGain(RewriteReward):
     model: str
     _: KW_ONLY
     scale: float = 10.0
-    batch_size: int = 32
+    batch_size: Positive = 32
     device: str | None = None
 
     def _worth(self, texts: Sequence[str], tasks: Sequence[RankTask]) -> Sequence[float]:
@@ -125,12 +126,7 @@ class SearchReward(RewriteReward):
     retriever: Retriever
     _: KW_ONLY
     combine: Combine = field(default_factory=Append)
-    k: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse to look at nothing."""
-        if self.k < 1:
-            raise BadInput(f"{name_of(type(self))}: k must be at least 1, not {self.k}")
+    k: Positive = 10
 
     def _worth(self, texts: Sequence[str], tasks: Sequence[RankTask]) -> Sequence[float]:
         queries = {task.query.id: task.query for task in tasks}
@@ -167,7 +163,7 @@ class EngineGain(SearchReward):
     relevance: float = 1.0
     coverage: float = 0.5
     repetition: float = 0.1
-    reach: int = 100
+    reach: Positive = 100
 
     @property
     def _depth(self) -> int:
