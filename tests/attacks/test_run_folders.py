@@ -224,6 +224,45 @@ def test_a_damaged_manifest_costs_no_paid_call(data, damage):
     assert Path("rr/trace.jsonl").read_bytes() == trace
 
 
+@pytest.mark.parametrize(
+    ("place", "odd"),
+    [
+        (("query",), ["q1"]),
+        (("first",), True),
+        (("first", "d0"), "first"),
+        (("scores",), [1.0]),
+        (("scores", "d0"), 10**400),
+        (("calls",), 5),
+        (("calls", 0), None),
+        (("calls", 0), {"a": 1}),
+        (("calls", 0, "status"), ["exact"]),
+        (("calls", 0, "shown"), 1e308),
+        (("calls", 0, "shown", 0), {}),
+        (("calls", 0, "reason"), {"x": "y"}),
+        (("calls", 0, "key"), {}),
+        (("calls", 0, "usage"), {"tokens": 1}),
+        (("calls", 0, "usage"), {"output": ["many"]}),
+        (("calls", 0, "cost"), "much"),
+        (("calls", 0, "labels"), []),
+    ],
+)
+def test_notes_that_rerank_did_not_write_are_told(data, place, odd):
+    experiment.rerank("bm", make(LISTWISE), load("mine"), "lw", depth=5)
+    first, second, *_ = (Path("lw") / "notes.jsonl").read_text().splitlines()
+    note = at = json.loads(second)
+    for name in place[:-1]:
+        at = at[name]
+    at[place[-1]] = odd
+    (Path("lw") / "notes.jsonl").write_text(f"{first}\n{json.dumps(note)}\n")
+    told = ""
+    try:
+        experiment.explain("lw", "q2", load("mine")).explain(thoughts=True)
+    except BadInput as error:
+        told = str(error)
+        assert "notes.jsonl: damaged, " in told and "remove this file" in told
+    assert told or place[-1] in {"labels", "usage"}  # of which what is known is read
+
+
 def test_a_file_of_others_beside_a_run_is_not_taken_over(data):
     for name in ("run.trec", "letter.txt"):
         Path("foreign").mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import resource
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank import Fake, Pointwise
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, WhyrankError
 from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.digest import LARGEST, read_places, sound
 from whyrank.llm.ledger import Call
@@ -111,6 +112,51 @@ def test_what_is_sound_stays_so_and_is_written_and_read_back(text, count, place)
     if isinstance(came, Ok):
         came.text.encode()
         assert all(chance <= 0 for place in came.logprobs for chance in place.values())
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_an_answer_on_which_a_plan_of_others_fails_twice_is_asked_again(tmp_path, seed):
+    path, said, asked = tmp_path / "t.jsonl", ["odd"] * 3, []
+
+    def engine(prompt: Prompt) -> str:
+        asked.append(prompt.messages[0].content)
+        return said.pop() if asked[-1] == "x" and said else "good"
+
+    def reads():
+        (came,) = yield [ask("x")]
+        return {"good": 1}[came.text]
+
+    def go() -> dict[str, object]:
+        with Trace(path) as trace:
+            return drive({"q": reads(), **{str(at): plan(f"other {at}") for at in range(seed)}}, Fake(engine), trace)
+
+    said[:] = ["odd"]
+    with pytest.raises(WhyrankError, match="its plan failed: KeyError: 'odd'; it was reading the calls") as first:
+        go()
+    assert "set aside" not in str(first.value)
+    paid = len(asked)
+    with pytest.raises(WhyrankError, match="of which 1 are set aside: the same command asks them again"):
+        go()
+    assert asked.count("x") == 1 and len(asked) <= paid + seed  # what was paid is kept while the plan may be mended
+    for _ in range(2):
+        assert go()["q"] == 1 and asked.count("x") == 2
+    path.write_bytes(path.read_bytes() * 2)
+    assert go()["q"] == 1 and asked.count("x") == 2
+    with Trace(path) as trace:
+        assert trace.ledger.total.calls == len(asked)
+
+
+@pytest.mark.parametrize("kind", [OSError, MemoryError, BadInput])
+def test_no_answer_is_set_aside_for_what_lies_elsewhere(tmp_path, kind):
+    def reads():
+        yield [ask("x")]
+        raise kind("not the answer's fault")
+
+    for _ in range(3):
+        with Trace(tmp_path / "t.jsonl") as trace, pytest.raises(WhyrankError) as caught:
+            drive({"q": reads()}, Fake("a"), trace)
+        assert "set aside" not in str(caught.value)
+    assert (tmp_path / "t.jsonl").read_bytes().count(b"\n") == 1
 
 
 # log probabilities are kept where they are read
@@ -242,6 +288,24 @@ def test_every_line_is_json(tmp_path):
     with Trace(path) as trace:
         assert drive({"q": plan("x", logprobs=2)}, Fake(), trace)["q"] == first
     assert first[0].logprobs == ({"a": -math.inf, "b": -1.0}, {}, {})
+
+
+@pytest.mark.parametrize("places", [[10**30], [10**6] * 1000, [1] * 100_000, [10**9, {"a": -1.0}]])
+def test_a_short_line_does_not_unpack_to_gigabytes(tmp_path, places):
+    path, prompt = tmp_path / "trace.jsonl", ask("x")
+    path.write_bytes(line(key=prompt.key("fake"), logprobs=places))
+    tracemalloc.start()
+    with Trace(path) as trace:
+        assert trace.get(prompt.key("fake")) is None  # it is asked again
+    assert tracemalloc.get_traced_memory()[1] < 40e6
+    tracemalloc.stop()
+
+
+def test_what_many_blanks_were_drawn_for_is_an_answer(tmp_path):
+    with Trace(tmp_path / "t.jsonl") as trace:
+        trace.add(Call("k", "m", "q", 1, sound(Ok("yes", logprobs=({},) * 4000 + ({"yes": -0.1},)))), ask("x"))
+    with Trace(tmp_path / "t.jsonl") as trace:
+        assert trace.get("k").logprobs[-1] == {"yes": -0.1}
 
 
 # links, torn writes, full disks

@@ -1,9 +1,14 @@
 """What is seen of a run: metrics.jsonl as it grows and shrinks, and its picture."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from whyrank.errors import BadInput
 from whyrank.progress import progress
+from whyrank.train.trainer import checkpoints
 from whyrank.train.watch import Watch, draw, last_held_out, metrics
 
 
@@ -28,6 +33,32 @@ def test_it_measures_at_the_start_in_turn_and_at_the_end(tmp_path):
     assert measured == [(0, 0.1), (2, 0.2), (4, 0.3), (5, 0.4)]
     assert {"step": 5, "loss": 1.0} in metrics(tmp_path)
     assert last_held_out(metrics(tmp_path)) == {"nDCG@10": 0.4}
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_no_figure_is_written_through_a_link(tmp_path, link):
+    (victim := tmp_path / "victim").write_text("mine")
+    seen = watch(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    link(tmp_path / "run" / "metrics.jsonl", victim)
+    with pytest.raises(BadInput, match="is not written through"):
+        seen.on_log(None, state(1), None, {"loss": 1.0})
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("line", ["5", "[]", "{}", '{"step": "x"}', '{"step": null}', "[" * 9999, "9" * 5000])
+def test_a_line_that_is_none_ends_what_is_read(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+    assert metrics(tmp_path) == [{"step": 1}] and last_held_out(metrics(tmp_path)) == {}
+    watch(tmp_path).on_train_begin(None, state(3), None)
+
+
+def test_only_folders_that_training_wrote_are_checkpoints(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10", "checkpoint-x", "checkpoint--1", "checkpoint-", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-99").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "checkpoint-98").write_text("")
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-10"]
 
 
 def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):

@@ -15,6 +15,9 @@ Places: TypeAlias = tuple[dict[str, float], ...]
 LARGEST = 10**9
 """Tokens: no call takes more."""
 
+BLANKS = 4096
+"""Places that a completion may have beyond what its text accounts for: blanks are stripped, ends have no text."""
+
 THINNEST = 16
 """Characters: hardly a text has fewer tokens than one for so many."""
 
@@ -46,12 +49,19 @@ def sound(came: Completion, kept: Callable[[Places], Places] = tuple) -> Complet
             return _told(came)
         text, reasoning = _text(came.text), _text(came.reasoning)
         usage = _usage(came.usage)
+        if len(came.logprobs) > most_places(text, reasoning):
+            raise ValueError(f"{len(came.logprobs):,} log probabilities for {len(text) + len(reasoning):,} characters")
         logprobs = tuple(map(_place, kept(came.logprobs)))
         if came.finish not in ("stop", "length"):
             raise ValueError(f"it ended with {came.finish!r}")
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         return Failed("bad_answer", f"no answer that can be read: {error}"[:500])
     return replace(came, text=text, reasoning=reasoning, usage=usage, logprobs=logprobs)
+
+
+def most_places(text: str, reasoning: str) -> int:
+    """How many places with log probabilities a completion can have: a character takes some tokens at most."""
+    return BLANKS + 8 * (len(text) + len(reasoning))
 
 
 def read_places(places: Places, reads: Callable[[str], bool] | None) -> Places:
@@ -117,6 +127,8 @@ def _count(told: int) -> int:
 
 
 def _place(place: dict[str, float]) -> dict[str, float]:
+    if not place:
+        return place
     found = {_text(token): float(chance) for token, chance in place.items()}
     if wrong := next((chance for chance in found.values() if math.isnan(chance) or chance > ROUNDING), None):
         raise ValueError(f"a log probability is {wrong}")

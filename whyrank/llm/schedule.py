@@ -215,7 +215,7 @@ class _Scheduler(Generic[T]):
             self._tell(0)
             return
         except Exception as error:
-            self._stop(_named(walk, error))
+            self._stop(_named(walk, error, self.trace))
             return
         walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
         for at, prompt in enumerate(prompts):
@@ -458,13 +458,18 @@ def _cut_in_thought(prompt: Prompt, completion: Completion) -> bool:
     return completion.finish == "length" and not completion.text
 
 
-def _named(walk: _Walk[Any], error: Exception) -> WhyrankError:
-    """The error of a plan with its query, and with what it was reading; errors of ours stay of their kind."""
+def _named(walk: _Walk[Any], error: Exception, trace: Trace) -> WhyrankError:
+    """The error of a plan with its query, and with what it was reading; errors of ours stay of their kind.
+
+    Answers on which a plan fails are kept once, as it may be mended; where it fails on them again they are set aside.
+    """
     if isinstance(error, WhyrankError):
         named = type(error)(f"query {walk.query!r}: {error}")
     else:
-        read = ", ".join(answer.key for answer in walk.answers if isinstance(answer, Ok))
-        mend = f"; it was reading the calls {read}: remove their lines from the trace to ask them again" if read else ""
+        read = [answer.key for answer in walk.answers if isinstance(answer, Ok)]
+        aside = [] if isinstance(error, OSError | MemoryError) else trace.set_aside(read)
+        mend = f"; it was reading the calls {', '.join(read)}" if read else ""
+        mend += f", of which {len(aside)} are set aside: the same command asks them again" if aside else ""
         named = WhyrankError(f"query {walk.query!r}: its plan failed: {type(error).__name__}: {error}{mend}")
     named.__cause__ = error
     return named

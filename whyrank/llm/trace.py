@@ -8,17 +8,17 @@ import json
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from itertools import groupby
+from dataclasses import asdict, replace
+from itertools import groupby, islice, repeat
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.journal import Journal
 from whyrank.llm.answer import PASSING, Completion, Failed, Ok
-from whyrank.llm.digest import believed, sound
+from whyrank.llm.digest import LARGEST, believed, most_places, sound
 from whyrank.llm.ledger import Call, Ledger, Prices
 from whyrank.llm.messages import Prompt
 from whyrank.llm.scores import Scores
@@ -26,8 +26,7 @@ from whyrank.types import Usage
 
 T = TypeVar("T")
 
-LARGEST = 1_000_000
-"""Places of a completion: what a damaged line says beyond that is not believed."""
+ASIDE = "what reads this answer fails on it: it is asked again"
 
 
 class Trace:
@@ -74,6 +73,7 @@ class Trace:
         self._taken, self._cost = Usage(), 0.0
         self._calls: dict[str, Call] = {}
         self._journal = None if self.path is None else self._open(self.path)
+        self._old = frozenset(self._calls)
         self.scores = Scores(None if scores is None else Path(scores))
 
     def get(self, key: str) -> Ok | None:
@@ -91,15 +91,27 @@ class Trace:
         Raises:
             BadInput: the trace was closed.
         """
-        if self._journal is not None:
-            if self._journal.closed:
-                raise BadInput(f"{self.path}: this trace was closed; open it again to record calls")
-            self._journal.append(json.dumps(_to_record(call, prompt), allow_nan=False).encode() + b"\n")
+        self._write(_to_record(call, prompt))
         self._keep(call, sum(len(piece.text) for message in prompt.messages for piece in message.pieces))
         if isinstance(call.completion, Failed):
             self.failing[call.key] = call.completion
         else:
             self.failing.pop(call.key, None)
+
+    def set_aside(self, keys: Iterable[str]) -> list[str]:
+        """Take back answers of earlier runs, since what reads them fails on them; they are asked again.
+
+        Answers of this run stay: what reads them may be mended, and they are paid for.
+
+        Returns:
+            The keys of those that are taken back.
+        """
+        taken = Failed("bad_answer", ASIDE)
+        aside = [key for key in keys if key in self._old and self.get(key) is not None]
+        for key in aside:
+            call = replace(self._calls.pop(key), retries=0, seconds=0.0)
+            self._write(_head(call) | _failed(taken) | _tail(call) | {"aside": True})
+        return aside
 
     @property
     def passing(self) -> Counter[str]:
@@ -167,13 +179,24 @@ class Trace:
         """Close the file."""
         self.close()
 
+    def _write(self, record: Mapping[str, Any]) -> None:
+        if self._journal is None:
+            return
+        if self._journal.closed:
+            raise BadInput(f"{self.path}: this trace was closed; open it again to record calls")
+        self._journal.append(json.dumps(record, allow_nan=False).encode() + b"\n")
+
     def _open(self, path: Path) -> Journal:
         journal, end = Journal(path, "trace"), 0
         try:
             seen: set[int] = set()
             for line_end, record, call in _read(path):
                 end = line_end
-                if not _repeated(record, self._calls, seen):
+                if _repeated(record, self._calls, seen):
+                    continue
+                if record.get("aside") is True:
+                    self._calls.pop(call.key, None)
+                else:
                     self._keep(call, _asked(record))
             journal.mend(end)
         except BaseException:
@@ -239,20 +262,24 @@ def _repeated(record: dict[str, Any], calls: Mapping[str, Call], seen: set[int])
 
 
 def _to_record(call: Call, prompt: Prompt) -> dict[str, Any]:
-    head = {"key": call.key, "model": call.model, "query": call.query, "step": call.step}
-    tail = {
-        "retries": call.retries,
-        "seconds": round(call.seconds, 3),
-        "cut": call.cut,
-        "sampling": asdict(prompt.sampling),
-        "sample": prompt.sample,
-        "messages": prompt.chat,
-    }
+    asked = {"sampling": asdict(prompt.sampling), "sample": prompt.sample, "messages": prompt.chat}
     came = call.completion
     if isinstance(came, Failed):
-        return head | {"status": "failed", "kind": came.kind, "detail": came.detail} | tail
+        return _head(call) | _failed(came) | _tail(call) | asked
     answer = {"text": came.text, "reasoning": came.reasoning, "finish": came.finish, "usage": asdict(came.usage)}
-    return head | {"status": "ok"} | answer | {"logprobs": _packed(came.logprobs)} | tail
+    return _head(call) | {"status": "ok"} | answer | {"logprobs": _packed(came.logprobs)} | _tail(call) | asked
+
+
+def _head(call: Call) -> dict[str, Any]:
+    return {"key": call.key, "model": call.model, "query": call.query, "step": call.step}
+
+
+def _failed(came: Failed) -> dict[str, Any]:
+    return {"status": "failed", "kind": came.kind, "detail": came.detail}
+
+
+def _tail(call: Call) -> dict[str, Any]:
+    return {"retries": call.retries, "seconds": round(call.seconds, 3), "cut": call.cut}
 
 
 def _to_call(record: dict[str, Any]) -> Call:
@@ -261,7 +288,8 @@ def _to_call(record: dict[str, Any]) -> Call:
     if record["status"] == "failed":
         completion = Failed(record["kind"], record["detail"])
     else:
-        usage, logprobs = Usage(**record["usage"]), _unpacked(record["logprobs"])
+        usage, most = Usage(**record["usage"]), most_places(str(record["text"]), str(record["reasoning"]))
+        logprobs = tuple(islice(_unpacked(record["logprobs"]), most + 1))
         completion = Ok(record["text"], record["reasoning"], usage, record["finish"], logprobs)
     texts = [_of(str, record[name], name) for name in ("key", "model", "query")]
     seconds, cut = float(record["seconds"]), tuple(_of(str, one, "cut") for one in record["cut"])
@@ -294,11 +322,9 @@ def _finite(entry: tuple[str, float]) -> tuple[str, float | None]:
     return entry[0], None if entry[1] == -math.inf else entry[1]
 
 
-def _unpacked(packed: Sequence[Any]) -> tuple[dict[str, float], ...]:
-    places: list[dict[str, float]] = []
+def _unpacked(packed: Iterable[Any]) -> Iterator[dict[str, float]]:
     for one in packed:
         if isinstance(one, int):
-            places += [{}] * min(one, LARGEST)
+            yield from repeat({}, min(one, LARGEST))
         else:
-            places.append({token: -math.inf if chance is None else chance for token, chance in one.items()})
-    return tuple(places)
+            yield {token: -math.inf if chance is None else chance for token, chance in one.items()}

@@ -87,7 +87,9 @@ class Additions:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    found = (path for path in folder.glob("checkpoint-*") if path.is_dir() and not path.is_symlink())
+    numbered = {int(number): path for path in found if (number := path.name.removeprefix("checkpoint-")).isdecimal()}
+    return [numbered[number] for number in sorted(numbered)]
 
 
 @contextmanager

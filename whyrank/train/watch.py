@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from whyrank.errors import MissingExtra, need
 from whyrank.io import atomic_write
 from whyrank.io.folders import write_lines
+from whyrank.io.locks import open_own
 from whyrank.progress import Advance
 
 LEFT_OUT = {"epoch", "total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second", "step"}
@@ -71,7 +73,7 @@ class Watch:
 
     def note(self, step: int, figures: Mapping[str, Any]) -> None:
         """Write a line about a step; for the process that writes for all."""
-        with self._file.open("a", encoding="utf-8") as file:
+        with open(open_own(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
 
     def tell(self, state: Any, figures: Mapping[str, Any]) -> None:
@@ -85,13 +87,16 @@ class Watch:
 
 
 def metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; a last line that was not written to its end is left out."""
+    """The lines of a run's metrics.jsonl, up to one that was not written to its end, or that is none."""
     file, found = Path(folder) / "metrics.jsonl", []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         try:
-            found.append(json.loads(line))
+            told = json.loads(line)
         except (ValueError, RecursionError):
             break
+        if not (isinstance(told, dict) and isinstance(told.get("step"), int)):
+            break
+        found.append(told)
     return found
 
 

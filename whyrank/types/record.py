@@ -1,6 +1,7 @@
 """Taking a record of a file apart, each value of the kind that it must be: files are data, and may be damaged."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import TypeGuard, TypeVar
 
@@ -94,8 +95,14 @@ def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+_HIGHEST = int(sys.float_info.max)
+"""Whole numbers beyond are none that can be computed with."""
+
+
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -_HIGHEST <= value <= _HIGHEST
+    return isinstance(value, float)
 
 
 def _is_list(value: object) -> TypeGuard[list[object]]:
