@@ -55,6 +55,82 @@ def test_toy_asked_another_question(run, tmp_path):
     assert code == 1 and "--query has no effect here: it is of --data" in err
 
 
+KNOWN = """\
+{"_id": "a", "text": "bees dance", "year": 1927, "tags": ["bees", "old"]}
+{"_id": "b", "text": "bees dance", "year": 1994, "metadata": {"lang": "de"}}
+{"_id": "c", "text": "bees dance", "year": "1994", "tags": "bees"}
+{"_id": "d", "text": "bees dance", "safe": true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        (["year=1927"], {"a"}),
+        (["year=1994"], {"b", "c"}),  # a number, and the same as a text
+        (["year=1994", "year=1927"], {"a", "b", "c"}),
+        (["year=1994", "tags=bees"], {"c"}),
+        (["tags=old"], {"a"}),
+        (["safe=true"], {"d"}),
+        (["lang=de"], {"b"}),
+    ],
+)
+def test_a_search_may_be_kept_to_some_documents(run, tmp_path, where, found):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "corpus.jsonl").write_text(KNOWN)
+    options = [word for condition in where for word in ("--where", condition)]
+    code, _, err = run("search", "bm25()", "--data", "mine", "--query", "bees", *options, "-o", "found")
+    assert code == 0, err
+    assert set(read_run(tmp_path / "found" / "run.trec")["q1"].ids) == found
+    code, _, err = run("search", "bm25()", "--data", "mine", "--query", "bees", "-o", "found")
+    assert code == 1 and "found holds another run" in err  # what may be found is part of what was asked
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("1927", "--where '1927': write NAME=VALUE, such as year=1927"),
+        ("=1927", "--where '=1927': write NAME=VALUE"),
+        ("yaer=1927", "no document of 'mine' meets --where yaer=1927: it is known by"),
+        ("year=2001", "it is known by lang, safe, tags, year"),
+        ("year={}", "no document of 'mine' meets"),
+        ("year=" + "[" * 100_000, "no document of 'mine' meets"),
+    ],
+)
+def test_conditions_that_keep_nothing_are_refused(run, tmp_path, where, told):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "corpus.jsonl").write_text(KNOWN)
+    code, _, err = run("search", "bm25()", "--data", "mine", "--query", "bees", "--where", where, "-o", "found")
+    assert code == 1 and told in err and not (tmp_path / "found").exists()
+
+
+def test_an_index_that_is_not_there_yet_is_told(run):
+    search = ("search", "bm25(path='idx')", "--data", "toy", "-o")
+    assert "idx: no index lies there yet, so it is written there" in run(*search, "one")[2]
+    assert "no index lies there" not in run(*search, "two")[2]
+
+
+def test_export_hands_on_the_models_own_scores(run, tmp_path):
+    """Where they are known of all that is written and fall with the ranks; else places say what scores would."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "corpus.jsonl").write_text(KNOWN)
+    assert run("search", "bm25()", "--data", "mine", "--query", "bees", "-o", "first")[0] == 0
+    asked = ("--data", "mine", "--query", "bees", "--depth", "3", "-o")
+    spec = "pointwise(fake('<think>hm</think><score>7</score>'))"
+    assert run("rerank", "first", spec, *asked, "scored")[0] == 0
+    assert run("rerank", "first", "listwise(fake('<answer>[2] > [1] > [3]</answer>'))", *asked, "listed")[0] == 0
+
+    def scores(*args):
+        assert run("export", *args, "-o", "out.jsonl", "--data", "mine", "--query", "bees")[0] == 0
+        (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+        return [hit["score"] for hit in json.loads(line)["candidates"]]
+
+    note = json.loads((tmp_path / "scored" / "notes.jsonl").read_text())
+    own = sorted(note["scores"].values(), reverse=True)
+    assert scores("scored", "-k", "3") == pytest.approx(own) and own != [4, 3, 2]
+    assert scores("scored") == [4, 3, 2, 1] == scores("listed")  # the last was not reranked; lists have no scores
+
+
 def test_eval_by_ties_and_of_doubtful_runs(run, tmp_path):
     (tmp_path / "r.trec").write_text("q Q0 a 1 1 t\nq Q0 b 2 1 t\n")
     (tmp_path / "rising.trec").write_text("q Q0 a 1 1 t\nq Q0 b 2 2 t\n")

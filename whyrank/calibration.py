@@ -75,7 +75,7 @@ def _costs(folders: Sequence[str | Path]) -> list[float]:
     """Money for each query where every run with calls has some, else tokens."""
     reports = [read_json(Path(folder) / "report.json") for folder in folders]
     ledgers = [report.get("ledger") for report in reports]
-    priced = all(ledger is None or ledger["cost"] > 0 for ledger in ledgers)
+    priced = all(ledger is None or (ledger["cost"] or 0) > 0 for ledger in ledgers)
     spent = [
         0.0 if ledger is None else ledger["cost"] if priced else ledger["input_tokens"] + ledger["output_tokens"]
         for ledger in ledgers

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import AsJson, Asked, Data, MaxCost, MaxTokens, Out, PriceTable, Split, asking
+from whyrank.cli.options import AsJson, Asked, Data, MaxCost, MaxTokens, Out, PriceTable, Split, Where, asking, keeping
 from whyrank.cli.tell import prices_of, tell
 
 
@@ -14,6 +14,7 @@ def search(
     data: Data,
     out: Out,
     query: Asked = None,
+    where: Where = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 100,
     rewrites: Annotated[
         Path | None,
@@ -43,4 +44,4 @@ def search(
     found = asking(load(data, split=split), query)
     if not found.queries:
         raise BadInput(f"{data} has no queries: ask by --query 'why?', or put queries.jsonl beside the collection")
-    tell(experiment.search(retriever, found, out, k, limits), json)
+    tell(experiment.search(retriever, keeping(found, where), out, k, limits), json)

@@ -45,7 +45,7 @@ def synth(
         end_unanswered(made.report, made.file)
         return
     say(f"{made.file}: {made.report['made']:,} made of {made.report['read']:,} tasks")
-    for name, title in (("dropped", "dropped"), ("counts", "also"), ("calls", "model calls")):
+    for name, title in (("dropped", "attempts dropped"), ("counts", "also"), ("calls", "model calls")):
         if counts := made.report[name]:
             say(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))
     if not made.report["made"]:

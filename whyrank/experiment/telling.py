@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from whyrank.datasets import load
 from whyrank.errors import BadInput, Untrusted
 from whyrank.experiment.runs import made_on, open_run, run_file, task_of
@@ -10,7 +12,7 @@ from whyrank.io import read_candidates, write_candidates
 from whyrank.llm.trace import records
 from whyrank.progress import warn
 from whyrank.rerank.ranked import RankedList
-from whyrank.types import Corpus, Dataset, Run
+from whyrank.types import Corpus, Dataset, Ranking, Run
 
 
 def explain(
@@ -72,6 +74,9 @@ def export(
 ) -> Run:
     """Write the run at `source` with its texts as candidates, the form that rank_llm reads; see `write_candidates`.
 
+    The scores of a query are the model's own where a run folder has them for all that is written and they fall with
+    the ranks, as those of encoders do; else those of the run.
+
     Args:
         source: a run folder or a file.
         out: the file, `.jsonl` or `.json`.
@@ -83,11 +88,21 @@ def export(
         BadInput: there are no texts, or not those of the run.
         Untrusted: the folder names its data by a function.
     """
-    run = open_run(source)
+    run = _by_own_scores(open_run(source, notes=True), k)
     if data is None and (data := _data_of(source, trust)) is None:
         data = texts_of(source)
     write_candidates(run, data, out, k)
     return run
+
+
+def _by_own_scores(run: Run, k: int | None) -> Run:
+    """The first k documents of each query, with the model's own scores where they are all known and never rise."""
+    rankings = {}
+    for id, (ids, scores) in run.items():
+        known = run.notes[id].scores if id in run.notes else {}
+        own = np.array([known.get(doc) for doc in ids[:k]], dtype=np.float64)  # None is NaN, which is never in order
+        rankings[id] = Ranking(ids[:k], own if len(own) and (own[1:] <= own[:-1]).all() else scores[:k])
+    return Run.of(rankings, name=run.name)
 
 
 def texts_of(source: str | Path) -> Dataset:

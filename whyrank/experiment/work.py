@@ -12,6 +12,7 @@ from whyrank.experiment.runs import run_file
 from whyrank.experiment.telling import texts_of
 from whyrank.io import read_run
 from whyrank.llm.trace import Trace
+from whyrank.progress import note
 from whyrank.registry import parameters, walk
 from whyrank.rerank.base import Reranker, requests_of
 from whyrank.retrieval.base import Retriever
@@ -37,6 +38,8 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
 
     def work(report: dict[str, Any], trace: Trace) -> Run:
         start = time.perf_counter()
+        for path in _unwritten(retriever):
+            note(f"{path}: no index lies there yet, so it is written there")
         ready = retriever.ready(data.corpus)
         report["index_seconds"] = round(time.perf_counter() - start, 3)
         run = ready.search(data.queries, k, trace)
@@ -50,6 +53,12 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
         return run
 
     return once(Path(out), task, retriever, limits or Limits(), work)
+
+
+def _unwritten(retriever: Retriever) -> list[str]:
+    """The folders that parts keep their indexes in and that are not there yet."""
+    paths = [getattr(part, "path", None) for part in walk(retriever) if isinstance(part, Retriever)]
+    return [path for path in paths if isinstance(path, str) and not Path(path).exists()]
 
 
 def rerank(

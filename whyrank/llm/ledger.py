@@ -86,7 +86,7 @@ class Tally:
         failures: calls that brought no answer, by kind.
         usage: tokens of the answered calls.
         seconds: time that calls took, waiting between tries apart; calls that ran side by side are added up.
-        cost: in the currency of the price table; 0 without one.
+        cost: in the currency of the price table; None without one.
         cut_documents: calls whose documents were shortened to fit the model's window.
         cut_queries: calls whose query was.
         cut_thoughts: thoughts that were closed at their budget.
@@ -98,7 +98,7 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
-    cost: float = 0.0
+    cost: float | None = None
     cut_documents: int = 0
     cut_queries: int = 0
     cut_thoughts: int = 0
@@ -112,6 +112,11 @@ class Tally:
     def failed(self) -> int:
         """Calls that brought no answer."""
         return self.failures.total()
+
+    def pay(self, cost: float | None) -> None:
+        """Add what a call cost, where that is known."""
+        if cost is not None:
+            self.cost = (self.cost or 0.0) + cost
 
     def to_dict(self) -> dict[str, Any]:
         """The sums in plain types, for manifests and `--json`."""
@@ -174,21 +179,21 @@ class Ledger:
     """The tally of each query and of all together."""
 
     def __init__(self, prices: Prices | None = None) -> None:
-        """Begin at nothing; without `prices` nothing costs anything."""
+        """Begin at nothing; without `prices` no cost is known."""
         self.prices = prices
-        self.total = Tally()
+        self.total = self._nothing()
         self.queries: dict[str, Tally] = {}
 
     def add(self, call: Call) -> None:
         """Count a call."""
         usage = call.completion.usage if isinstance(call.completion, Ok) else Usage()
-        cost = self.prices.cost(call.model, usage) if self.prices else 0.0
-        for tally in (self.total, self.queries.setdefault(call.query, Tally())):
+        cost = self.prices.cost(call.model, usage) if self.prices is not None else None
+        for tally in (self.total, self.queries.setdefault(call.query, self._nothing())):
             tally.calls += 1
             tally.retries += call.retries
             tally.usage += usage
             tally.seconds += call.seconds
-            tally.cost += cost
+            tally.pay(cost)
             tally.cut_documents += "document" in call.cut
             tally.cut_queries += "query" in call.cut
             tally.cut_thoughts += "thought" in call.cut
@@ -197,8 +202,11 @@ class Ledger:
 
     def replay(self, query: str) -> None:
         """Count an answer that was there already."""
-        for tally in (self.total, self.queries.setdefault(query, Tally())):
+        for tally in (self.total, self.queries.setdefault(query, self._nothing())):
             tally.replayed += 1
+
+    def _nothing(self) -> Tally:
+        return Tally(cost=None if self.prices is None else 0.0)
 
 
 def refuse_all_failed(report: Mapping[str, Any]) -> None:

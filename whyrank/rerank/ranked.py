@@ -234,7 +234,7 @@ def spent(calls: Iterable[CallReport]) -> Tally:
         tally.calls += 1
         tally.usage += call.usage
         tally.seconds += call.seconds or 0.0
-        tally.cost += call.cost or 0.0
+        tally.pay(call.cost)
         if call.failure:
             tally.failures[call.failure] += 1
     return tally
