@@ -1,7 +1,9 @@
 """Specs: what is written is read again, what is wrong is named, and nothing but parts is ever built."""
 
+import importlib
 import math
 import os
+import subprocess
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank import registry
+from whyrank.builtin import PARTS
 from whyrank.errors import BadInput, BadSpec
 from whyrank.fields import INFINITE
 from whyrank.llm.engine import LLM
@@ -23,6 +26,8 @@ from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters, var
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.formats import Direct, Reasoned
 from whyrank.rerank.listwise import Listwise
+from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.dense import Dense
 
 
 @dataclass(frozen=True)
@@ -264,9 +269,47 @@ def test_a_part_that_refuses_its_values_says_why() -> None:
 
 
 def test_the_kind_that_is_wanted() -> None:
-    assert make("fake()", LLM) == Fake()  # type: ignore[type-abstract]
-    with pytest.raises(BadSpec, match=r"'fake\(\)' is a Fake, but a Reranker is wanted here"):
-        make("fake()", Reranker)  # type: ignore[type-abstract]
+    assert make("fake()", LLM) == Fake()
+    with pytest.raises(BadSpec, match="'fake' is an LLM, but a Reranker is wanted here"):
+        make("fake()", Reranker)
+
+
+@pytest.mark.parametrize("base", PARTS)
+def test_the_table_knows_the_kind_of_each_part(base: str) -> None:
+    module, _, name = base.partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    assert all(issubclass(find(part), kind) for part in PARTS[base])
+    if kind is not Part:
+        assert {part for part in BUILTIN if issubclass(find(part), kind)} == set(PARTS[base])
+        assert {part for part in registry._names(kind) if part in BUILTIN} == set(PARTS[base])
+
+
+def test_a_wrong_name_is_answered_with_the_parts_of_the_kind_that_is_wanted() -> None:
+    with pytest.raises(BadSpec, match="no part is called 'quux'") as error:
+        make("quux()", LLM)
+    assert error.value.args[0].endswith("; known parts: budget, fake, noisy, openai, transformers, vllm")
+    with pytest.raises(BadSpec, match="did you mean 'listwise'"):
+        make("listwse(fake())", Reranker)
+    with pytest.raises(BadSpec, match="no part is called 'listwse'; known parts: agentic, bert4rec, bm25, bm25q"):
+        make("listwse(fake())", Retriever)
+    with pytest.raises(BadSpec, match=r"'bm25\(\)' is a BM25, but a Dense is wanted here"):
+        make("bm25()", Dense)
+
+
+def test_what_is_of_another_kind_is_not_imported() -> None:
+    asked = (
+        "import sys\nfrom whyrank.errors import BadSpec\nfrom whyrank.fusion import Fusion\n"
+        "from whyrank.registry import make, make_from_file\n"
+        "for build in (lambda: make('tree(fake())', Fusion), lambda: make_from_file('tree(fake())', Fusion, 'f')):\n"
+        "    try:\n        build()\n    except BadSpec as error:\n        print(error)\n"
+        "print(any(name.startswith('whyrank.retrieval') for name in sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == [
+        "'tree' is a Retriever, but a Fusion is wanted here",
+        "f: 'tree' is a Retriever, but a Fusion is wanted here",
+        "False",
+    ]
 
 
 def test_dotted_path() -> None:

@@ -129,7 +129,7 @@ class Misfit(Exception):
 
     def __str__(self) -> str:
         """What the value must be."""
-        return self.bound or told(self.hint)
+        return self.bound or described(self.hint)
 
 
 class Declared:
@@ -324,23 +324,27 @@ _TOLD = {
 }
 
 
-def told(hint: Any) -> str:  # noqa: ANN401 (a type hint can be anything)
+def described(hint: Any) -> str:  # noqa: ANN401 (a type hint can be anything)
     """What a value of this type is called in an error: "an int or None"."""
     kind, inside = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
-        return next((extra.what for extra in inside if isinstance(extra, Meaning)), told(inside[0]))
+        return next((extra.what for extra in inside if isinstance(extra, Meaning)), described(inside[0]))
     if kind in {Union, UnionType, Literal}:
-        *others, last = map(repr if kind is Literal else told, inside)
+        *others, last = map(repr if kind is Literal else described, inside)
         return f"{', '.join(others)} or {last}" if others else last
     if kind is tuple and inside and inside[-1] is ...:
-        word, _, rest = told(inside[0]).partition(" ")[2].partition(" ")
+        word, _, rest = described(inside[0]).partition(" ")[2].partition(" ")
         return f"a tuple of {word}s {rest}".rstrip()
     if kind is tuple and inside:
-        return f"a tuple ({', '.join(map(told, inside))})"
+        return f"a tuple ({', '.join(map(described, inside))})"
     if kind is Callable:
         return "a function"
-    name = getattr(kind, "__name__", str(kind))
-    return _TOLD.get(kind) or f"{'an' if _VOWEL.match(name) else 'a'} {name}"
+    return _TOLD.get(kind) or a(getattr(kind, "__name__", str(kind)))
+
+
+def a(name: str) -> str:
+    """The name of a class with its article: "an LLM"."""
+    return f"{'an' if _VOWEL.match(name) else 'a'} {name}"
 
 
 _VOWEL = re.compile(r"[AEIOaeio]|[FHLMNRSX][A-Z]")

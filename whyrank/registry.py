@@ -12,149 +12,22 @@ import ast
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, wraps
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, UnionType
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
+from whyrank.builtin import PARTS
 from whyrank.dotted import derives
 from whyrank.errors import BadInput, BadSpec, WhyrankError
-from whyrank.fields import Declared, Misfit
+from whyrank.fields import Declared, Misfit, a, described
 
-BUILTIN: dict[str, str] = {
-    "bm25": "whyrank.retrieval.bm25:BM25",
-    "bm25q": "whyrank.retrieval.bm25:BM25Q",
-    "lucene": "whyrank.retrieval.lucene:Lucene",
-    "dense": "whyrank.retrieval.dense:Dense",
-    "splade": "whyrank.retrieval.sparse:Splade",
-    "late": "whyrank.retrieval.late:Late",
-    "agentic": "whyrank.retrieval.agent:Agentic",
-    "rewritten": "whyrank.retrieval.rewrite.rewritten:Rewritten",
-    "reasoned_query": "whyrank.retrieval.rewrite.expand:ReasonedQuery",
-    "hyde": "whyrank.retrieval.rewrite.expand:HyDE",
-    "query2doc": "whyrank.retrieval.rewrite.expand:Query2Doc",
-    "lamer": "whyrank.retrieval.rewrite.expand:LameR",
-    "keywords": "whyrank.retrieval.rewrite.expand:Keywords",
-    "subqueries": "whyrank.retrieval.rewrite.expand:SubQueries",
-    "stepback": "whyrank.retrieval.rewrite.expand:StepBack",
-    "thinkqe": "whyrank.retrieval.rewrite.rounds:ThinkQE",
-    "from_file": "whyrank.retrieval.rewrite.files:FromFile",
-    "replace": "whyrank.retrieval.rewrite.combine:Replace",
-    "append": "whyrank.retrieval.rewrite.combine:Append",
-    "repeat": "whyrank.retrieval.rewrite.combine:Repeat",
-    "fuse_original": "whyrank.retrieval.rewrite.combine:FuseOriginal",
-    "gate": "whyrank.retrieval.rewrite.combine:Gate",
-    "fuse": "whyrank.retrieval.fuse:Fuse",
-    "fusion": "whyrank.fusion:Fusion",
-    "rm3": "whyrank.retrieval.feedback:RM3",
-    "rocchio": "whyrank.retrieval.feedback:Rocchio",
-    "tree": "whyrank.retrieval.tree.retriever:Tree",
-    "extractive": "whyrank.retrieval.tree.summaries:Extractive",
-    "written": "whyrank.retrieval.tree.summaries:Written",
-    "sharded": "whyrank.retrieval.sharded:Sharded",
-    "encoder_rerank": "whyrank.rerank.encoder:EncoderRerank",
-    "listwise": "whyrank.rerank.listwise:Listwise",
-    "pointwise": "whyrank.rerank.pointwise:Pointwise",
-    "pairwise": "whyrank.rerank.pairwise:Pairwise",
-    "adaptive": "whyrank.rerank.adaptive:Adaptive",
-    "consensus": "whyrank.rerank.consensus:Consensus",
-    "pair": "whyrank.rerank.formats.pair:Pair",
-    "rubric": "whyrank.rerank.formats.rubric:Rubric",
-    "yes_no": "whyrank.rerank.formats.yes_no:YesNo",
-    "cascade": "whyrank.rerank.compose:Cascade",
-    "hybrid": "whyrank.rerank.compose:Hybrid",
-    "route": "whyrank.rerank.route:Route",
-    "margin": "whyrank.rerank.route:Margin",
-    "entropy": "whyrank.rerank.route:Entropy",
-    "difficulty": "whyrank.rerank.route:Difficulty",
-    "within": "whyrank.rerank.within:Within",
-    "setwise": "whyrank.rerank.setwise:Setwise",
-    "mergetree": "whyrank.rerank.mergetree:MergeTree",
-    "topdown": "whyrank.rerank.topdown:TopDown",
-    "tournament": "whyrank.rerank.tournament:Tournament",
-    "groupwise": "whyrank.rerank.groupwise:Groupwise",
-    "dualend": "whyrank.rerank.dualend:DualEnd",
-    "with_scores": "whyrank.rerank.compose:WithScores",
-    "pseudo_query": "whyrank.rerank.pseudo_query:PseudoQuery",
-    "reasoned": "whyrank.rerank.formats.listwise:Reasoned",
-    "direct": "whyrank.rerank.formats.listwise:Direct",
-    "reasoned_choice": "whyrank.rerank.formats.choice:ReasonedChoice",
-    "direct_choice": "whyrank.rerank.formats.choice:DirectChoice",
-    "reasoned_scores": "whyrank.rerank.formats.scores:ReasonedScores",
-    "direct_scores": "whyrank.rerank.formats.scores:DirectScores",
-    "best_worst": "whyrank.rerank.formats.ends:BestWorst",
-    "first": "whyrank.rerank.formats.first:First",
-    "sampling": "whyrank.llm.messages:Sampling",
-    "openai": "whyrank.llm.openai:OpenAI",
-    "vllm": "whyrank.llm.vllm:VLLM",
-    "transformers": "whyrank.llm.transformers:Transformers",
-    "fake": "whyrank.llm.fake:Fake",
-    "hard_queries": "whyrank.data_synth.hard_queries:HardQueries",
-    "hard_negatives": "whyrank.data_synth.hard_negatives:HardNegatives",
-    "teacher_rankings": "whyrank.data_synth.teacher_rankings:TeacherRankings",
-    "draws": "whyrank.data_synth.draws:Draws",
-    "trajectories": "whyrank.data_synth.trajectories:Trajectories",
-    "group_labels": "whyrank.data_synth.group_labels:GroupLabels",
-    "trace_pairs": "whyrank.data_synth.trace_pairs:TracePairs",
-    "compressed_traces": "whyrank.data_synth.compressed_traces:CompressedTraces",
-    "deduplicated": "whyrank.data_synth.deduplicated:Deduplicated",
-    "multiview": "whyrank.train.rewards.lists:MultiView",
-    "ndcg": "whyrank.train.rewards.lists:NDCG",
-    "ndcg_gain": "whyrank.train.rewards.lists:NDCGGain",
-    "improvement": "whyrank.train.rewards.lists:Improvement",
-    "rearank": "whyrank.train.rewards.lists:REARANK",
-    "tfrank": "whyrank.train.rewards.lists:TFRank",
-    "log_rank": "whyrank.train.rewards.lists:LogRank",
-    "rank_ladder": "whyrank.train.rewards.lists:RankLadder",
-    "prefix_ladder": "whyrank.train.rewards.lists:PrefixLadder",
-    "rank_r1": "whyrank.train.rewards.lists:RankR1",
-    "rank_r1_list": "whyrank.train.rewards.lists:RankR1List",
-    "grouprank": "whyrank.train.rewards.grades:GroupRank",
-    "retro_star": "whyrank.train.rewards.grades:RetroStar",
-    "erank": "whyrank.train.rewards.grades:ERank",
-    "well_formed": "whyrank.train.rewards.process:WellFormed",
-    "cost": "whyrank.train.rewards.process:Cost",
-    "mix": "whyrank.train.rewards.process:Mix",
-    "sol_length": "whyrank.train.rewards.process:SolLength",
-    "self_norm_length": "whyrank.train.rewards.process:SelfNormLength",
-    "embedding_gain": "whyrank.train.rewards.rewriters:EmbeddingGain",
-    "engine_gain": "whyrank.train.rewards.rewriters:EngineGain",
-    "new_documents": "whyrank.train.rewards.rewriters:NewDocuments",
-    "on_target": "whyrank.train.rewards.rewriters:OnTarget",
-    "measure_gain": "whyrank.train.rewards.rewriters:MeasureGain",
-    "budget": "whyrank.llm.thought:Budget",
-    "noisy": "whyrank.simulate.judge:Noisy",
-    "interactions": "whyrank.datasets.recommendation.files:Table",
-    "recbole": "whyrank.datasets.recommendation.files:RecBole",
-    "s3": "whyrank.datasets.recommendation.files:S3",
-    "movielens": "whyrank.datasets.recommendation.public:MovieLens",
-    "amazon2023": "whyrank.datasets.recommendation.public:Amazon2023",
-    "p5": "whyrank.datasets.recommendation.public:P5",
-    "llmrank": "whyrank.datasets.recommendation.files:LLMRank",
-    "popularity": "whyrank.retrieval.recommend.counts:Popularity",
-    "recent": "whyrank.retrieval.recommend.counts:Recent",
-    "chain": "whyrank.retrieval.recommend.counts:Chain",
-    "itemknn": "whyrank.retrieval.recommend.counts:ItemKNN",
-    "swing": "whyrank.retrieval.recommend.counts:Swing",
-    "titles": "whyrank.retrieval.recommend.texts:Titles",
-    "keyword_graph": "whyrank.retrieval.recommend.texts:KeywordGraph",
-    "pagerank": "whyrank.retrieval.recommend.pagerank:PageRank",
-    "lm_linear": "whyrank.retrieval.recommend.lm_linear:LMLinear",
-    "sasrec": "whyrank.retrieval.recommend.sequential:SASRec",
-    "bert4rec": "whyrank.retrieval.recommend.sequential:BERT4Rec",
-    "leave_one_out": "whyrank.datasets.recommendation.split:LeaveOneOut",
-    "global_time": "whyrank.datasets.recommendation.split:GlobalTime",
-    "given_split": "whyrank.datasets.recommendation.split:Given",
-    "uni": "whyrank.datasets.recommendation.pools:Uni",
-    "pop": "whyrank.datasets.recommendation.pools:Pop",
-    "lists": "whyrank.datasets.recommendation.pools:Lists",
-    "norm": "whyrank.datasets.recommendation.pools:Norm",
-    "gt": "whyrank.datasets.recommendation.pools:Gt",
-}
+BUILTIN: dict[str, str] = {name: path for parts in PARTS.values() for name, path in parts.items()}
+"""Where each part lies that comes with whyrank, by name."""
 
 HOW: Mapping[str, Any] = MappingProxyType({"how": True})
 """Marks a field that says how a part works, how fast, where or how much at once, and not what comes out:
@@ -215,20 +88,25 @@ def variadic(part: type[C]) -> type[C]:
     return part
 
 
-def make(spec: str, kind: type[P] = Part) -> P:  # type: ignore[assignment]
+@overload
+def make(spec: str) -> Part: ...
+@overload
+def make(spec: str, kind: Callable[..., P]) -> P: ...
+def make(spec: str, kind: Callable[..., Part] = Part) -> Part:
     """Build the part that `spec` describes, for example `"listwise(fake(), window=10)"`.
 
     Args:
         spec: a name (`"bm25"`) or a call with literal or part arguments (`"bm25(k1=1.2)"`).
-        kind: the class that the part must be an instance of.
+        kind: the class that the part must be an instance of; an abstract one too, which no `type[P]` would take.
 
     Raises:
-        BadSpec: the text is not a spec, names no part, or gives arguments that the part does not take.
+        BadSpec: the text is not a spec, names no part of this kind, or gives arguments that the part does not take.
     """
+    wanted = kind if isinstance(kind, type) else Part
     with _reading(spec):
-        part = _build(_parsed(spec), spec)
-    if not isinstance(part, kind):
-        raise BadSpec(f"{spec!r} is a {type(part).__name__}, but a {kind.__name__} is wanted here")
+        part = _build(_parsed(spec), spec, wanted)
+    if not isinstance(part, wanted):
+        raise BadSpec(f"{spec!r} is {described(type(part))}, but {described(wanted)} is wanted here")
     return part
 
 
@@ -259,26 +137,31 @@ def make_from_file(told: object, kind: type[P], source: str | Path, **given: obj
         raise BadSpec(f"{source}: {error}") from None
 
 
-def find(name: str, *, installed: bool = False) -> type[Part]:
+def find(name: str, kind: type = Part, *, installed: bool = False) -> type[Part]:
     """The class behind a short name, an entry point's name or a dotted path (`my_package.module.MyPart`).
 
     The module of a dotted path is imported only where its source says that a part of that name is there.
 
     Args:
         name: the name.
+        kind: what is looked for: other parts that come with whyrank are neither imported nor named.
         installed: take no dotted path, as where a file names the part.
 
     Raises:
-        BadSpec: nothing of that name; the nearest known names are told.
+        BadSpec: nothing of that name and kind; the nearest known names are told.
     """
     names = _names()
     dotted = "." in name and all(word.isidentifier() for word in name.split("."))
     if name not in names and dotted and installed:
         raise BadSpec(f"{name!r} is a dotted path, which is never taken from a file: only installed parts are")
     if name not in names and not dotted:
-        near = difflib.get_close_matches(name.lower(), names, n=1) if len(name) <= _LONGEST else ()
-        hint = f": did you mean {near[0]!r}?" if near else f"; known parts: {', '.join(sorted(names))}"
+        known = _names(kind)
+        near = difflib.get_close_matches(name.lower(), known, n=1) if len(name) <= _LONGEST else ()
+        hint = f": did you mean {near[0]!r}?" if near else f"; known parts: {', '.join(sorted(known))}"
         raise BadSpec(f"no part is called {name!r:.{_LONGEST}}{hint}")
+    if name in names and name not in _names(kind):
+        base = next(base for base, parts in PARTS.items() if name in parts).rpartition(":")[2]
+        raise BadSpec(f"{name!r} is {a(base)}, but {described(kind)} is wanted here")
     module, _, attribute = names[name].partition(":") if name in names else name.rpartition(".")
     if name not in names and module not in sys.modules and not derives(module, attribute, Part):
         raise BadSpec(
@@ -343,9 +226,12 @@ def _plain(value: object) -> object:
 
 
 @cache
-def _names() -> dict[str, str]:
-    points = entry_points(group="whyrank.parts")
-    return {**{point.name: f"{point.module}:{point.attr}" for point in points}, **BUILTIN}
+def _names(kind: type = Part) -> dict[str, str]:
+    """Where each part lies that may be of this kind, by name: for others than ours only importing them would tell."""
+    points = {point.name: f"{point.module}:{point.attr}" for point in entry_points(group="whyrank.parts")}
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in kind.__mro__ if base is not Part}
+    ours = {name: path for group in bases & PARTS.keys() for name, path in PARTS[group].items()}
+    return {name: path for name, path in points.items() if name not in BUILTIN} | (ours or BUILTIN)
 
 
 def _spec(self: Part) -> str:
@@ -391,8 +277,8 @@ def _plain_fields(node: ast.expr, kind: type[Part], spec: str) -> dict[str, obje
     called = node.func if isinstance(node, ast.Call) else node
     if not isinstance(called, ast.Name | ast.Attribute):
         raise BadSpec(f"cannot read the spec {spec!r}: expected a name or name(arguments)")
-    if not issubclass(part := find(ast.unparse(called), installed=True), kind):
-        raise BadSpec(f"{spec!r} is a {part.__name__}, but a {kind.__name__} is wanted here")
+    if not issubclass(part := find(ast.unparse(called), kind, installed=True), kind):
+        raise BadSpec(f"{spec!r} is {described(part)}, but {described(kind)} is wanted here")
     if not isinstance(node, ast.Call):
         return {}
     given = dict(zip(_positions(part), node.args, strict=False)) | _named(node, spec)
@@ -408,13 +294,14 @@ def _plain_value(node: ast.expr, part: type[Part], field: str, spec: str) -> obj
     return _value(node, spec)
 
 
-def _build(node: ast.expr, spec: str) -> Part:
+def _build(node: ast.expr, spec: str, kind: type = Part) -> Part:
     if isinstance(node, ast.Name | ast.Attribute):
-        return _construct(ast.unparse(node), [], {}, spec)
+        return _construct(find(ast.unparse(node), kind), [], {}, spec)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+        part = find(ast.unparse(node.func), kind)
         positional = [_value(argument, spec) for argument in node.args]
         named = {name: _value(value, spec) for name, value in _named(node, spec).items()}
-        return _construct(ast.unparse(node.func), positional, named, spec)
+        return _construct(part, positional, named, spec)
     raise BadSpec(f"cannot read the spec {spec!r}: expected a name or name(arguments), found {ast.unparse(node)!r}")
 
 
@@ -441,8 +328,8 @@ def _value(node: ast.expr, spec: str) -> object:
         raise BadSpec(f"cannot read the spec {spec!r}: {ast.unparse(node)!r} is neither a literal nor a part") from None
 
 
-def _construct(name: str, positional: list[object], named: dict[str, object], spec: str) -> Part:
-    part = find(name)
+def _construct(part: type[Part], positional: list[object], named: dict[str, object], spec: str) -> Part:
+    name = name_of(part)
     takes = [field.name for field in fields(part) if field.init]  # type: ignore[arg-type]
     for given in named:
         if given not in takes:
@@ -467,7 +354,7 @@ def _several(part: type[Part]) -> str | None:
 
 def _near(value: object, hint: Any) -> str:  # noqa: ANN401 (a type hint can be anything)
     """What to write for a text that stands where a part or a tuple belongs; empty where nothing is near."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LONGEST:
         return ""
     for choice in get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,):
         kind, inside = get_origin(choice) or choice, get_args(choice)
@@ -478,9 +365,9 @@ def _near(value: object, hint: Any) -> str:  # noqa: ANN401 (a type hint can be 
     return ""
 
 
-def _instead(value: str, kind: type[Part]) -> str:
+def _instead(value: str, kind: Any) -> str:  # noqa: ANN401 (mypy takes no class of parts for hashable)
     """The part of this kind that a text names, or, where it names a model, one that takes it."""
-    near = difflib.get_close_matches(value.lower().partition("(")[0].strip(), _names(), n=1)
+    near = difflib.get_close_matches(value.lower().partition("(")[0].strip(), _names(kind), n=1)
     if near and issubclass(find(near[0]), kind):
         return value if "(" in value else f"{near[0]}()"
     return f"openai({value!r})" if issubclass(find("openai"), kind) else ""

@@ -202,7 +202,7 @@ def test_wrong_calls_say_what_to_do(run, tmp_path):
     write_run(BM25().index(toy.corpus).search(toy.queries, 5), tmp_path / "bm25.trec")
     assert "give tasks, a run, or a data set" in run("synth", "draws()", "-o", "x")[2]
     assert "give its data set by --data" in run("synth", "draws()", "--from", "bm25.trec", "-o", "x")[2]
-    assert "a Synth is wanted here" in run("synth", "bm25()", "--data", "toy", "-o", "x")[2]
+    assert "'bm25' is a Retriever, but a Synth is wanted here" in run("synth", "bm25()", "--data", "toy", "-o", "x")[2]
     (tmp_path / "bad.jsonl").write_text('{"query": {"id": "q", "text": "?"}, "documents": [], "grades": {}}\n')
     code, _, err = run("synth", "draws()", "--from", "bad.jsonl", "-o", "x")
     assert code == 1 and "bad.jsonl:1" in err and "no documents" in err

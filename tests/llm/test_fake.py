@@ -73,4 +73,4 @@ def test_it_answers_inside_a_running_loop() -> None:
 )
 def test_senseless_numbers_are_refused(spec, told):
     with pytest.raises(BadSpec, match=told):
-        make(spec, Part)  # type: ignore[type-abstract]
+        make(spec, Part)

@@ -55,7 +55,7 @@ def case(utilities: list[float]) -> Case:
 def top(reranker: str, utilities: list[float]) -> tuple[tuple[int, ...], Meter]:
     """The order of a real run with a judge that never errs, and what it cost."""
     bench = [Meter(case(utilities), Tokens(), np.random.default_rng(0))]
-    (order,) = judged(make(reranker, Reranker), NOISES[0], bench).rank_requests([bench[0].case.request], None)  # type: ignore[type-abstract]
+    (order,) = judged(make(reranker, Reranker), NOISES[0], bench).rank_requests([bench[0].case.request], None)
     return order.ranking, bench[0]
 
 

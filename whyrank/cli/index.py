@@ -19,7 +19,7 @@ def index(
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
-    retriever = make(spec, Retriever)  # type: ignore[type-abstract]
+    retriever = make(spec, Retriever)
     corpus = load(data).corpus
     retriever.at(out).index(corpus)
     say(f"{out}: {len(corpus):,} documents indexed by {retriever!r}")

@@ -37,7 +37,7 @@ def rerank(
     from whyrank.registry import make
     from whyrank.rerank.base import Reranker
 
-    reranker = make(spec, Reranker)  # type: ignore[type-abstract]
+    reranker = make(spec, Reranker)
     limits = experiment.Limits(prices_of(prices), max_cost, max_tokens, seconds_per_query)
     if data is None:
         without_effect(ctx, "is of --data", "split", "query")

@@ -35,7 +35,7 @@ def search(
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
-    retriever = make(spec, Retriever)  # type: ignore[type-abstract]
+    retriever = make(spec, Retriever)
     if rewrites is not None:
         from whyrank.retrieval.rewrite import FromFile, Rewritten
 

@@ -32,7 +32,7 @@ def synth(
     from whyrank.datasets import load
     from whyrank.registry import make
 
-    method = make(spec, Synth)  # type: ignore[type-abstract]
+    method = make(spec, Synth)
     if data is None:
         without_effect(ctx, "is of --data", "split")
     collection = None if data is None else load(data, split=split)

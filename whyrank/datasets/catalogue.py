@@ -84,7 +84,7 @@ def _source(spec: str, told_by: str | Path | None) -> Source:
             f"{told_by} names its data by a dotted path, {spec!r}, and no code is imported because a file names it: "
             f"give the data set yourself (--data), or trust that folder (--trust {told_by})"
         )
-    return make(spec, Source)  # type: ignore[type-abstract]
+    return make(spec, Source)
 
 
 def _has_dotted_path(spec: str) -> bool:

@@ -104,7 +104,7 @@ def simulate(
     """
     if not (rerankers and cases and noises):
         raise BadInput("a simulation wants at least one reranker, one query and one noise")
-    parts = [make(one, Reranker) if isinstance(one, str) else one for one in rerankers]  # type: ignore[type-abstract]
+    parts = [make(one, Reranker) if isinstance(one, str) else one for one in rerankers]
     first = _quality(cases, [range(len(case.utilities)) for case in cases], measure)
     outcomes = []
     for reranker in parts:

@@ -172,7 +172,7 @@ Pair = tuple[list[dict[str, str]], Ok]
 
 def _ranked(source: Source, chat: Chat, counts: Counter[str]) -> Iterator[Pair]:
     """Chats and right answers of RankTasks."""
-    format: Format[Any] = make(source.format, Format)  # type: ignore[type-abstract]
+    format: Format[Any] = make(source.format, Format)
     tasks = list(islice(read_tasks(source.path), source.limit or None))
     top = max((grade for task in tasks if "scale" not in task.source for grade in task.grades.values()), default=1.0)
     for task in tasks:

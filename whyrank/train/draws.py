@@ -91,7 +91,7 @@ class Rewriting:
             BadInput: it is no `rewritten(…)` with a rewriter that asks a model once and takes the answer as it is, as
                 rewards read it.
         """
-        search = make(config.search, Retriever)  # type: ignore[type-abstract]
+        search = make(config.search, Retriever)
         if not (isinstance(search, Rewritten) and isinstance(search.rewriter, LLMRewriter)):
             raise BadInput(f"search: rewritten(…) with a rewriter that asks a model is wanted, not {config.search!r}")
         self.search, self.rewriter = search, search.rewriter

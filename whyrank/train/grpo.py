@@ -185,8 +185,8 @@ class Paid:
 
 def _rewards(config: GRPO) -> list[Reward]:
     """The rewards, each of which must read one of the formats that prompts ask for, and each format have one."""
-    rewards = [make(one.spec, Reward) for one in config.rewards]  # type: ignore[type-abstract]
-    asked = [make(format, Format) for format in config.formats]  # type: ignore[type-abstract]
+    rewards = [make(one.spec, Reward) for one in config.rewards]
+    asked: list[Format[Any]] = [make(format, Format) for format in config.formats]
     read_by = [{*formats_of(reward)} for reward in rewards]
     for reward, read in zip(rewards, read_by, strict=True):
         if asked and (wrong := read - {*asked}):

@@ -148,7 +148,7 @@ def ranking_format(spec: str) -> Format[Any]:
     Raises:
         BadInput: there is no such format, or it compares two passages.
     """
-    format: Format[Any] = make(spec, Format)  # type: ignore[type-abstract]
+    format: Format[Any] = make(spec, Format)
     if isinstance(format.nothing(2), Preferred):
         raise BadInput(
             f"format: {spec} compares two passages and ranks no list: take one that orders, scores, grades or chooses, "

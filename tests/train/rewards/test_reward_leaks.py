@@ -21,7 +21,7 @@ FAILURES = {  # the most that a completion without a valid permutation may earn
     "rearank()": -0.7, "tfrank()": -2.0, "log_rank()": 0.0, "rank_ladder()": -1.0,
     "prefix_ladder()": 0.0, "rank_r1_list()": 0.0,
 }  # fmt: skip
-REWARDS = [(make(spec, OrderReward), most) for spec, most in FAILURES.items()]  # type: ignore[type-abstract]
+REWARDS = [(make(spec, OrderReward), most) for spec, most in FAILURES.items()]
 PAIR = (Document("a", "a"), Document("b", "b"))
 NUMBERS = st.integers(-2, 9) | st.sampled_from([10**9, 10**12])
 PIECES = st.sampled_from(

@@ -27,7 +27,7 @@ from whyrank.train.rewards import (
 from whyrank.types import Document, Query, RankTask
 
 EACH = [
-    make(spec, Reward)  # type: ignore[type-abstract]
+    make(spec, Reward)
     for spec in (
         "multiview(p=0.9)", "multiview(p=1.0, compat='reasonrank')", "ndcg()", "ndcg(format=direct())", "ndcg_gain()",
         "improvement()",
@@ -36,7 +36,7 @@ EACH = [
     )
 ]  # fmt: skip
 GROUPED = [
-    make(spec, Reward)  # type: ignore[type-abstract]
+    make(spec, Reward)
     for spec in ("retro_star()", "erank()", "sol_length(ndcg())", "mix(self_norm_length(ndcg()), cost())")
 ]
 PIECES = [
@@ -104,7 +104,7 @@ def test_rewards_of_groups_too(reward: Reward, answers: list[str]) -> None:
 
 def test_what_does_not_apply_is_none_in_trl_and_zero_in_verl(said: Callable[..., str]) -> None:
     line = json.dumps(task_record(RankTask(TASK.query, TASK.documents)))
-    reward = make("ndcg()", Reward)  # type: ignore[type-abstract]
+    reward = make("ndcg()", Reward)
     assert ForTRL(reward)([""], [said([1, 2, 3])], task=[line]) == [None]
     assert ForVerl(reward)("w", said([1, 2, 3]), line) == 0.0
 
@@ -130,7 +130,7 @@ def test_picklable(reward: Any) -> None:
 
 
 def test_tokens_are_counted_by_the_trainer() -> None:
-    cost = make("cost(price=1000.0, unit='tokens')", Reward)  # type: ignore[type-abstract]
+    cost = make("cost(price=1000.0, unit='tokens')", Reward)
     assert ForTRL(cost)([""], ["ab c"], completion_ids=[[5, 6, 7]], task=[LINE]) == [-3.0]
     assert ForVerl(cost, count=len)("w", "ab c", LINE) == -4.0
     with pytest.raises(BadInput, match="set unit='words'"):
@@ -138,7 +138,7 @@ def test_tokens_are_counted_by_the_trainer() -> None:
 
 
 def test_what_the_trainer_cut_off_is_malformed() -> None:
-    reward = make("ndcg(format=direct())", Reward)  # type: ignore[type-abstract]
+    reward = make("ndcg(format=direct())", Reward)
     text, ids = "[2] > [3] or rather [1]", [[0] * 8]
     assert ForTRL(reward, limit=8)([""], [text], completion_ids=ids, task=[TASK]) == [-1.0]
     assert ForTRL(reward, limit=9)([""], [text], completion_ids=ids, task=[TASK]) != [-1.0]

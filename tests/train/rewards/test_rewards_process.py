@@ -157,7 +157,7 @@ def _renamed(other: Callable[[str, RankTask], float]) -> Callable[[str, RankTask
     ],
 )
 def test_nothing_else_means_nothing_else(ask: Callable[..., RankTask], spec: str, good: str, bad: str) -> None:
-    reward = WellFormed(format=make(spec, Format))  # type: ignore[type-abstract]
+    reward = WellFormed(format=make(spec, Format))
     task = ask([1]) if spec.startswith(("yes", "rubric")) else ask([0, 1])
     assert (reward(good, task), reward(bad, task)) == (1.0, 0.0)
     assert reward(Ok(good.split("</think>")[-1].strip(), "a thought"), task) == 0.0
