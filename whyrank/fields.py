@@ -153,7 +153,7 @@ class Declared:
 
     @classmethod
     def _called(cls) -> str:
-        """What errors call it."""
+        """What errors call it; empty where the caller says it."""
         return cls.__name__
 
     @classmethod
@@ -179,7 +179,8 @@ def _sentence(part: type[Declared], name: str, misfit: Misfit) -> str:
     near = part._such_as(misfit)
     such = f", such as {near}," if near else ","
     mend = f": {misfit.mend}" if misfit.mend else ""
-    return f"{part._called()}: {which} must be {misfit}{such} not {misfit.value!r:.200}{mend}"
+    where = f"{part._called()}: " if part._called() else ""
+    return f"{where}{which} must be {misfit}{such} not {misfit.value!r:.200}{mend}"
 
 
 @cache

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from whyrank.errors import BadInput, NotFound
@@ -37,17 +39,17 @@ def test_toml_becomes_a_configuration(tmp_path):
     [
         ("lr = 1", "learning = 1", "optimizer: no key is called 'learning'"),
         ("lr = 1", "scedule = 'wsd'", "did you mean 'schedule'"),
-        ("lr = 1", "lr = 'fast'", "optimizer: lr: a number is wanted, not 'fast'"),
-        ("lr = 1", "name = 'sgd'", "one of 'adamw', 'muon'"),
-        ("r = 8", "r = 8.5", "model: lora: r: a whole number is wanted"),
-        ("r = 8", "r = true", "a whole number is wanted"),
+        ("lr = 1", "lr = 'fast'", "conf.toml: optimizer: lr must be a number, not 'fast'"),
+        ("lr = 1", "name = 'sgd'", "optimizer: name must be 'adamw' or 'muon', not 'sgd'"),
+        ("r = 8", "r = 8.5", "model: lora: r must be an int, not 8.5"),
+        ("r = 8", "r = true", "lora: r must be an int, not True"),
         ('output = "runs/one"', "", "the key 'output' is missing"),
         ('path = "a.jsonl"', 'paht = "a.jsonl"', r"stages\[0\]: sources\[0\]: no key is called 'paht'"),
         ("steps = 10", "", "either 'steps' or 'epochs'"),
-        (", weight = 1", "", "to all sources of a stage, or to none"),
+        (", weight = 1", "", "to all sources of a stage, one of them above 0, or to none"),
         ('path = "some/model"', "", "either 'path'"),
         ("lr = 1", "lr = [", "not TOML"),
-        ("[optimizer]", "[loop]\nbatch = 0\n[optimizer]", "'batch' must be at least 1"),
+        ("[optimizer]", "[loop]\nbatch = 0\n[optimizer]", "conf.toml: loop: batch must be at least 1, not 0"),
         ("reasoned()", "reasond()", r"conf.toml: stages\[0\]: sources\[0\]: format: .* did you mean 'reasoned'"),
         ("reasoned()", "bm25()", r"sources\[0\]: format: .*bm25"),
         ("[optimizer]", "[held_out]\ntasks = 'a'\nformat = 'reasoned('\n[optimizer]", "held_out: format: "),
@@ -56,6 +58,23 @@ def test_toml_becomes_a_configuration(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, old, new, told):
     with pytest.raises(BadInput, match=told):
         read(tmp_path, GOOD.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (lambda: Loop(batch=0), "batch must be at least 1, not 0"),
+        (lambda: Optimizer(lr="fast"), "lr must be a number, not 'fast'"),
+        (lambda: Optimizer(betas=(0.9, 1.0)), "each of betas must be at least 0 and below 1, not 1.0"),
+        (lambda: Lora(targets="all"), "targets must be a tuple of strings, not 'all'"),
+        (lambda: Model("m", lora=8), "lora must be a Lora or None, not 8"),
+        (lambda: replace(Source("a"), weight=-1), "weight must be at least 0, not -1"),
+    ],
+)
+def test_a_configuration_checks_itself_in_python_too(build, told):
+    with pytest.raises(BadInput) as refused:
+        build()
+    assert str(refused.value) == told
 
 
 def test_a_folder_is_no_configuration(tmp_path):
@@ -81,7 +100,7 @@ def test_a_format_or_several(tmp_path, written, read):
         rewards = [{{spec = "ndcg()"}}]\n[model]\npath = "m"\n""")
     assert read_config(path, GRPO).formats == (read or ("reasoned()", "direct()"))
     path.write_text(path.read_text().replace(written, "['reasoned()', 1]"))
-    with pytest.raises(BadInput, match=r"format\[1\]: a text is wanted, not 1"):
+    with pytest.raises(BadInput, match="each of format must be a string, not 1"):
         read_config(path, GRPO)
 
 

@@ -213,11 +213,11 @@ def test_what_cannot_be_learnt_from(config: Any, tmp_path: Path) -> None:
     ("toml", "message"),
     [
         ("", "the key 'output' is missing"),
-        ('output = "x"\nlists = []', "at least one source"),
+        ('output = "x"\nlists = []', "lists must be 1 or more"),
         ('output = "x"\n[[lists]]\ndata = "toy"', "from 'data' with a 'run'"),
         ('output = "x"\nlos = "listnet"\n[[lists]]\ntasks = "t"', "did you mean 'loss'"),
-        ('output = "x"\nloss = "hinge"\n[[lists]]\ntasks = "t"', "one of 'listnet'"),
-        ('output = "x"\nsize = 1\n[[lists]]\ntasks = "t"', "'size' must be at least 2"),
+        ('output = "x"\nloss = "hinge"\n[[lists]]\ntasks = "t"', "loss must be 'listnet', 'listmle'"),
+        ('output = "x"\nsize = 1\n[[lists]]\ntasks = "t"', "size must be at least 2, not 1"),
         ('output = "x"\nhold_out = 1\n[[lists]]\ntasks = "t"\n[held_out]\ntasks = "t"', "either 'held_out'"),
     ],
 )

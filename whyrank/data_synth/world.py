@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 from zlib import crc32
 
 from whyrank.data_synth import world_words as words
 from whyrank.errors import BadInput
+from whyrank.fields import AtMost, Between, Declared, Length, NotNegative, Positive, Share
 from whyrank.types import Document
 
 Split = Literal["train", "test", "unseen", "composed"]
@@ -26,7 +27,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
-class Level:
+class Level(Declared):
     """How hard the world's lists are.
 
     Attributes:
@@ -44,29 +45,22 @@ class Level:
         sorted: a share of the lists stand in an order like that of a search: what helps most first, with some errors.
     """
 
-    hops: tuple[int, ...] = (1, 2, 3)
-    contexts: int = 8
-    shortest: int = 5
-    longest: int = 10
-    best: int = 2
-    partial: int = 2
-    traps: tuple[float, ...] = (0.25, 0.5, 0.75)
-    noise: float = 0.0
+    hops: Annotated[tuple[Literal[1, 2, 3], ...], Length(1)] = (1, 2, 3)
+    contexts: Annotated[int, Between(2, len(words.CONTEXTS))] = 8
+    shortest: Positive = 5
+    longest: Annotated[int, AtMost(100)] = 10
+    best: Positive = 2
+    partial: NotNegative = 2
+    traps: Annotated[tuple[Share, ...], Length(1)] = (0.25, 0.5, 0.75)
+    noise: Share = 0.0
     handbook: bool = False
     balanced: bool = False
-    sorted: float = 0.0
+    sorted: Share = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse levels that cannot be drawn."""
-        if not self.hops or not set(self.hops) <= {1, 2, 3}:
-            raise BadInput(f"a world's hops are some of 1, 2 and 3, not {self.hops}")
-        if not 2 <= self.contexts <= len(words.CONTEXTS):
-            raise BadInput(f"a world has 2 to {len(words.CONTEXTS)} contexts, not {self.contexts}")
-        if not 1 <= self.shortest <= self.longest <= 100 or self.best < 1 or self.partial < 0:
-            raise BadInput(f"a world's lists have 1 to 100 documents, at least one of them relevant, not {self}")
-        for name in ("noise", "sorted"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BadInput(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
+        """Refuse lists of no length."""
+        if self.shortest > self.longest:
+            raise BadInput(f"Level: shortest must be at most longest ({self.longest}), not {self.shortest}")
 
 
 LEVELS: Mapping[str, Level] = {

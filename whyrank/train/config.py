@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from whyrank.errors import BadInput, NotFound
+from whyrank.fields import Above, AtLeast, AtMost, Below, Declared, Length, NotNegative, Positive, Share
 from whyrank.registry import make
 from whyrank.rerank.formats import Format
 from whyrank.retrieval.base import Retriever
@@ -17,8 +18,16 @@ from whyrank.train.rewards.base import Reward
 T = TypeVar("T")
 
 
+class Config(Declared):
+    """What a table of the file tells; errors begin with where it stands."""
+
+    @classmethod
+    def _called(cls) -> str:
+        return ""
+
+
 @dataclass(frozen=True)
-class Lora:
+class Lora(Config):
     """Low-rank adaptation (2106.09685, 2021); the adapter is merged into the model that is written at the end.
 
     Attributes:
@@ -28,14 +37,14 @@ class Lora:
         targets: names of the modules to adapt; "all-linear" is every linear layer but the head.
     """
 
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
+    r: Positive = 16
+    alpha: Positive = 32
+    dropout: Share = 0.0
     targets: tuple[str, ...] = ("all-linear",)
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Config):
     """Where training starts from.
 
     Attributes:
@@ -64,7 +73,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Config):
     """How weights move.
 
     Attributes:
@@ -81,19 +90,19 @@ class Optimizer:
     """
 
     name: Literal["adamw", "muon"] = "adamw"
-    lr: float = 1e-5
-    lr_rest: float | None = None
+    lr: Annotated[float, AtLeast(0)] = 1e-5
+    lr_rest: Annotated[float, AtLeast(0)] | None = None
     schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
-    warmup: float = 0.05
-    decay: float = 0.2
-    min_lr: float = 0.0
-    weight_decay: float = 0.0
-    betas: tuple[float, ...] = (0.9, 0.999)
-    max_grad_norm: float = 1.0
+    warmup: Share = 0.05
+    decay: Share = 0.2
+    min_lr: Share = 0.0
+    weight_decay: Annotated[float, AtLeast(0)] = 0.0
+    betas: tuple[Annotated[float, AtLeast(0), Below(1)], ...] = (0.9, 0.999)
+    max_grad_norm: Annotated[float, AtLeast(0)] = 1.0
 
 
 @dataclass(frozen=True)
-class Loop:
+class Loop(Config):
     """How a run goes its steps, and what it leaves behind.
 
     Attributes:
@@ -111,27 +120,21 @@ class Loop:
         deepspeed: a DeepSpeed configuration, for several GPUs.
     """
 
-    batch: int = 8
-    accumulation: int = 1
-    like_length: int = 16
+    batch: Positive = 8
+    accumulation: Positive = 1
+    like_length: Positive = 16
     bf16: bool | None = None
     gradient_checkpointing: bool = False
-    threads: int = 0
-    log_every: int = 10
-    checkpoint_every: int = 100
-    keep: int = 2
+    threads: NotNegative = 0
+    log_every: Positive = 10
+    checkpoint_every: NotNegative = 100
+    keep: Positive = 2
     report_to: tuple[str, ...] = ("tensorboard",)
     deepspeed: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse sizes with which nothing is done."""
-        for name in ("batch", "accumulation", "like_length", "log_every", "keep"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name!r} must be at least 1, not {getattr(self, name)}")
-
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Config):
     """Lists that are never trained on, ranked by the model as it is, greedily, with the parser of inference.
 
     Attributes:
@@ -148,10 +151,10 @@ class HeldOut:
     tasks: str
     format: str = ""
     every: int = 100
-    limit: int = 0
+    limit: NotNegative = 0
     measure: str = "nDCG@10"
-    max_tokens: int = 1024
-    batch: int = 32
+    max_tokens: Positive = 1024
+    batch: Positive = 32
 
     def __post_init__(self) -> None:
         """Refuse a format that there is not."""
@@ -159,7 +162,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Config):
     """Examples to learn from.
 
     Attributes:
@@ -174,10 +177,10 @@ class Source:
 
     path: str
     format: str = ""
-    weight: float | None = None
-    limit: int = 0
+    weight: Annotated[float, AtLeast(0)] | None = None
+    limit: NotNegative = 0
     keep_irrelevant: bool = False
-    max_passage_tokens: int = 512
+    max_passage_tokens: Positive = 512
 
     def __post_init__(self) -> None:
         """Refuse a format that there is not."""
@@ -185,7 +188,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Config):
     """A stretch of training with one mixture of sources; stages follow each other, as a curriculum.
 
     Attributes:
@@ -195,24 +198,22 @@ class Stage:
         name: for the reports.
     """
 
-    sources: tuple[Source, ...]
-    steps: int = 0
-    epochs: float = 0.0
+    sources: Annotated[tuple[Source, ...], Length(1)]
+    steps: NotNegative = 0
+    epochs: Annotated[float, AtLeast(0)] = 0.0
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a stage without sources or of no length, and half-given weights."""
-        if not self.sources:
-            raise BadInput("a stage needs at least one source")
+        """Refuse a stage of no length, and half-given weights."""
         if (self.steps > 0) == (self.epochs > 0):
             raise BadInput("a stage needs either 'steps' or 'epochs', above 0")
         given = [source.weight for source in self.sources if source.weight is not None]
-        if given and (len(given) < len(self.sources) or min(given) < 0 or sum(given) <= 0):
-            raise BadInput("give a 'weight' of at least 0 to all sources of a stage, or to none")
+        if given and (len(given) < len(self.sources) or not any(given)):
+            raise BadInput("give a 'weight' to all sources of a stage, one of them above 0, or to none")
 
 
 @dataclass(frozen=True)
-class SFT:
+class SFT(Config):
     """Supervised fine-tuning: `whyrank train sft conf.toml`.
 
     Attributes:
@@ -227,7 +228,7 @@ class SFT:
     output: str
     model: Model
     stages: tuple[Stage, ...]
-    max_length: int = 4096
+    max_length: Positive = 4096
     optimizer: Optimizer = Optimizer()
     loop: Loop = Loop()
     held_out: HeldOut | None = None
@@ -235,7 +236,7 @@ class SFT:
 
 
 @dataclass(frozen=True)
-class Rewarded:
+class Rewarded(Config):
     """A reward, and how much it counts.
 
     Attributes:
@@ -252,7 +253,7 @@ class Rewarded:
 
 
 @dataclass(frozen=True)
-class VLLM:
+class VLLM(Config):
     """Let vLLM write the completions, on a GPU.
 
     Attributes:
@@ -264,14 +265,14 @@ class VLLM:
     """
 
     mode: Literal["colocate", "server"] = "colocate"
-    memory: float = 0.3
-    tensor_parallel: int = 1
+    memory: Annotated[float, Above(0), AtMost(1)] = 0.3
+    tensor_parallel: Positive = 1
     sleep: bool = False
     url: str = ""
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Config):
     """Reinforcement learning (GRPO, 2402.03300, 2024): `whyrank train grpo conf.toml`.
 
     One step draws `loop.batch` × `loop.accumulation` completions on each device, `generations` for each prompt.
@@ -308,26 +309,26 @@ class GRPO:
 
     output: str
     model: Model
-    tasks: tuple[str, ...]
-    rewards: tuple[Rewarded, ...]
-    steps: int
+    tasks: Annotated[tuple[str, ...], Length(1)]
+    rewards: Annotated[tuple[Rewarded, ...], Length(1)]
+    steps: Positive
     format: str | tuple[str, ...] = ""
     search: str = ""
-    generations: int = 8
-    max_completion: int = 1024
-    max_prompt: int = 0
-    max_passage_tokens: int = 512
+    generations: Annotated[int, AtLeast(2)] = 8
+    max_completion: Positive = 1024
+    max_prompt: NotNegative = 0
+    max_passage_tokens: Positive = 512
     shuffle: bool = True
     keep_even: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: Annotated[float, AtLeast(0)] = 1.0
+    top_p: Annotated[float, Above(0), AtMost(1)] = 1.0
     top_k: int = 0
-    beta: float = 0.0
-    epsilon: float = 0.2
-    epsilon_high: float | None = None
+    beta: Annotated[float, AtLeast(0)] = 0.0
+    epsilon: Annotated[float, AtLeast(0)] = 0.2
+    epsilon_high: Annotated[float, AtLeast(0)] | None = None
     loss: str = "dapo"
     scale: Literal["group", "batch", "none"] = "group"
-    iterations: int = 1
+    iterations: Positive = 1
     mask_cut: bool = False
     vllm: VLLM | None = None
     optimizer: Optimizer = Optimizer(lr=1e-6)
@@ -337,22 +338,20 @@ class GRPO:
 
     def __post_init__(self) -> None:
         """Refuse what is trained for nothing, or for two things at once, and what is left of a group or a round."""
-        if not (self.tasks and self.rewards and self.steps > 0):
-            raise BadInput("give 'tasks', 'rewards' and 'steps' above 0")
         if bool(self.format) == bool(self.search):
             raise BadInput("give either 'format', to train a ranker, or 'search', to train a rewriter")
         for format in self.formats:
             _makes("format", format, Format)
         _makes("search", self.search, Retriever)
-        if self.generations < 2 or self.loop.batch * self.loop.accumulation % self.generations:
+        if self.loop.batch * self.loop.accumulation % self.generations:
             raise BadInput(
                 f"batch × accumulation ({self.loop.batch} × {self.loop.accumulation}) must be whole groups of "
-                f"'generations' ({self.generations}, at least 2)"
+                f"'generations' ({self.generations})"
             )
         for name, steps in {"steps": self.steps, "checkpoint_every": self.loop.checkpoint_every}.items():
-            if self.iterations < 1 or steps % self.iterations:
+            if steps % self.iterations:
                 raise BadInput(
-                    f"{name!r} ({steps}) must be a multiple of 'iterations' ({self.iterations}, at least 1): a run "
+                    f"{name!r} ({steps}) must be a multiple of 'iterations' ({self.iterations}): a run "
                     "that goes on has lost the completions of a round"
                 )
 
@@ -392,7 +391,7 @@ def build(kind: type[T], given: Mapping[str, Any], where: str) -> T:
     for name, one in names.items():
         if name not in given and one.default is MISSING and one.default_factory is MISSING:
             raise BadInput(f"{where}: the key {name!r} is missing")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in given.items()}
     try:
         return kind(**values)
@@ -415,28 +414,17 @@ def _makes(key: str, spec: str, kind: type) -> None:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    """What TOML gives, as Python has it: tables are configurations, lists tuples; each checks itself when built."""
     kind, inside = get_origin(hint) or hint, get_args(hint)
+    if kind is Annotated:
+        return _value(inside[0], value, where)
     if kind in {Union, UnionType}:
         lists = [one for one in inside if get_origin(one) is tuple and isinstance(value, list)]
         return _value(next(one for one in (*lists, *inside) if one is not NoneType), value, where)
-    if kind is Literal:
-        return _checked(value in inside, value, where, f"one of {', '.join(map(repr, inside))}")
     if is_dataclass(kind):
-        _checked(isinstance(value, dict), value, where, "a table")
+        if not isinstance(value, dict):
+            raise BadInput(f"{where} must be a table, not {value!r}")
         return build(kind, value, where)  # type: ignore[arg-type]
-    if kind is tuple:
-        _checked(isinstance(value, list), value, where, "a list")
+    if kind is tuple and isinstance(value, list):
         return tuple(_value(inside[0], one, f"{where}[{at}]") for at, one in enumerate(value))
-    if kind is float:
-        return float(_checked(isinstance(value, int | float) and not isinstance(value, bool), value, where, "a number"))
-    if kind is int:
-        return _checked(isinstance(value, int) and not isinstance(value, bool), value, where, "a whole number")
-    if kind is Mapping:
-        return _checked(isinstance(value, dict), value, where, "a table")
-    return _checked(isinstance(value, kind), value, where, {str: "a text", bool: "true or false"}.get(kind, str(kind)))
-
-
-def _checked(fits: bool, value: Any, where: str, wanted: str) -> Any:
-    if not fits:
-        raise BadInput(f"{where}: {wanted} is wanted, not {value!r}")
-    return value
+    return float(value) if kind is float and type(value) is int else value

@@ -5,18 +5,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from whyrank.encoders import CrossEncoder, Head, new_cross_encoder
 from whyrank.errors import BadInput, need
 from whyrank.eval import evaluate
+from whyrank.fields import AtLeast, Below, Length, NotNegative, Positive
 from whyrank.progress import progress
 from whyrank.train import losses
 from whyrank.train import trainer as base
 from whyrank.train.card import card
-from whyrank.train.config import Loop, Model, Optimizer, plain
+from whyrank.train.config import Config, Loop, Model, Optimizer, plain
 from whyrank.train.data import added
 from whyrank.train.held_out import grades
 from whyrank.train.lists import Drawn, Lists, drawn, read, teaches
@@ -31,7 +32,7 @@ _USE = (
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(Config):
     """A cross-encoder trained on lists: `whyrank train encoder conf.toml`.
 
     Attributes:
@@ -58,31 +59,26 @@ class Encoder:
     """
 
     output: str
-    lists: tuple[Lists, ...]
+    lists: Annotated[tuple[Lists, ...], Length(1)]
     model: str = "minilm"
     head: Head = "cosine"
     loss: Loss = "listmle"
-    size: int = 8
-    epochs: int = 1
-    samples: int = 16
-    k: int = 10
-    max_length: int = 192
-    frozen: int = 0
-    dropout: float = 0.1
+    size: Annotated[int, AtLeast(2)] = 8
+    epochs: Positive = 1
+    samples: Annotated[int, AtLeast(2)] = 16
+    k: Positive = 10
+    max_length: Annotated[int, AtLeast(8)] = 192
+    frozen: NotNegative = 0
+    dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
     held_out: Lists | None = None
-    hold_out: int = 0
-    every: int = 100
+    hold_out: NotNegative = 0
+    every: Positive = 100
     optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-5))
     loop: Loop = field(default_factory=Loop)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what teaches nothing, and two kinds of held-out lists."""
-        if not self.lists:
-            raise BadInput("an encoder needs at least one source of 'lists'")
-        for name, least in {"size": 2, "epochs": 1, "samples": 2, "k": 1, "max_length": 8, "every": 1}.items():
-            if getattr(self, name) < least:
-                raise BadInput(f"{name!r} must be at least {least}, not {getattr(self, name)}")
+        """Refuse two kinds of held-out lists."""
         if self.held_out and self.hold_out:
             raise BadInput("give either 'held_out' lists, or how many to 'hold_out' of those to learn from")
 

@@ -4,19 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from whyrank.datasets import load
 from whyrank.errors import BadInput
+from whyrank.fields import AtLeast, NotNegative
 from whyrank.io import read_run, read_tasks
 from whyrank.progress import warn
+from whyrank.train.config import Config
 from whyrank.types import Dataset, RankTask, Run
 
 
 @dataclass(frozen=True)
-class Lists:
+class Lists(Config):
     """Lists for a model that scores: from a file, or what a first stage found in a data set.
 
     Attributes:
@@ -33,16 +35,14 @@ class Lists:
     data: str = ""
     run: str = ""
     split: str = "train"
-    depth: int = 100
+    depth: Annotated[int, AtLeast(2)] = 100
     as_found: bool = False
-    limit: int = 0
+    limit: NotNegative = 0
 
     def __post_init__(self) -> None:
         """Refuse what names no lists, and what names two."""
         if bool(self.tasks) == bool(self.data) or bool(self.data) != bool(self.run):
             raise BadInput("lists come either from 'tasks', a file, or from 'data' with a 'run'")
-        if self.depth < 2:
-            raise BadInput(f"'depth' must be at least 2, not {self.depth}")
 
     @property
     def name(self) -> str:
