@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whyrank.llm.answer import Completion, Failed, Ok
+from whyrank.llm.budget import capped, clip
 from whyrank.llm.messages import Prompt
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.types import Document, Query
@@ -33,11 +34,16 @@ def walk(reranker: LLMReranker, asked: Request, answer: Callable[[Prompt], Compl
     plan, rounds, batch = reranker.plan(asked), [], None
     try:
         while True:
-            prompts = list(plan.send(batch))
+            prompts = list(map(as_asked, plan.send(batch)))
             rounds.append(prompts)
             batch = [answer(prompt) for prompt in prompts]
     except StopIteration as end:
         return Walked(end.value, rounds)
+
+
+def as_asked(prompt: Prompt) -> Prompt:
+    """The prompt with its passages cut, as the scheduler cuts them for a model without a tokenizer."""
+    return capped(prompt, lambda text, most: clip(text, None, most))
 
 
 def shown(prompt: Prompt) -> list[str]:

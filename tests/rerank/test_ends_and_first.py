@@ -156,7 +156,9 @@ def test_bad_settings(spec: str) -> None:
         make(spec)
 
 
-@pytest.mark.parametrize("reranker", [Listwise(Fake(), 26, 13, First()), MergeTree(Fake(), 8, format=First("native"))])
+@pytest.mark.parametrize(
+    "reranker", [Listwise(Fake(), 26, 13, format=First()), MergeTree(Fake(), 8, format=First("native"))]
+)
 @given(numbers=st.integers(0, 120).flatmap(lambda n: st.permutations(range(n))))
 def test_listwise_strategies_take_it(reranker: Any, numbers: list[int]) -> None:
     walked = walk(reranker, request(numbers), lambda prompt: reranker.format.write([int(one) for one in shown(prompt)]))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import nDCG
+from one_query import as_asked
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed, Ok
@@ -52,7 +53,7 @@ def walk(
     plan, prompts, batch = reranker.plan(request(texts)), list[Prompt](), None
     try:
         while True:
-            asked = plan.send(batch)  # type: ignore[arg-type]
+            asked = list(map(as_asked, plan.send(batch)))  # type: ignore[arg-type]
             prompts += asked
             batch = [answer(prompt) for prompt in asked]
     except StopIteration as end:
@@ -98,7 +99,7 @@ def test_whatever_the_model_writes_nothing_is_lost(
 ) -> None:
     garbage = st.text() | st.lists(st.integers(-1, 99)).map(lambda some: " > ".join(f"[{one}]" for one in some))
     answers = garbage.map(Ok) | st.just(Failed("server", "[2] > [1]"))
-    order, _ = walk(Listwise(Fake(), *size, format), [str(at) for at in range(n)], lambda _: data.draw(answers))
+    order, _ = walk(Listwise(Fake(), *size, format=format), [str(at) for at in range(n)], lambda _: data.draw(answers))
     assert sorted(order.ranking) == list(range(n))
     assert all(call.status in {"exact", "repaired", "truncated", "no_answer", "failed"} for call in order.calls)
 

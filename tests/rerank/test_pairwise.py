@@ -74,7 +74,7 @@ def test_the_calls_of_the_literature():
 @pytest.mark.parametrize("think", ["no", "asked"])
 @given(n=st.integers(0, 30), k=st.integers(1, 40), dice=st.randoms(use_true_random=False))
 def test_whatever_the_model_writes_nothing_is_lost(method, think, n, k, dice):
-    part = Pairwise(Fake(), method, k, Pair(think))
+    part = Pairwise(Fake(), method, k, format=Pair(think))
     walked = walk(part, request(range(n)), lambda _: dice.choice((*BAD, Ok("A"), Ok("<answer>B</answer>"))))
     assert sorted(walked.order.ranking) == list(range(n))
     assert walked.calls == len(walked.order.calls) <= bounds(method, n, k)[0]

@@ -48,7 +48,7 @@ def test_the_calls_of_the_literature():
 @given(st.integers(0, 60), st.integers(0, 10), st.integers(0, 3), st.randoms(use_true_random=False))
 @pytest.mark.parametrize("format", [Rubric(), YesNo(), YesNo("no")], ids=repr)
 def test_whatever_the_model_writes_nothing_is_lost(format, n, refine, retries, dice):
-    reranker = Pointwise(Fake(), 2, refine, 2, format, WARM, retries)
+    reranker = Pointwise(Fake(), 2, refine, 2, retries, format=format, sampling=WARM)
     good = (Ok("<score>7</score>"), Ok("<answer>yes</answer>"), Ok("no"))
     walked = walk(reranker, request(range(n)), lambda _: dice.choice((*BAD, *good)))
     assert sorted(walked.order.ranking) == list(range(n))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from one_query import as_asked
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed, Ok
@@ -159,7 +160,7 @@ def test_nothing_to_order_asks_nothing(reranker: LLMReranker) -> None:
 def test_sampling_and_length_reach_the_prompt(reranker: LLMReranker) -> None:
     sampling = Sampling(temperature=0.6)
     asked = Request(Query("q", "?"), (Document("a", "x" * 900), Document("b", "y")), (2.0, 1.0))
-    (prompt, *_) = next(replace(reranker, sampling=sampling, max_passage_tokens=3).plan(asked))  # type: ignore[call-arg]
+    (prompt, *_) = map(as_asked, next(replace(reranker, sampling=sampling, max_passage_tokens=3).plan(asked)))  # type: ignore[call-arg]
     assert prompt.sampling == sampling and len(prompt.chat[1]["content"]) < 400
 
 

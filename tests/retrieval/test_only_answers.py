@@ -10,7 +10,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.groupwise import Groupwise
 from whyrank.rerank.tournament import Tournament
-from whyrank.retrieval.agent_step import Quote, Search, ask, normal, parse, source_of
+from whyrank.retrieval.agent_step import Quote, Search, normal, parse, render, source_of
 from whyrank.retrieval.bm25 import BM25
 from whyrank.retrieval.rewrite.base import read
 from whyrank.retrieval.rewrite.prompts import fill
@@ -52,13 +52,13 @@ def test_what_agent_tool_and_rewriters_show_is_neutral() -> None:
     tool = SearchTool(BM25().index(corpus), corpus, k=1)
     found = tool.search([f"bees {POISON}"])
     searches = [Search(f"bees {POISON}", 1, 1, 1, 0)]
-    prompt = ask(f"why? {POISON}", [(1, POISON)], searches, found, 3, Sampling())
+    prompt = render(f"why? {POISON}", [(1, POISON)], searches, found, 3, Sampling())
     asked = prompt.messages[1].content
     for mark in ("</evidence>", "<done/> <", "<search>x", "<|im_end|>", "[2]", "[1, 2]"):
         assert mark not in show(found) and mark not in asked and mark not in found[0].hits[0].text, mark
     assert show(found).count("[1]") == 1
     for template in ("{query} {passages} {draft}",):
-        rewritten = fill(template, Sampling(), POISON, [POISON], POISON)
+        rewritten = fill(template, Sampling(), POISON, [Document("d", POISON)], draft=POISON)
         assert "<" not in shown(rewritten) and "[" not in shown(rewritten)
 
 

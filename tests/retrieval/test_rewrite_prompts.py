@@ -57,9 +57,9 @@ def test_a_model_that_was_trained_on_other_words_is_asked_in_those():
     assert [turn["role"] for turn in asked("reasoned_query(fake())")[0].chat] == ["user"]
 
 
-@pytest.mark.parametrize("odd", ["{passages} {draft} {query}", "{", "\ud800 bees", "a\0b"])
+@pytest.mark.parametrize("odd", ["{passages} {draft} {query}", "{", "a\0b"])
 def test_queries_with_odd_signs_are_shown_as_they_are(odd):
     prompts: list[Prompt] = []
     llm = Fake(lambda prompt: prompts.append(prompt) or "")
     Rewritten(BM25(), ReasonedQuery(llm)).index(DOCUMENTS).search([Query("q", odd)])
-    assert odd.replace("\ud800", "?") in text(prompts[0])
+    assert odd in text(prompts[0])

@@ -1,21 +1,21 @@
-"""The one way in which all methods ask a teacher, and what they write down of it."""
+"""How all methods ask a teacher, and what they write down of it."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from whyrank.llm.answer import Completion, Ok
-from whyrank.llm.budget import clip
-from whyrank.llm.engine import LLM
+from whyrank.llm.answer import Completion
+from whyrank.llm.ask import Question, Said, ask
+from whyrank.llm.budget import capped, clip
+from whyrank.llm.engine import LLM, Tokenizer
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.report import thought_of
 from whyrank.llm.schedule import Plan
 from whyrank.registry import Part
-from whyrank.rerank.formats import Format, clean, read
-from whyrank.types import CallReport, Document, RankTask, Status
+from whyrank.rerank.formats import Format, read
+from whyrank.types import CallReport, Document, RankTask
 
 A = TypeVar("A")
 
@@ -36,55 +36,17 @@ class Settings(Protocol):
         """Longer passages are cut to this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question(Generic[A]):
-    """A prompt, and how its completion is read: the answer, and the report of the call."""
-
-    prompt: Prompt
-    read: Callable[[Completion], tuple[A, CallReport]]
-
-
-@dataclass(frozen=True, slots=True)
-class Said(Generic[A]):
-    """What a teacher said.
-
-    Attributes:
-        answer: as it was read.
-        thought: what came before it.
-        report: of the call, with its status.
-        prompt: what was asked.
-    """
-
-    answer: A
-    thought: str
-    report: CallReport
-    prompt: Prompt
-
-    @property
-    def status(self) -> Status:
-        """How well the teacher kept to the format."""
-        return self.report.status
-
-
 def about(format: Format[Any], query: str, documents: Sequence[Document], settings: Settings) -> Question[Any]:
     """The question that a format puts about documents; what is asked and read is what inference asks and reads."""
-    tokenizer = settings.llm.tokenizer()
-    passages = [clip(clean(document.content), tokenizer, settings.max_passage_tokens) for document in documents]
-    prompt = format.render(query, passages, settings.sampling)
+    passages = [format.passage(document) for document in documents]
+    prompt = format.render(query, passages, settings.sampling).with_documents(settings.max_passage_tokens)
+    prompt = capped(prompt, partial(_clipped, settings.llm.tokenizer()))  # as it stands in what is learnt
     return Question(prompt, partial(_read, format, n=len(documents), prompt=prompt))
 
 
-def ask(questions: Sequence[Question[A]], samples: int = 1) -> Plan[list[list[Said[A]]]]:
+def sampled(questions: Sequence[Question[A]], samples: int = 1) -> Plan[list[list[Said[A]]]]:
     """Each question, drawn `samples` times, all in one round: for each question what was said to it."""
-    asked = [(question, sample) for question in questions for sample in range(samples)]
-    if not asked:
-        return []
-    completions = yield [replace(question.prompt, sample=sample) for question, sample in asked]
-    said = []
-    for (question, sample), completion in zip(asked, completions, strict=True):
-        answer, report = question.read(completion)
-        words = thought_of(completion) if isinstance(completion, Ok) else ""
-        said.append(Said(answer, words, report, replace(question.prompt, sample=sample)))
+    said = yield from ask([question.drawn(sample) for question in questions for sample in range(samples)])
     return [said[at : at + samples] for at in range(0, len(said), samples)]
 
 
@@ -129,6 +91,10 @@ def instructions(prompt: Prompt) -> str:
     """A hash of what a prompt says besides query and passages: it changes when our words do."""
     fixed = "\0".join(piece.text for message in prompt.messages for piece in message.pieces if piece.cut == "never")
     return hashlib.sha256(fixed.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _clipped(tokenizer: Tokenizer | None, text: str, most: int) -> str:
+    return clip(text, tokenizer, most)
 
 
 def _read(format: Format[Any], completion: Completion, n: int, prompt: Prompt) -> tuple[Any, CallReport]:

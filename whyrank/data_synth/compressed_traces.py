@@ -5,11 +5,12 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
-from whyrank.data_synth.asking import Question, Said, about, ask, sourced
+from whyrank.data_synth.asking import about, sampled, sourced
 from whyrank.data_synth.base import Item, LLMSynth, Made, Preference
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Above, AtMost, Positive, Share
 from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.ask import Question, Said
 from whyrank.llm.budget import count
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
@@ -100,7 +101,7 @@ class CompressedTraces(LLMSynth):
             Piece("\n\nWrite the shorter thought and nothing else."),
         )
         prompt = Prompt((Message("system", (Piece(_REWRITE),)), Message("user", pieces)), self.sampling)
-        (said,) = yield from ask([Question(prompt, _read)], self.samples)
+        (said,) = yield from sampled([Question(prompt, _read)], self.samples)
         calls += said
         return (yield from self._forced(task, [one.answer for one in said if one.status == "exact"], calls))
 
@@ -108,7 +109,7 @@ class CompressedTraces(LLMSynth):
         question = about(self.format, task.query.text, task.documents, self)
         answer = Sampling(max_tokens=64 + 8 * len(task.documents))
         told = [replace(question, prompt=question.prompt.continued(_closed(one), answer)) for one in thoughts]
-        said = [one for (one,) in (yield from ask(told))]
+        said = [one for (one,) in (yield from sampled(told))]
         calls += said
         return list(zip(thoughts, said, strict=True))
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from whyrank.data_synth.asking import Question, about, ask, commonest, sourced
+from whyrank.data_synth.asking import about, commonest, sampled, sourced
 from whyrank.data_synth.base import LLMSynth, Made
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Positive, Share
+from whyrank.llm.ask import Question
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, PointFormat, Reasoned, Rubric
 from whyrank.types import RankTask
@@ -47,7 +48,7 @@ class GroupLabels(LLMSynth):
         single = isinstance(self.points, PointFormat)
         groups = [[document] for document in task.documents] if single else [list(task.documents)]
         questions: list[Question[Any]] = [about(self.points, task.query.text, group, self) for group in groups]
-        said = yield from ask([*questions, about(self.order, task.query.text, task.documents, self)])
+        said = yield from sampled([*questions, about(self.order, task.query.text, task.documents, self)])
         flat = [one for (one,) in said]
         calls = tuple(one.report for one in flat)
         if faults := [one.status for one in flat if one.status != "exact"]:

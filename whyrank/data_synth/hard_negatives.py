@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from whyrank.data_synth.asking import Said, about, ask, sourced
+from whyrank.data_synth.asking import about, sampled, sourced
 from whyrank.data_synth.base import Made, Synth, distinct
 from whyrank.data_synth.hard_queries import level
 from whyrank.errors import BadInput
 from whyrank.fields import Length, Positive
+from whyrank.llm.ask import Said
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
@@ -117,7 +118,7 @@ class HardNegatives(Synth):
         return bands, counts
 
     def _judge(self, task: RankTask, documents: Sequence[Document]) -> Plan[list[Said[Any]]]:
-        judged = yield from ask([about(self.format, task.query.text, [one], self) for one in documents])
+        judged = yield from sampled([about(self.format, task.query.text, [one], self) for one in documents])
         return [said for (said,) in judged]
 
     def _made(self, task: RankTask, bands: list[list[Document]], counts: Counter[str], said: list[Said[Any]]) -> Made:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from whyrank.data_synth.asking import Question, Said, about, ask, sourced, top
+from whyrank.data_synth.asking import about, sampled, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made
 from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.ask import Question, Said
 from whyrank.llm.budget import clip
 from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.report import reported
@@ -51,12 +52,12 @@ class HardQueries(LLMSynth):
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """One round of writing for all documents of the task, one of checking."""
-        asked = yield from ask([self._question(document) for document in task.documents], self.times)
+        asked = yield from sampled([self._question(document) for document in task.documents], self.times)
         written = [(one, said) for one, drawn in zip(task.documents, asked, strict=True) for said in drawn]
         faults = [self.fault(document, said) for document, said in written]
         sound = [pair for pair, fault in zip(written, faults, strict=True) if not fault]
         checks = [about(self.check, said.answer.query, [one], self) for one, said in sound] if self.check else []
-        checked = yield from ask(checks)
+        checked = yield from sampled(checks)
         verdicts = [one for (one,) in checked]
         items: list[Item] = []
         dropped = Counter(fault for fault in faults if fault)

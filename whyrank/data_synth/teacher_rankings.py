@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from whyrank.data_synth.asking import Said, about, ask, commonest, fault, sourced
+from whyrank.data_synth.asking import about, commonest, fault, sampled, sourced
 from whyrank.data_synth.base import LLMSynth, Made
 from whyrank.eval.orders import ndcg
 from whyrank.fields import Positive, Share
+from whyrank.llm.ask import Said
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Format, Parsed, Reasoned, ReasonedScores, Scores
 from whyrank.types import RankTask
@@ -45,14 +46,14 @@ class TeacherRankings(LLMSynth):
         grades: Mapping[str, float] = task.grades
         if answer := str(task.source.get("answer", "")).strip():
             told = f"{task.query.text}\n\nThe right answer is known: {answer}"
-            ((first,),) = yield from ask([about(self.labels, told, task.documents, self)])
+            ((first,),) = yield from sampled([about(self.labels, told, task.documents, self)])
             labelled = [first]
             if first.status != "exact":
                 return Made(dropped={f"labels {first.status}": 1}, calls=(first.report,))
             grades = self._grades(task, first.answer)
         if not any(grade > 0 for grade in grades.values()):
             return Made(dropped={"nothing_relevant": 1}, calls=tuple(one.report for one in labelled))
-        (said,) = yield from ask([about(self.format, task.query.text, task.documents, self)], self.samples)
+        (said,) = yield from sampled([about(self.format, task.query.text, task.documents, self)], self.samples)
         calls = tuple(one.report for one in [*labelled, *said])
         return replace(self._kept(replace(task, grades=grades), labelled, said), calls=calls)
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from whyrank.data_synth.asking import Question, Said, about, ask, commonest, fault, sourced, thinks
+from whyrank.data_synth.asking import about, commonest, fault, sampled, sourced, thinks
 from whyrank.data_synth.base import LLMSynth, Made, Preference
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Positive
 from whyrank.llm.answer import Ok
+from whyrank.llm.ask import Question, Said
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned
@@ -48,7 +49,7 @@ class TracePairs(LLMSynth):
             return Made(dropped={"nothing_relevant": 1})
         question = about(self.long, task.query.text, task.documents, self)
         brief = about(self.short, task.query.text, task.documents, self)
-        (longs,), (shorts,) = yield from together([ask([question], self.longs), ask([brief], self.shorts)])
+        (longs,), (shorts,) = yield from together([sampled([question], self.longs), sampled([brief], self.shorts)])
         calls = tuple(one.report for one in (*longs, *shorts))
         slow, quick = self._drawn(task, longs, self.long), self._drawn(task, shorts, self.short)
         for name, style, format, said in (

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from whyrank.data_synth.asking import Said, about, ask, fault, sourced, top
+from whyrank.data_synth.asking import about, fault, sampled, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made
 from whyrank.errors import BadInput
 from whyrank.fields import Positive
+from whyrank.llm.ask import Said
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import Graded, PointFormat, Rubric
@@ -46,7 +47,7 @@ class Trajectories(LLMSynth):
     def plan(self, task: RankTask) -> Plan[Made]:
         """All samples of all documents in one round."""
         questions = [about(self.format, task.query.text, [document], self) for document in task.documents]
-        judged = yield from ask(questions, self.samples)
+        judged = yield from sampled(questions, self.samples)
         items: list[Item] = []
         dropped: Counter[str] = Counter()
         for document, said in zip(task.documents, judged, strict=True):

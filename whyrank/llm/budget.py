@@ -14,7 +14,7 @@ from pathlib import Path
 
 from whyrank.errors import BadInput, NotFound, need
 from whyrank.llm.engine import Tokenizer
-from whyrank.llm.messages import Cut, Piece, Prompt
+from whyrank.llm.messages import EMPTY, Cut, Piece, Prompt
 from whyrank.progress import warn
 
 ChatTokens = Callable[[list[dict[str, str]]], int | None]
@@ -69,6 +69,24 @@ def fit(prompt: Prompt, tokenizer: Tokenizer | None, limit: int, chat_tokens: Ch
     if cuts(whole, fitted)["query"]:
         warn("a query was cut to fit the model's window: the ledger counts how often")
     return fitted
+
+
+def capped(prompt: Prompt, clipped: Callable[[str, int], str]) -> Prompt:
+    """The prompt with each piece cut to the tokens that it may have `at_most`.
+
+    Args:
+        prompt: what would be asked.
+        clipped: cuts a text to so many tokens, as `clip` does.
+    """
+
+    def cut(piece: Piece) -> Piece:
+        if piece.at_most is None:
+            return piece
+        text = clipped(piece.text, piece.at_most)
+        return Piece(piece.text if text == piece.text else text.rstrip() or EMPTY, piece.cut)
+
+    bounded = any(piece.at_most is not None for turn in prompt.messages for piece in turn.pieces)
+    return prompt.with_pieces(cut) if bounded else prompt
 
 
 def shrink(prompt: Prompt, tokenizer: Tokenizer | None) -> Prompt | None:
@@ -232,8 +250,7 @@ def _cut(prompt: Prompt, tokenizer: Tokenizer | None, kind: Cut, caps: Sequence[
     def shorter(piece: Piece) -> Piece:
         return replace(piece, text=clip(piece.text, tokenizer, next(cap))) if piece.cut == kind else piece
 
-    messages = (replace(message, pieces=tuple(map(shorter, message.pieces))) for message in prompt.messages)
-    return replace(prompt, messages=tuple(messages))
+    return prompt.with_pieces(shorter)
 
 
 def _pieces(prompt: Prompt, kind: str) -> Iterable[Piece]:

@@ -12,16 +12,26 @@ from whyrank.registry import Part
 
 Cut = Literal["never", "document", "query"]
 
+EMPTY = "(empty)"
+"""What stands in a prompt for a passage without text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A stretch of a message, and whether it may be shortened when the prompt is too long for the model.
 
     Documents give way first, sharing what there is (`budget.py`); the query last, with a warning; the rest never.
+
+    Attributes:
+        text: what it says.
+        cut: whether it gives way, and when.
+        at_most: tokens that it has at most, whatever the model's window; longer ones are cut to this before the prompt
+            is asked. None is no such bound.
     """
 
     text: str
     cut: Cut = "never"
+    at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,19 @@ class Prompt:
         turn = Message("assistant", (Piece(self.begun + text),))
         before = self.messages[:-1] if self.begun else self.messages
         return replace(self, messages=(*before, turn), sampling=sampling or self.sampling)
+
+    def with_documents(self, at_most: int) -> "Prompt":
+        """The prompt whose documents have at most so many tokens each."""
+
+        def bounded(piece: Piece) -> Piece:
+            return replace(piece, at_most=at_most) if piece.cut == "document" and piece.text != EMPTY else piece
+
+        return self.with_pieces(bounded)
+
+    def with_pieces(self, changed: Callable[[Piece], Piece]) -> "Prompt":
+        """The prompt with each of its pieces made another."""
+        turns = (replace(turn, pieces=tuple(map(changed, turn.pieces))) for turn in self.messages)
+        return replace(self, messages=tuple(turns))
 
     def key(self, model: str) -> str:
         """The identity of this call for cache and resume: model, messages, sampling, sample number, constraint."""

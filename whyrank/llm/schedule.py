@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
 from whyrank.llm.answer import FATAL, Completion, Failed, Ok
-from whyrank.llm.budget import cuts, fit, shrink
+from whyrank.llm.budget import capped, clip, cuts, fit, shrink
 from whyrank.llm.digest import digested
 from whyrank.llm.engine import LLM, Exchange, Tokenizer
 from whyrank.llm.ledger import Call
@@ -42,6 +42,9 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 LONGEST_PLAN = 10_000
 """Answers after which a rehearsal ends."""
+
+CLIPPED = 20_000
+"""So many passages are kept with what they were cut to, since the same one stands in many prompts."""
 
 SLOWER = 0.8
 """By what the number of requests under way is multiplied when the engine says that they come too fast."""
@@ -163,6 +166,7 @@ class _Scheduler(Generic[T]):
         self.error: BaseException | None = None
         self.reached = False
         self.unreached: list[str] = []
+        self._clip = lru_cache(CLIPPED)(lambda text, most: clip(text, self._tokenizer, most))
 
     async def run(self) -> dict[str, T]:
         """Start what may start, wait until something ends, and so on."""
@@ -225,7 +229,8 @@ class _Scheduler(Generic[T]):
             heapq.heappush(self.ready, walk)
 
     def _ask(self, asking: _Asking[T]) -> None:
-        walk, prompt = asking.walk, asking.call
+        walk, prompt = asking.walk, capped(asking.call, self._clip)
+        asking.call = prompt
         try:
             fitted = self._fit(prompt)
         except BadInput as error:

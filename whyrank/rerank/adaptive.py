@@ -1,22 +1,20 @@
 """Adaptive reranking: calls go to the documents of which it is not yet known whether they belong to the top."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.llm.budget import clip
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.beliefs import Beliefs
-from whyrank.rerank.formats import Format, Parsed, Reasoned, clean, read
-from whyrank.types import CallReport, Place
+from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.strategy import Asker, Strategy
 
 
 @dataclass(frozen=True)
-class Adaptive(LLMReranker):
+class Adaptive(Strategy[Parsed]):
     """Believes a Gaussian of each candidate and orders the uncertain ones until the cap is reached (AcuRank).
 
     The first round orders all candidates in windows; each further round those whose probability to be among the first k
@@ -52,34 +50,28 @@ class Adaptive(LLMReranker):
     window: int = 20
     tolerance: float = 0.01
     settled: int = 10
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        for name, least in {"k": 1, "calls": 1, "window": 2, "settled": 0, "max_passage_tokens": 1}.items():
+        super().__post_init__()
+        for name, least in {"k": 1, "calls": 1, "window": 2, "settled": 0}.items():
             if getattr(self, name) < least:
                 raise BadInput(f"adaptive: {name} must be at least {least}, not {getattr(self, name)}")
         if not 0 < self.tolerance < 0.5:
             raise BadInput(f"adaptive: tolerance must be above 0 and below 0.5, not {self.tolerance}")
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """Rounds of windows; `calls` has the report of each call with its round and the candidates that were shown."""
-        tokenizer = self.llm.tokenizer()
-        texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
-        beliefs, calls = Beliefs(request.scores), list[CallReport]()
-        if len(texts) <= self.window:
-            blocks = [list(range(len(texts)))] if len(texts) > 1 else []
-            orders = yield from self._ask(request, texts, blocks, beliefs, calls)
-            return Order(tuple(orders[0] if orders else range(len(texts))), calls=tuple(calls))
-        asked: Sequence[int] = range(len(texts))
-        while len(calls) < self.calls - 1 and len(asked) >= max(self.settled, 2):
-            blocks = self._blocks(beliefs, asked, self.calls - 1 - len(calls))
-            yield from self._ask(request, texts, blocks, beliefs, calls)
-            asked = self._uncertain(beliefs)
-        yield from self._ask(request, texts, [_best(beliefs, range(len(texts)))[: self.window]], beliefs, calls)
-        return Order(tuple(_best(beliefs, range(len(texts)))), tuple(beliefs.mean.tolist()), tuple(calls))
+    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+        beliefs, everyone = Beliefs(asker.request.scores), range(asker.n)
+        if asker.n <= self.window:
+            orders = yield from self._ask(asker, [list(everyone)] if asker.n > 1 else [], beliefs)
+            return asker.order(orders[0] if orders else everyone)
+        uncertain: Sequence[int] = everyone
+        while len(asker.calls) < self.calls - 1 and len(uncertain) >= max(self.settled, 2):
+            yield from self._ask(asker, self._blocks(beliefs, uncertain, self.calls - 1 - len(asker.calls)), beliefs)
+            uncertain = self._uncertain(beliefs)
+        yield from self._ask(asker, [_best(beliefs, everyone)[: self.window]], beliefs)
+        return asker.order(_best(beliefs, everyone), beliefs.mean.tolist())
 
     def _uncertain(self, beliefs: Beliefs) -> list[int]:
         """Those that may or may not be among the first k, the most doubtful first."""
@@ -93,28 +85,12 @@ class Adaptive(LLMReranker):
         best = np.array(_best(beliefs, asked[: count * self.window]))
         return [block.tolist() for block in np.array_split(best, count) if len(block) > 1]
 
-    def _ask(
-        self,
-        request: Request,
-        texts: Sequence[str],
-        blocks: Sequence[Sequence[int]],
-        beliefs: Beliefs,
-        calls: list[CallReport],
-    ) -> Plan[list[list[int]]]:
+    def _ask(self, asker: Asker[Parsed], blocks: Sequence[Sequence[int]], beliefs: Beliefs) -> Plan[list[list[int]]]:
         """Order each block, all in one round, and believe the answers; the orders, of all documents shown."""
-        if not blocks:
-            return []
-        prompts = [
-            self.format.render(request.query.text, [texts[at] for at in block], self.sampling) for block in blocks
-        ]
-        completions = yield prompts
-        step, orders = (calls[-1].place.round or 0) + 1 if calls else 0, []
-        for block, prompt, completion in zip(blocks, prompts, completions, strict=True):
-            parsed, report = read(self.format, completion, len(block), prompt)
-            order = [block[place] for place in parsed.permutation]
-            beliefs.update(order[: len(order) - parsed.missing])
-            calls.append(replace(report, shown=tuple(block), place=Place(round=step)))
-            orders.append(order)
+        orders = []
+        for block, parsed in zip(blocks, (yield from asker.ask(blocks)), strict=True):
+            orders.append([block[place] for place in parsed.permutation])
+            beliefs.update(orders[-1][: len(block) - parsed.missing])
         return orders
 
 

@@ -4,15 +4,14 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.asking import Asker, at_least
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.formats import BestWorst, Ends, Format
+from whyrank.rerank.strategy import Asker, Strategy, at_least
 
 
 @dataclass(frozen=True)
-class DualEnd(LLMReranker):
+class DualEnd(Strategy[Ends]):
     """Shows the whole pool and takes out the best and the worst, until the best k are found in order.
 
     If the model always names rightly, the top k is exactly right, and so is, in a pool that is shown whole, what was
@@ -49,18 +48,16 @@ class DualEnd(LLMReranker):
 
     k: int = 10
     window: int = 100
-    format: Format[Ends] = field(default_factory=BestWorst)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Ends] = field(default_factory=BestWorst, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that find nothing."""
-        at_least("dualend", 1, k=self.k, max_passage_tokens=self.max_passage_tokens)
+        super().__post_init__()
+        at_least("dualend", 1, k=self.k)
         at_least("dualend", 2, window=self.window)
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """`calls` has the report of each call with its round and the candidates that were shown."""
-        asker, n = Asker(self, request), len(request.documents)
+    def _plan(self, asker: Asker[Ends]) -> Plan[Order]:
+        n = asker.n
         pool, top = _Pool(range(n), self.window), list[int]()
         while len(top) < min(self.k, n):
             top += yield from _take(asker, [pool])

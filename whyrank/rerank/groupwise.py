@@ -5,15 +5,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.asking import Asker, at_least
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, ReasonedScores, Scores
+from whyrank.rerank.strategy import Asker, Strategy, at_least
 
 
 @dataclass(frozen=True)
-class Groupwise(LLMReranker):
+class Groupwise(Strategy[Scores]):
     """Scores the candidates from 0 to 10 in shuffled groups, `repeats` times; the mean decides, then the first stage.
 
     For n candidates it asks `repeats` · ⌈n / group⌉ times in one round: 10 times for 100 at the defaults. Scores that
@@ -49,21 +48,19 @@ class Groupwise(LLMReranker):
     group: int = 20
     retries: int = 1
     seed: int = 0
-    format: Format[Scores] = field(default_factory=ReasonedScores)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Scores] = field(default_factory=ReasonedScores, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing is scored."""
-        at_least("groupwise", 1, repeats=self.repeats, group=self.group, max_passage_tokens=self.max_passage_tokens)
+        super().__post_init__()
+        at_least("groupwise", 1, repeats=self.repeats, group=self.group)
         at_least("groupwise", 0, retries=self.retries)
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """`calls` has the report of each call with its round and the candidates shown; `scores` the means."""
-        asker, n = Asker(self, request), len(request.documents)
+    def _plan(self, asker: Asker[Scores]) -> Plan[Order]:
+        n = asker.n
         if n < 2:
             return Order(tuple(range(n)))
-        lot = random.Random(f"{self.seed} {request.query.text}")
+        lot = random.Random(f"{self.seed} {asker.request.query.text}")
         samples: list[list[float]] = [[] for _ in range(n)]
         wanted = [list(range(n)) for _ in range(self.repeats)]
         for attempt in range(self.retries + 1):

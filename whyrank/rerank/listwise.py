@@ -1,19 +1,18 @@
 """Listwise reranking with a sliding window: the model orders some passages at a time, from the end to the front."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from whyrank.errors import BadInput
-from whyrank.llm.budget import clip
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import Format, Parsed, Reasoned, clean, read
+from whyrank.rerank.base import Order
+from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.strategy import Asker, Strategy, ordered
 from whyrank.types import Place
 
 
 @dataclass(frozen=True)
-class Listwise(LLMReranker):
+class Listwise(Strategy[Parsed]):
     """Slides a window from the worst candidates to the best; the model orders each window, the best move on up.
 
     One pass puts the best `window - stride` documents exactly right if the model orders each window rightly, each
@@ -44,19 +43,16 @@ class Listwise(LLMReranker):
 
     window: int = 20
     stride: int | None = None
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
     passes: int = 1
+    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse windows that would show a document to nobody, or never end."""
+        super().__post_init__()
         if self.window < 2:
             raise BadInput(f"listwise: window must be at least 2, not {self.window}")
         if not 1 <= self.step <= self.window:
             raise BadInput(f"listwise: stride must be from 1 to the window of {self.window}, not {self.stride}")
-        if self.max_passage_tokens < 1:
-            raise BadInput(f"listwise: max_passage_tokens must be at least 1, not {self.max_passage_tokens}")
         if self.passes < 1:
             raise BadInput(f"listwise: passes must be at least 1, not {self.passes}")
 
@@ -65,24 +61,16 @@ class Listwise(LLMReranker):
         """The stride in passages, also where it is left to the window."""
         return self.window // 2 if self.stride is None else self.stride
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """One call for each window; `calls` has their reports with the ranks that it covered and whom it showed."""
-        tokenizer = self.llm.tokenizer()
-        passages = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
-        order, calls = list(range(len(passages))), []
+    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+        order = list(range(asker.n))
         for number in range(self.passes):
             before = list(order)
-            for start, end in windows(len(passages), self.window, self.step):
-                shown = order[start:end]
-                prompt = self.format.render(request.query.text, [passages[at] for at in shown], self.sampling)
-                (completion,) = yield [prompt]
-                parsed, report = read(self.format, completion, len(shown), prompt)
-                order[start:end] = [shown[place] for place in parsed.permutation]
+            for start, end in windows(asker.n, self.window, self.step):
                 place = Place(window=(start, end), sweep=number if self.passes > 1 else None)
-                calls.append(replace(report, shown=tuple(shown), place=place))
+                (order[start:end],) = yield from ordered(asker, [order[start:end]], [place])
             if order == before:
                 break
-        return Order(tuple(order), calls=tuple(calls))
+        return asker.order(order)
 
 
 def windows(n: int, window: int, stride: int) -> Iterator[tuple[int, int]]:

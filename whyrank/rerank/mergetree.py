@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from whyrank.errors import BadInput
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.asking import Asker, at_least, ordered
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.strategy import Asker, Strategy, at_least, ordered
 
 
 @dataclass(frozen=True)
-class MergeTree(LLMReranker):
+class MergeTree(Strategy[Parsed]):
     """Orders disjoint windows, keeps the best `keep` of each, and merges neighbours, as many as one window holds.
 
     The candidates are dealt to the windows in turn, so that none has all the good ones of the first stage: in
@@ -42,14 +41,12 @@ class MergeTree(LLMReranker):
 
     window: int = 20
     keep: int | None = None
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which no two lists could be merged."""
+        super().__post_init__()
         at_least("mergetree", 2, window=self.window)
-        at_least("mergetree", 1, max_passage_tokens=self.max_passage_tokens)
         if not 1 <= self.kept <= self.window // 2:
             raise BadInput(
                 f"mergetree: keep must be from 1 to half the window, {self.window // 2}, for two lists to fit into a "
@@ -61,11 +58,9 @@ class MergeTree(LLMReranker):
         """How many of each window go on, also where that is left to the window."""
         return self.window // 2 if self.keep is None else self.keep
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """`calls` has the report of each call with its round and the candidates that were shown."""
-        asker, n = Asker(self, request), len(request.documents)
-        count = -(-n // self.window)
-        groups = [list(range(start, n, count)) for start in range(count)]
+    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+        count = -(-asker.n // self.window)
+        groups = [list(range(start, asker.n, count)) for start in range(count)]
         lists: list[list[int]] = yield from ordered(asker, groups)
         dropped: list[int] = []
         while len(lists) > 1:

@@ -2,24 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal, get_args
 
 from whyrank.errors import BadInput
-from whyrank.llm.budget import clip
-from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import Format, Pair, Preferred, clean, read
+from whyrank.rerank.base import Order
+from whyrank.rerank.formats import Format, Pair, Preferred
+from whyrank.rerank.strategy import Asker, Strategy, at_least
 from whyrank.rerank.together import together
-from whyrank.types import CallReport
+from whyrank.types import Place
 
 Method = Literal["allpair", "heapsort", "sliding"]
 
 
 @dataclass(frozen=True)
-class Pairwise(LLMReranker):
+class Pairwise(Strategy[Preferred]):
     """Compares passages two by two, each pair in both orders: 2 calls in one round (PRP, 2306.17563, 2023).
 
     A passage wins where both answers name it. Where they disagree, each has won half; an answer that cannot be read
@@ -56,50 +55,41 @@ class Pairwise(LLMReranker):
 
     method: Method = "heapsort"
     k: int = 10
-    format: Format[Preferred] = field(default_factory=Pair)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Preferred] = field(default_factory=Pair, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse other methods and numbers out of range."""
+        super().__post_init__()
         if self.method not in get_args(Method):
             raise BadInput(f"pairwise: method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
-        for name in ("k", "max_passage_tokens"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"pairwise: {name} must be at least 1, not {getattr(self, name)}")
+        at_least("pairwise", 1, k=self.k)
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """The order by the method; `calls` tells which two were shown, in order, and whether the first was chosen."""
-        tokenizer = self.llm.tokenizer()
-        texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
-        judge = _Judge(self, request, texts)
-        n = len(texts)
+    def _plan(self, asker: Asker[Preferred]) -> Plan[Order]:
+        judge = _Judge(asker)
         if self.method == "allpair":
-            order = yield from _all_pairs(judge, n)
+            order = yield from _all_pairs(judge, asker.n)
         elif self.method == "heapsort":
-            order = yield from _heap_sort(judge, n, self.k)
+            order = yield from _heap_sort(judge, asker.n, self.k)
         else:
-            order = yield from _sliding(judge, n, self.k)
-        return Order(tuple(order), calls=tuple(judge.calls))
+            order = yield from _sliding(judge, asker.n, self.k)
+        return asker.order(order)
 
 
 class _Judge:
     """Compares documents of one query and remembers what came of it."""
 
-    def __init__(self, part: Pairwise, request: Request, texts: Sequence[str]) -> None:
-        self.part, self.request, self.texts = part, request, texts
-        self.calls: list[CallReport] = []
+    def __init__(self, asker: Asker[Preferred]) -> None:
+        self._asker = asker
         self._won: dict[tuple[int, int], float] = {}
 
     def compare(self, pairs: Sequence[tuple[int, int]]) -> Plan[list[float]]:
         """For each pair what its first document wins: 1, 0 or ½; all in one round, known ones without asking."""
         new = list(dict.fromkeys(pair for pair in map(_sorted, pairs) if pair not in self._won))
         if new:
-            prompts = [self._prompt(*pair) for one, two in new for pair in ((one, two), (two, one))]
-            completions = yield prompts
-            said = iter([read(self.part.format, came, 2, one) for came, one in zip(completions, prompts, strict=True)])
+            both = [pair for one, two in new for pair in ((one, two), (two, one))]
+            found = iter((yield from self._asker.ask(both, places=[Place()] * len(both))))
             for one, two in new:
-                self._won[one, two] = self._settle(one, two, next(said), next(said))
+                self._won[one, two] = _settled(next(found).first, next(found).first)
         return [self._won[pair] if pair == _sorted(pair) else 1 - self._won[_sorted(pair)] for pair in pairs]
 
     def better(self, one: int, two: int) -> Plan[bool]:
@@ -107,16 +97,11 @@ class _Judge:
         (won,) = yield from self.compare([(one, two)])
         return won > 0.5 or (won == 0.5 and one < two)
 
-    def _prompt(self, one: int, two: int) -> Prompt:
-        return self.part.format.render(self.request.query.text, [self.texts[one], self.texts[two]], self.part.sampling)
 
-    def _settle(self, one: int, two: int, *said: tuple[Preferred, CallReport]) -> float:
-        won = []
-        for (first, second), (found, report) in zip(((one, two), (two, one)), said, strict=True):
-            self.calls.append(replace(report, shown=(first, second)))
-            if found.first is not None:
-                won.append(float(found.first == (first == one)))
-        return math.fsum(won) / len(won) if won else 0.5
+def _settled(first: bool | None, turned: bool | None) -> float:
+    """What the first of two wins, where it was shown first and then second; a choice that could not be read is None."""
+    won = [float(choice) for choice in (first, None if turned is None else not turned) if choice is not None]
+    return math.fsum(won) / len(won) if won else 0.5
 
 
 def _sorted(pair: tuple[int, int]) -> tuple[int, int]:

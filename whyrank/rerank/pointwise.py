@@ -8,16 +8,15 @@ import numpy as np
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
-from whyrank.llm.budget import clip
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import PointFormat, Rubric, clean, read
-from whyrank.types import CallReport, Place
+from whyrank.rerank.base import Order
+from whyrank.rerank.formats import Graded, PointFormat, Rubric
+from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.types import Place
 
 
 @dataclass(frozen=True)
-class Pointwise(LLMReranker):
+class Pointwise(Strategy[Graded]):
     """Scores each candidate alone by the mean of some samples; with `refine`, the best again by more of them.
 
     With n candidates: n · samples calls in one round; `refine` adds min(n, refine) · refine_samples calls and one
@@ -57,63 +56,46 @@ class Pointwise(LLMReranker):
     samples: int = 1
     refine: int = 0
     refine_samples: int = 16
-    format: PointFormat = field(default_factory=Rubric)
-    sampling: Sampling = field(default_factory=Sampling)
     retries: int = 1
-    max_passage_tokens: int = 512
+    format: PointFormat = field(default_factory=Rubric, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range, and samples that cannot differ."""
-        for name, least in {
-            "samples": 1, "refine": 0, "refine_samples": 1, "retries": 0, "max_passage_tokens": 1
-        }.items():  # fmt: skip
-            if getattr(self, name) < least:
-                raise BadInput(f"pointwise: {name} must be at least {least}, not {getattr(self, name)}")
+        super().__post_init__()
+        at_least("pointwise", 1, samples=self.samples, refine_samples=self.refine_samples)
+        at_least("pointwise", 0, refine=self.refine, retries=self.retries)
         if self.sampling.temperature == 0 and max(self.samples, self.refine_samples if self.refine else 1) > 1:
             raise BadInput(
                 "pointwise: at temperature 0 all samples are the same: give sampling=sampling(temperature=0.6)"
             )
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """One pass over all documents, and one over the best; `calls` tells candidate, sample and score of each."""
-        tokenizer = self.llm.tokenizer()
-        texts = [clip(clean(doc.content), tokenizer, self.max_passage_tokens) for doc in request.documents]
-        calls: list[CallReport] = []
-        everyone = range(len(texts))
-        scores = yield from self._pass(request, texts, everyone, range(self.samples), calls)
+    def _plan(self, asker: Asker[Graded]) -> Plan[Order]:
+        """One pass over all documents, and one over the best."""
+        everyone = range(asker.n)
+        scores = yield from self._pass(asker, everyone, range(self.samples))
         order = _best_first(everyone, scores)
         if self.refine:
             best, drawn = sorted(order[: self.refine]), range(self.samples, self.samples + self.refine_samples)
-            refined = yield from self._pass(request, texts, best, drawn, calls)
+            refined = yield from self._pass(asker, best, drawn)
             for at, score in zip(best, refined, strict=True):
                 scores[at] = scores[at] if math.isnan(score) else score
             order = _best_first(best, [scores[at] for at in best]) + order[self.refine :]
-        return Order(tuple(order), tuple(scores), tuple(calls))
+        return asker.order(order, scores)
 
-    def _pass(
-        self,
-        request: Request,
-        texts: Sequence[str],
-        whom: Sequence[int],
-        drawn: Iterable[int],
-        calls: list[CallReport],
-    ) -> Plan[list[float]]:
+    def _pass(self, asker: Asker[Graded], whom: Sequence[int], drawn: Iterable[int]) -> Plan[list[float]]:
         """The mean score of each of `whom` over the samples `drawn` that could be read, NaN where there is none."""
-        prompts = {at: self.format.render(request.query.text, [texts[at]], self.sampling) for at in whom}
+        prompts = {at: asker.prompt([at]) for at in whom}
         open = {(at, sample): replace(prompts[at], sample=sample) for sample in drawn for at in whom}
         known: dict[int, list[float]] = {at: [] for at in whom}
         for _ in range(self.retries + 1):
-            if not open:
-                break
-            completions = yield list(open.values())
             asked, open = open, {}
-            for ((at, sample), prompt), completion in zip(asked.items(), completions, strict=True):
-                found, report = read(self.format, completion, 1, prompt)
-                calls.append(replace(report, shown=(at,), place=Place(sample=sample)))
-                if not math.isnan(found.score):
-                    known[at].append(found.score)
-                elif isinstance(completion, Ok):
-                    open[at, sample] = self.format.again(prompt, self.format.whole(prompt, completion))
+            places = [Place(sample=sample) for _, sample in asked]
+            said = yield from asker.put(list(asked.values()), [[at] for at, _ in asked], places)
+            for (at, sample), one in zip(asked, said, strict=True):
+                if not math.isnan(one.answer.score):
+                    known[at].append(one.answer.score)
+                elif isinstance(one.completion, Ok):
+                    open[at, sample] = self.format.again(one.prompt, self.format.whole(one.prompt, one.completion))
         return [math.fsum(scores) / len(scores) if scores else math.nan for scores in known.values()]
 
 

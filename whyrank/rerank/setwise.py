@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from whyrank.errors import BadInput
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.asking import Asker, at_least
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Choice, Format, ReasonedChoice
+from whyrank.rerank.strategy import Asker, Strategy, at_least
 
 Method = Literal["heap", "insertion"]
 
 
 @dataclass(frozen=True)
-class Setwise(LLMReranker):
+class Setwise(Strategy[Choice]):
     """Finds the top k, in order, by asking for the best of up to `children + 1` passages; the rest keep their order.
 
     If the model always chooses rightly, the top k is exactly right. A call without an answer chooses what the first
@@ -57,19 +56,17 @@ class Setwise(LLMReranker):
     k: int = 10
     children: int = 19
     method: Method = "heap"
-    format: Format[Choice] = field(default_factory=ReasonedChoice)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Choice] = field(default_factory=ReasonedChoice, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that find nothing."""
-        at_least("setwise", 1, k=self.k, children=self.children, max_passage_tokens=self.max_passage_tokens)
+        super().__post_init__()
+        at_least("setwise", 1, k=self.k, children=self.children)
         if self.method not in get_args(Method):
             raise BadInput(f"setwise: method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """`calls` has the report of each call with its round and the candidates that were shown."""
-        asker, candidates = Asker(self, request), list(range(len(request.documents)))
+    def _plan(self, asker: Asker[Choice]) -> Plan[Order]:
+        candidates = list(range(asker.n))
         sort = self._heap if self.method == "heap" else self._insertion
         top = yield from sort(asker, candidates)
         chosen = set(top)

@@ -3,15 +3,14 @@
 from dataclasses import dataclass, field
 
 from whyrank.errors import BadInput
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.asking import Asker, at_least, ordered
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.strategy import Asker, Strategy, at_least, ordered
 
 
 @dataclass(frozen=True)
-class TopDown(LLMReranker):
+class TopDown(Strategy[Parsed]):
     """Orders the first window, takes its k-th as the pivot, and asks at once which of the others beat it.
 
     What beats the pivot is ordered together with the k - 1 above it, in the same way where it is more than a window.
@@ -43,14 +42,12 @@ class TopDown(LLMReranker):
 
     window: int = 20
     k: int | None = None
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that leave nothing to compare."""
+        super().__post_init__()
         at_least("topdown", 2, window=self.window)
-        at_least("topdown", 1, max_passage_tokens=self.max_passage_tokens)
         if not 1 <= self.pivot < self.window:
             raise BadInput(f"topdown: k must be from 1 to {self.window - 1}, less than the window, not {self.k}")
 
@@ -59,9 +56,8 @@ class TopDown(LLMReranker):
         """Which rank of the first window the pivot has, from 1, also where that is left to the window."""
         return self.window // 2 if self.k is None else self.k
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """`calls` has the report of each call with its round and the candidates that were shown."""
-        asker, going = Asker(self, request), list(range(len(request.documents)))
+    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+        going = list(range(asker.n))
         beaten: list[int] = []
         while len(going) > self.window:
             (first,) = yield from ordered(asker, [going[: self.window]])

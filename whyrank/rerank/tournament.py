@@ -4,15 +4,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.asking import Asker, at_least, ordered
-from whyrank.rerank.base import LLMReranker, Order, Request
+from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.strategy import Asker, Strategy, at_least, ordered
 
 
 @dataclass(frozen=True)
-class Tournament(LLMReranker):
+class Tournament(Strategy[Parsed]):
     """Stages of 100, 50, 20, 10, 5 and 2 candidates: who goes on from a group gets a point; points decide.
 
     For 100 candidates one tournament is TourRank's: 13 calls in 5 rounds. For any other n the stages are the numbers 2,
@@ -47,19 +46,17 @@ class Tournament(LLMReranker):
     repeats: int = 1
     window: int = 20
     seed: int = 0
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which a tournament would not end."""
-        at_least("tournament", 1, repeats=self.repeats, max_passage_tokens=self.max_passage_tokens)
+        super().__post_init__()
+        at_least("tournament", 1, repeats=self.repeats)
         at_least("tournament", 6, window=self.window)
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """`calls` has the report of each call with its round and the candidates that were shown."""
-        asker, n = Asker(self, request), len(request.documents)
-        lots = [random.Random(f"{self.seed} {repeat} {request.query.text}") for repeat in range(self.repeats)]
+    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+        n = asker.n
+        lots = [random.Random(f"{self.seed} {repeat} {asker.request.query.text}") for repeat in range(self.repeats)]
         fields = [list(range(n)) for _ in lots]
         points, places = [0] * n, [[0.0] * n for _ in lots]
         for goal, size in stages(n, self.window):

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.adaptive import Adaptive
-from whyrank.rerank.asking import at_least
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.compose import falling, onto
 from whyrank.rerank.consensus import Consensus
 from whyrank.rerank.formats import Format, Parsed, Reasoned
 from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategy import Asker, Strategy, at_least
 
 STAGES: Mapping[int, tuple[tuple[str, int, int], ...]] = {
     1: (("window", 1, 20),),
@@ -26,7 +25,7 @@ STAGES: Mapping[int, tuple[tuple[str, int, int], ...]] = {
 
 
 @dataclass(frozen=True)
-class Within(LLMReranker):
+class Within(Strategy[Parsed]):
     """Spends at most `calls` model calls on a query, by the strategy that found most in simulation.
 
     There is a strategy for 1, 5, 10, 20, 50 and 100 calls; any other budget takes the next below. All show at most 20
@@ -59,13 +58,12 @@ class Within(LLMReranker):
     """
 
     calls: int = 10
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    sampling: Sampling = field(default_factory=Sampling)
-    max_passage_tokens: int = 512
+    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse a budget of nothing."""
-        at_least("within", 1, calls=self.calls, max_passage_tokens=self.max_passage_tokens)
+        super().__post_init__()
+        at_least("within", 1, calls=self.calls)
 
     @property
     def stages(self) -> tuple[tuple[LLMReranker | Consensus, int], ...]:
@@ -82,8 +80,9 @@ class Within(LLMReranker):
         window = Listwise(self.llm, **asked)
         return window if kind == "window" else Consensus(window, shuffles=number)
 
-    def plan(self, request: Request) -> Plan[Order]:
-        """The stages in turn; `calls` say in "stage", from 0, whose they are."""
+    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+        """The stages in turn; `calls` tell by `place.stage`, from 0, whose they are."""
+        request = asker.request
         order, scores = Order(tuple(range(len(request.documents)))), request.scores
         for stage, (reranker, depth) in enumerate(self.stages):
             shown = order.ranking[:depth]

@@ -3,19 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Self
 
 from whyrank.errors import BadInput
 from whyrank.fields import Positive
 from whyrank.fusion import reciprocal_ranks
-from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.ask import Question, Said, ask
 from whyrank.llm.engine import LLM
-from whyrank.llm.messages import Prompt, Sampling
-from whyrank.llm.report import reported
-from whyrank.llm.schedule import Plan, drive
+from whyrank.llm.messages import Sampling
+from whyrank.llm.schedule import drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
-from whyrank.retrieval.agent_step import Quote, Step, ask, normal, parse, source_of
+from whyrank.retrieval.agent_step import Quote, Step, normal, read, render, source_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.tool import Found, SearchTool
 from whyrank.types import CallReport, Corpus, Document, Evidence, Hunted, Note, Query, Ranking, Run, Search
@@ -99,11 +99,11 @@ class Agentic(Retriever):
 
     def _think(self, hunts: Sequence["_Hunt"], trace: Trace) -> None:
         """One model call for each query that has not stopped."""
-        plans = {hunt.query.id: _once(hunt.prompt()) for hunt in hunts if not hunt.stopped}
+        plans = {hunt.query.id: ask([hunt.question()]) for hunt in hunts if not hunt.stopped}
         answers = drive(plans, self.llm, trace) if plans else {}
         for hunt in hunts:
             if hunt.query.id in answers:
-                hunt.read(answers[hunt.query.id])
+                hunt.heed(*answers[hunt.query.id])
 
     def _look(self, hunts: Sequence["_Hunt"], k: int, trace: Trace) -> None:
         """One search for what all queries that wait want to know."""
@@ -144,21 +144,22 @@ class _Hunt:
         """How many rounds of searching there were."""
         return self.tool.ledger.calls
 
-    def prompt(self) -> Prompt:
-        """The next question to the model."""
+    def question(self) -> Question[Step]:
+        """What the model is asked next."""
         width = self.agent.width if self.round < self.agent.rounds else 0
         evidence = [(number, text) for (number, _), text in self.evidence.items()]
-        return ask(self.query.text, evidence, self._searches(), self.found, width, self.agent.sampling)
+        prompt = render(self.query.text, evidence, self._searches(), self.found, width, self.agent.sampling)
+        return Question(prompt, partial(read, width=self.agent.width))
 
-    def read(self, completion: Completion) -> None:
+    def heed(self, said: Said[Step]) -> None:
         """Take in the model's answer: check its quotes, and see what it wants to search."""
-        step = Step("failed") if isinstance(completion, Failed) else parse(completion, self.agent.width)
+        step = said.answer
         rejected = [quote.text for quote in step.quotes if not self._verified(quote)]
         before = {normal(found.query) for found, _ in self.history} | {normal(self.query.text)}
         fresh = [query for query in step.queries if normal(query) not in before]
         repeated = len(step.queries) - len(fresh)
         hunted = Hunted(len(step.quotes), tuple(rejected), len(step.queries), repeated)
-        self.calls.append(replace(reported(completion, step.status), hunted=hunted))
+        self.calls.append(replace(said.report, hunted=hunted))
         if not self.round:
             self.wanted = [self.query.text, *fresh]
         elif self.round == self.agent.rounds:
@@ -209,9 +210,3 @@ class _Hunt:
             Search(found.query, round, len(found.hits), found.new, sum(hit.number in backed for hit in found.hits))
             for found, round in self.history
         ]
-
-
-def _once(prompt: Prompt) -> Plan[Completion]:
-    """The plan of one call."""
-    (completion,) = yield [prompt]
-    return completion

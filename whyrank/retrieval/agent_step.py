@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from whyrank.llm.answer import Ok
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
+from whyrank.llm.report import reported
 from whyrank.retrieval.tool import Found, Hit
-from whyrank.types import Search, Status
+from whyrank.types import CallReport, Search, Status
 
 LEAST = 8
 """Letters and digits that a quote must have: shorter ones stand in many texts by chance."""
@@ -72,7 +73,7 @@ _WEAK = {
 }
 
 
-def ask(
+def render(
     question: str,
     evidence: Sequence[tuple[int, str]],
     searches: Sequence[Search],
@@ -106,6 +107,14 @@ def ask(
     then = f"write up to {width} queries in <search>, or <done/>" if width else "write <done/>: this is the last step"
     pieces.append(Piece(f"\n\nNow {quotes}, then {then}."))
     return Prompt((Message("system", (Piece(_TASK),)), Message("user", tuple(pieces))), sampling)
+
+
+def read(completion: Completion, width: int) -> tuple[Step, CallReport]:
+    """What a completion says, and the report of the call."""
+    if isinstance(completion, Failed):
+        return Step("failed"), reported(completion)
+    step = parse(completion, width)
+    return step, reported(completion, step.status)
 
 
 def parse(completion: Ok, width: int) -> Step:

@@ -20,11 +20,11 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line, unquoted
-from whyrank.llm.messages import Message, Piece, Prompt, Sampling
+from whyrank.llm.messages import EMPTY, Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.report import reported, thought_of
 from whyrank.registry import Part
-from whyrank.types import CallReport, Repairs, Status
+from whyrank.types import CallReport, Document, Repairs, Status
 
 Think = Literal["asked", "native", "no"]
 
@@ -72,6 +72,14 @@ class Format(Part, ABC, Generic[Answer]):
     def think(self) -> Think:
         """Whether the model thinks before it answers, and whether the prompt has to ask for that."""
         return "no"
+
+    def passage(self, document: Document) -> str:
+        """A document as it is shown: title and text in one line, in which nothing looks like a label or an answer.
+
+        It may be longer than the model reads; it is cut to `max_passage_tokens`, and to what the window leaves, where
+        it is asked.
+        """
+        return clean(document.content)
 
     @abstractmethod
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
@@ -164,7 +172,7 @@ def asked(query: str, letters: bool = False) -> Piece:
 
 def shown(passage: str, letters: bool = False) -> Piece:
     """A passage as prompts show it; `letters` says that the prompt's labels are letters."""
-    return Piece(one_line(passage, letters) or "(empty)", cut="document")
+    return Piece(one_line(passage, letters) or EMPTY, cut="document")
 
 
 def read(

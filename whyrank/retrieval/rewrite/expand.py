@@ -4,18 +4,17 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar
 
 from whyrank.errors import BadInput
 from whyrank.fields import Positive
-from whyrank.llm.budget import clip
-from whyrank.llm.content import one_line
-from whyrank.llm.engine import LLM
+from whyrank.llm.ask import Question, ask
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
 from whyrank.retrieval.rewrite.combine import Append, Combine, FuseOriginal, Repeat
-from whyrank.types import Document, Query
+from whyrank.types import Query
 
 
 def _warm() -> Sampling:
@@ -38,9 +37,9 @@ class _SingleCall(LLMRewriter):
 
     def plan(self, query: Query) -> Steps:
         """One call."""
-        (completion,) = yield [self.ask(query.text)]
-        texts, report = read(completion, lambda answer: self.parse(answer, query.text))
-        return Rewriting(texts, (report,))
+        parse = partial(read, parse=lambda answer: self.parse(answer, query.text))
+        (said,) = yield from ask([Question(self.ask(query.text), parse)])
+        return Rewriting(said.answer, (said.report,))
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,9 @@ class LameR(LLMRewriter):
     def plan(self, query: Query) -> Steps:
         """One search, one call."""
         found = yield Look(query.text, self.passages)
-        shown = clipped(found, self.llm, self.max_passage_tokens)
-        (completion,) = yield [prompts.fill(prompts.LAMER, self.sampling, query.text, shown)]
-        texts, report = read(completion)
-        return Rewriting(texts, (replace(report, passages=tuple(document.id for document in found)),))
+        prompt = prompts.fill(prompts.LAMER, self.sampling, query.text, found, self.max_passage_tokens)
+        (said,) = yield from ask([Question(prompt, read)])
+        return Rewriting(said.answer, (replace(said.report, passages=tuple(document.id for document in found)),))
 
 
 @dataclass(frozen=True)
@@ -220,12 +218,6 @@ class StepBack(_SingleCall):
     def ask(self, query: str) -> Prompt:
         """One question is asked for."""
         return prompts.fill(prompts.STEPBACK, self.sampling, query)
-
-
-def clipped(documents: Sequence[Document], llm: LLM, max_tokens: int) -> list[str]:
-    """The passages as they are shown to the model: each in one line, and cut."""
-    tokenizer = llm.tokenizer()
-    return [clip(one_line(document.content), tokenizer, max_tokens) for document in documents]
 
 
 _BULLET = re.compile(r"^\s*(?:[-*•·–]|\(?\d+[.):])\s+")

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 from whyrank.llm.content import one_line
-from whyrank.llm.messages import Message, Piece, Prompt, Sampling
+from whyrank.llm.messages import EMPTY, Message, Piece, Prompt, Sampling
+from whyrank.types import Document
 
 REASONED = """Someone looks for help and writes:
 
@@ -96,14 +97,15 @@ def fill(
     template: str,
     sampling: Sampling,
     query: str,
-    passages: Sequence[str] = (),
+    passages: Sequence[Document] = (),
+    max_passage_tokens: int | None = None,
     draft: str = "",
     system: str | None = None,
 ) -> Prompt:
     """The prompt of a template; what is filled in may be cut to fit the model's window: passages, draft, then query."""
     asked = {
         "query": [Piece(one_line(query), cut="query")],
-        "passages": list(_listed(passages)) or [Piece("(none)")],
+        "passages": _listed(passages, max_passage_tokens) or [Piece("(none)")],
         "draft": [Piece(one_line(draft), cut="document")],
     }
     pieces: list[Piece] = []
@@ -113,8 +115,10 @@ def fill(
     return Prompt((*turns, Message("user", tuple(pieces))), sampling)
 
 
-def _listed(passages: Sequence[str]) -> list[Piece]:
+def _listed(passages: Sequence[Document], at_most: int | None) -> list[Piece]:
     pieces = []
-    for number, passage in enumerate(passages, start=1):
-        pieces += [Piece(f"\n[{number}] "), Piece(one_line(passage) or "(empty)", cut="document")]
+    for number, document in enumerate(passages, start=1):
+        text = one_line(document.content)
+        shown = Piece(text, "document", at_most) if text else Piece(EMPTY, "document")
+        pieces += [Piece(f"\n[{number}] "), shown]
     return pieces

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whyrank.fields import Positive
+from whyrank.llm.ask import Question, ask
 from whyrank.llm.messages import Sampling
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat
-from whyrank.retrieval.rewrite.expand import clipped
 from whyrank.types import CallReport, Place, Query
 
 
@@ -56,16 +56,15 @@ class ThinkQE(LLMRewriter):
                 prompts.REFINE if kept and not self.accumulate else prompts.THINKQE,
                 self.sampling,
                 query.text,
-                clipped(found, self.llm, self.max_passage_tokens),
+                found,
+                self.max_passage_tokens,
                 draft="\n".join(kept),
             )
-            completions = yield [replace(prompt, sample=sample) for sample in range(self.samples)]
-            answers: list[str] = []
-            for completion in completions:
-                texts, report = read(completion)
-                answers += texts
+            said = yield from ask([Question(prompt, read).drawn(sample) for sample in range(self.samples)])
+            answers = [text for one in said for text in one.answer]
+            for one in said:
                 ids = tuple(document.id for document in found)
-                calls.append(replace(report, passages=ids, place=Place(round=number)))
+                calls.append(replace(one.report, passages=ids, place=Place(round=number)))
             kept = kept + answers if self.accumulate else answers or kept
         return Rewriting(("\n".join(kept),) if kept else (), tuple(calls))
 

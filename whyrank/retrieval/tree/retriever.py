@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -10,10 +11,10 @@ import numpy as np
 
 from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive
-from whyrank.llm.answer import Ok
+from whyrank.llm.ask import Question, ask
 from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
-from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of
@@ -21,7 +22,7 @@ from whyrank.retrieval.base import FolderPath, Retriever
 from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.filters import allowed
 from whyrank.retrieval.tree.index import Index, Shown
-from whyrank.retrieval.tree.slates import read, render
+from whyrank.retrieval.tree.slates import Judged, read, render
 from whyrank.retrieval.tree.summaries import Extractive, Written
 from whyrank.retrieval.tree.walk import Found, Policy, Slate, Walk
 from whyrank.types import CallReport, Document, Note, Place, Query, Ranking, Run
@@ -192,13 +193,12 @@ class Tree(Retriever):
         calls: list[CallReport] = []
         spent = 0
         while (self.tokens is None or spent < self.tokens) and (slates := walk.slates()):
-            completions = yield [self._ask(query, shown, slate) for slate in slates]
-            judged = [read(each, len(slate.entries)) for each, slate in zip(completions, slates, strict=True)]
-            walk.hear(slates, [np.array(scores.scores) for scores, _ in judged])
-            for slate, (_, report) in zip(slates, judged, strict=True):
+            said = yield from ask([self._question(query, shown, slate) for slate in slates])
+            walk.hear(slates, [np.array(one.answer.scores) for one in said])
+            for slate, one in zip(slates, said, strict=True):
                 place = Place(iteration=walk.iteration, node=slate.node)
-                calls.append(replace(report, candidates=len(slate.entries), place=place))
-            spent += sum(each.usage.input + each.usage.output for each in completions if isinstance(each, Ok))
+                calls.append(replace(one.report, candidates=len(slate.entries), place=place))
+            spent += sum(one.report.usage.input + one.report.usage.output for one in said)
         return walk.found(), calls
 
     def _index(self, corpus: Iterable[Document]) -> None:
@@ -228,10 +228,11 @@ class Tree(Retriever):
         notes = {query: Note(tuple(calls)) for query, (_, calls) in found.items()}
         return Run.of(rankings, name=name_of(type(self)), notes=notes).top(k)
 
-    def _ask(self, query: Query, shown: Shown, slate: Slate) -> Prompt:
+    def _question(self, query: Query, shown: Shown, slate: Slate) -> Question[Judged]:
         tokenizer = self.llm.tokenizer()
         texts = [clip(shown.text(node), tokenizer, self.max_passage_tokens) for node in slate.entries.tolist()]
-        return render(query.text, texts, self.relevance, self.sampling)
+        prompt = render(query.text, texts, self.relevance, self.sampling)
+        return Question(prompt, partial(read, n=len(texts)))
 
     def _vectors(self, documents: Sequence[Document], keep: bool) -> Any:  # noqa: ANN401 (an array of either float)
         """The documents' vectors; those of the whole collection are kept where the encoder has a path."""

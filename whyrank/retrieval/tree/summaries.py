@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from whyrank.fields import NotNegative, Positive
-from whyrank.llm.answer import Completion, Ok
+from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.ask import Question, Said, ask
 from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
+from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part
 from whyrank.retrieval.tree.slates import line
+from whyrank.types import CallReport, Status
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,14 @@ class Written(Part):
                 str(node): self._plan([texts.get(child) or tell(child) for child in children])
                 for node, children in level.items()
             }
-            for node, completion in drive(plans, self.llm, trace).items():
-                text, status = _read(completion)
-                statuses[status] += 1
+            for node, said in drive(plans, self.llm, trace).items():
+                text = said.answer
+                statuses[said.status] += 1
                 if text:
                     texts[int(node)] = text
         return texts, dict(statuses)
 
-    def _plan(self, parts: Sequence[str]) -> Plan[Completion]:
+    def _plan(self, parts: Sequence[str]) -> Plan[Said[str]]:
         tokenizer = self.llm.tokenizer()
         pieces = [Piece("Parts:\n")]
         for number, part in enumerate(parts, start=1):
@@ -84,8 +87,8 @@ class Written(Part):
             pieces += [Piece(f"\n[{number}] "), Piece(text, cut="document")]
         pieces.append(Piece("\n\nWrite the summary."))
         messages = (Message("system", (Piece(_TASK),)), Message("user", tuple(pieces)))
-        (completion,) = yield [Prompt(messages, self.sampling)]
-        return completion
+        (said,) = yield from ask([Question(Prompt(messages, self.sampling), _read)])
+        return said
 
 
 _TASK = (
@@ -96,10 +99,9 @@ _TASK = (
 )
 
 
-def _read(completion: Completion) -> tuple[str, str]:
-    if not isinstance(completion, Ok):
-        return "", "failed"
+def _read(completion: Completion) -> tuple[str, CallReport]:
+    if isinstance(completion, Failed):
+        return "", reported(completion)
     text = line(parted(completion.text).answer)
-    if not text:
-        return "", "no_answer"
-    return text, "truncated" if completion.finish == "length" else "exact"
+    status: Status = "no_answer" if not text else "truncated" if completion.finish == "length" else "exact"
+    return text, reported(completion, status)
