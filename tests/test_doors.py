@@ -5,9 +5,11 @@ from collections import UserDict, deque
 import numpy as np
 import pytest
 
+from whyrank.datasets import load
 from whyrank.errors import BadInput
-from whyrank.io import write_run
+from whyrank.io import read_qrels, read_queries, read_run, write_run
 from whyrank.llm.fake import Fake
+from whyrank.registry import make as make_part
 from whyrank.rerank.listwise import Listwise
 from whyrank.retrieval.bm25 import BM25
 from whyrank.types import Corpus, Dataset, Document, Query, Run
@@ -102,6 +104,22 @@ def test_what_is_no_question_is_refused(query):
         (lambda: RANKER.rerank({"q": ["a"]}, Dataset("d")), "rerank: the run is a dict"),
         (lambda: RANKER.rerank(Run.of({"q": ["a"]}), "toy"), "rerank: the data is a str: hand in a Dataset"),
         (lambda: RANKER.rerank(Run.of({"q": ["a"]}), Corpus(DOCS)), "rerank: the data is a Corpus"),
+        (lambda: RANKER.rerank(Run.of({"q": ["a"]}), Dataset("d"), depth="10"), "depth must be at least 1, not '10'"),
+        (lambda: BM25().index(DOCS).search([Query("q", "x")], k="3"), "k must be at least 1, not '3'"),
+        (lambda: BM25().index(DOCS).search([Query("q", "x")], k=2.5), "k must be at least 1, not 2.5"),
+        (lambda: BM25().index(DOCS).search([Query("q", "x")], k=None), "k must be at least 1, not None"),
+        (lambda: BM25().index(DOCS).remove("ab"), "remove: 'ab' is one text: hand in a list of ids, such as ['ab']"),
+        (lambda: Run.of([("q", ["a"])]), "run 'run' is a list: hand in {query id: ids, best first} or"),
+        (lambda: Run.of(None), "run 'run' is None"),
+        (lambda: write_run("run.trec", "x"), "write_run: the run is a str: hand in a Run first, then the path"),
+        (lambda: write_run(Run.of({"q": ["a"]}), None), "the path of a file is None: hand in one"),
+        (lambda: read_run(None), "the path of a file is None: hand in one, such as 'run.trec'"),
+        (lambda: read_qrels(7), "the path of a file is a int"),
+        (lambda: read_queries(None), "the path of a file is None"),
+        (lambda: load(None), "load: the data set is None: hand in a name or a folder, such as load('toy')"),
+        (lambda: load(["toy"]), "load: the data set is a list"),
+        (lambda: make_part(None), 'a spec is a text, such as "bm25()", not None'),
+        (lambda: make_part(BM25()), 'a spec is a text, such as "bm25()", not bm25()'),
     ],
 )
 def test_values_of_another_kind_are_refused_where_they_are_made(make, told):

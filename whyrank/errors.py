@@ -18,8 +18,10 @@ exception but a value, `whyrank.llm.answer.Failed`.
 import difflib
 import importlib
 import importlib.util
+import operator
 from pathlib import Path
 from types import ModuleType
+from typing import SupportsIndex
 
 from whyrank.secrets import masked
 from whyrank.terminal import plain
@@ -125,6 +127,16 @@ def want(given: object, kind: type | tuple[type, ...], what: str, mend: str) -> 
     if not isinstance(given, kind):
         name = "None" if given is None else f"a {type(given).__name__}"
         raise BadInput(f"{what} is {name}: {mend}")
+
+
+def want_count(given: object, what: str) -> None:
+    """Refuse what is no whole number from 1 up.
+
+    Raises:
+        BadInput: `given` is none; `what` says which it is: "k".
+    """
+    if not isinstance(given, SupportsIndex) or operator.index(given) < 1:
+        raise BadInput(f"{what} must be at least 1, not {given!r}")
 
 
 def no_near_miss(model: str, known: str, asked_by: str) -> None:

@@ -200,7 +200,11 @@ def hint_of(part: type[Any], field: "Field[Any]") -> Any:  # noqa: ANN401 (a typ
 
 
 def rule_of(hint: Any) -> Rule:  # noqa: ANN401 (a type hint can be anything)
-    """How values are held against a type hint; hints that cannot be judged let all pass."""
+    """How values are held against a type hint; hints that cannot be judged let all pass.
+
+    Of a generic class, as in `Format[Choice]`, the value itself is asked by `instead(Choice)`, where it has that
+    method: what should stand in its place, or an empty text where it fits.
+    """
     kind, inside = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
         return _bounded(hint, inside[0], inside[1:])
@@ -212,9 +216,13 @@ def rule_of(hint: Any) -> Rule:  # noqa: ANN401 (a type hint can be anything)
         return _tuple(hint, inside)
     if kind is float:
         return _float(hint, sys.float_info.max)
-    if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+    if not _can_be_asked(kind):
         return _anything
     return _instance(hint, kind)
+
+
+def _can_be_asked(kind: Any) -> bool:  # noqa: ANN401
+    return isinstance(kind, type) and kind is not Any and not getattr(kind, "_is_protocol", False)
 
 
 def _anything(value: Any) -> Any:  # noqa: ANN401
@@ -298,12 +306,16 @@ def _float(hint: Any, largest: float) -> Rule:  # noqa: ANN401
 
 
 def _instance(hint: Any, kind: type) -> Rule:  # noqa: ANN401
+    inside = tuple(one for one in get_args(hint) if _can_be_asked(one))
+
     def rule(value: Any) -> Any:  # noqa: ANN401
         if type(value) is kind:
             return value
         held = os.fspath(value) if kind is str and isinstance(value, os.PathLike) else _plain(value)
         if not isinstance(held, kind) or (kind is int and isinstance(held, bool)):
             raise Misfit(value, hint)
+        if inside and (instead := getattr(held, "instead", None)) and (words := instead(*inside)):
+            raise Misfit(value, hint, bound=words)
         return held
 
     return rule

@@ -103,6 +103,8 @@ def make(spec: str, kind: Callable[..., Part] = Part) -> Part:
         BadSpec: the text is not a spec, names no part of this kind, or gives arguments that the part does not take.
     """
     wanted = kind if isinstance(kind, type) else Part
+    if not isinstance(spec, str):
+        raise BadSpec(f'a spec is a text, such as "bm25()", not {spec!r:.80}')
     with _reading(spec):
         part = _build(_parsed(spec), spec, wanted)
     if not isinstance(part, wanted):

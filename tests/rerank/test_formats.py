@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whyrank.errors import BadInput
 from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.report import thought_of
@@ -128,3 +129,29 @@ def test_a_failed_call_is_never_parsed() -> None:
         "failure": "rate_limit",
         "detail": "Error code: 429 … [3] > [1] > [2]",
     }
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (
+            "listwise(fake(), format=yes_no())",
+            "listwise: format must be one that orders the passages, such as reasoned()",
+        ),
+        ("listwise(fake(), format=pair())", "or direct(), not pair()"),
+        ("setwise(fake(), format=direct())", "setwise: format must be one that chooses a passage"),
+        ("pairwise(fake(), format=reasoned())", "pairwise: format must be one that compares two passages"),
+        ("groupwise(fake(), format=best_worst())", "groupwise: format must be one that scores the passages"),
+        ("dualend(fake(), format=direct_choice())", "dualend: format must be one that names the best and the worst"),
+        ("cascade(adaptive(fake(), format=rubric()))", "adaptive: format must be one that orders the passages"),
+    ],
+)
+def test_a_format_of_another_kind_is_refused_when_the_strategy_is_made(spec, told):
+    with pytest.raises(BadInput) as refused:
+        make(spec)
+    assert told in str(refused.value)
+
+
+def test_what_another_kind_of_answer_is_called():
+    assert make("listwise(fake(), format=first())") and make("pointwise(fake(), format=yes_no())")
+    assert make("yes_no()").instead(int) == "one that gives int"

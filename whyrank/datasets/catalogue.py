@@ -18,7 +18,7 @@ from whyrank.datasets.pools import Birco, NovelEval
 from whyrank.datasets.recommendation import Source
 from whyrank.datasets.recommendation.public import MovieLensFamily, P5Family
 from whyrank.datasets.trec_dl import TrecDL
-from whyrank.errors import BadInput, NotFound, Untrusted
+from whyrank.errors import BadInput, NotFound, Untrusted, want
 from whyrank.registry import make
 from whyrank.types import Dataset
 
@@ -55,6 +55,7 @@ def load(name: str | Path, split: str | None = None, *, told_by: str | Path | No
         >>> len(data.corpus), len(data.queries)
         (80, 15)
     """
+    want(name, (str, Path), "load: the data set", "hand in a name or a folder, such as load('toy')")
     path, text = Path(name), str(name)
     family, _, member = text.partition("/")
     if isinstance(name, str) and family in (families := _families()):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from whyrank.errors import BadInput
-from whyrank.io.files import atomic_write, stem, suffix
+from whyrank.io.files import atomic_write, place, stem, suffix
 from whyrank.io.records import records
 from whyrank.io.texts import metadata_of, metadata_record
 from whyrank.types import Corpus, Dataset, Document, Query, Ranking, Run
@@ -39,7 +39,7 @@ def read_candidates(path: str | Path) -> Dataset:
         BadInput: a record is damaged (file and line, or record number, are told), a query occurs twice, a document
             is ranked twice, or its id stands for two texts.
     """
-    path = Path(path)
+    path = place(path)
     queries: dict[str, Query] = {}
     documents: dict[str, Document] = {}
     rankings: dict[str, Ranking] = {}

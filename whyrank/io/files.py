@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from whyrank.errors import BadInput, NotFound
+from whyrank.errors import BadInput, NotFound, want
 from whyrank.journal import lock
 
 BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
@@ -50,7 +50,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     Raises:
         BadInput: the path names no file, as `.` and an empty one.
     """
-    target = Path(path)
+    target = place(path)
     if not target.name or target.name == "..":
         raise BadInput(f"{str(path)!r} is a folder, and a file to write is wanted")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def blocks(path: str | Path) -> Iterator[Block]:
         BadInput: the file is empty, is no UTF-8 (the line is named), or its compression is damaged or cut off.
     """
     first = 1
-    with _opened(Path(path)) as file:
+    with _opened(place(path)) as file:
         while data := _read(file, path, first):
             if first == 1 and data.startswith(b"\x1f\x8b"):
                 raise BadInput(f"{path}: the file is compressed: its name must end in .gz")
@@ -143,7 +143,13 @@ def block_lines(block: Block) -> Iterator[tuple[int, str]]:
 
 def suffix(path: str | Path) -> str:
     """The ending that tells a file's format: that before `.gz`, if it is compressed."""
-    return Path(str(path).removesuffix(".gz")).suffix.lower()
+    return Path(str(place(path)).removesuffix(".gz")).suffix.lower()
+
+
+def place(path: object) -> Path:
+    """The path of a file; refuses what is none."""
+    want(path, (str, Path), "the path of a file", "hand in one, such as 'run.trec'")
+    return Path(path)  # type: ignore[arg-type]  # which want has seen to
 
 
 def stem(path: str | Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want
 from whyrank.io.candidates import read_candidates
 from whyrank.io.files import atomic_write, blocks, columns, lines, stem, suffix
 from whyrank.io.records import from_json
@@ -48,6 +48,7 @@ def write_run(run: Run, path: str | Path) -> None:
     strictly for every tool. In TREC columns white space in ids is written as `\uXXXX`, and a query without documents
     leaves no trace.
     """
+    want(run, Run, "write_run: the run", "hand in a Run first, then the path")
     with atomic_write(path) as file:
         for text in _json_text(run) if suffix(path) == ".json" else trec_text(run):
             file.write(text.encode())

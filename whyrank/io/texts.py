@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.io.files import lines, suffix
+from whyrank.io.files import lines, place, suffix
 from whyrank.io.folders import write_lines
 from whyrank.io.pages import pages
 from whyrank.io.records import from_json, records
@@ -133,7 +133,7 @@ def read_queries(path: str | Path) -> tuple[Query, ...]:
 
 def _objects(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     """The records of a file of any form: a place, a number in its file, and what it says by the keys of JSONL."""
-    path = Path(path)
+    path = place(path)
     if path.is_dir() and columns is _COLUMNS:
         return pages(path)
     if suffix(path) in (".json", ".parquet"):

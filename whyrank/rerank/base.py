@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from whyrank.errors import BadInput, want
+from whyrank.errors import BadInput, want, want_count
 from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
@@ -83,8 +83,7 @@ class Reranker(Part, ABC):
             "rerank: the data",
             "hand in a Dataset, such as load('toy') or Dataset('mine', corpus, queries)",
         )
-        if depth < 1:
-            raise BadInput(f"depth must be at least 1, not {depth}")
+        want_count(depth, "depth")
         requests, tails = requests_of(run, data, depth)
         trace = Trace() if trace is None and seconds is not None else trace
         with nullcontext() if trace is None else trace.within(seconds):

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
-from whyrank.errors import BadIndex, BadInput, BadSpec, want
+from whyrank.errors import BadIndex, BadInput, BadSpec, want, want_count
 from whyrank.fields import Meaning
 from whyrank.io.locks import one_writer
 from whyrank.llm.trace import Trace
@@ -99,8 +99,7 @@ class Retriever(Part, ABC):
             BadInput: `k` is below 1, a query id is given twice, the retriever has no index yet, or `where` asks for
                 metadata that are not known here.
         """
-        if k < 1:
-            raise BadInput(f"k must be at least 1, not {k}")
+        want_count(k, "k")
         queries, seen = _several(queries), set[str]()
         for query in queries:
             if query.id in seen:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.encoders import BiEncoder, Side, bi_encoder
-from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.errors import BadIndex, BadInput, EngineError, want_count
 from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
@@ -234,8 +234,7 @@ class Dense(Retriever):
         Raises:
             BadInput: `k` is below 1, a vector is not finite or of another length, or there is no index yet.
         """
-        if k < 1:
-            raise BadInput(f"k must be at least 1, not {k}")
+        want_count(k, "k")
         vectors, dimensions = self._read(), self._read().matrix.shape[1]
         for query, vector in queries.items():
             if vector.shape != (dimensions,) or not np.isfinite(vector).all():

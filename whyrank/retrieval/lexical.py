@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.errors import BadIndex, BadInput, BadSpec
+from whyrank.errors import BadIndex, BadInput, BadSpec, want_count
 from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
@@ -110,6 +110,8 @@ class Lexical(Retriever):
             BadIndex: `path` is there already, and is no empty folder.
         """
         old = self._ready()
+        if isinstance(ids, str):
+            raise BadInput(f"remove: {ids!r:.40} is one text: hand in a list of ids, such as [{ids!r:.40}]")
         gone = [self._place(old, id) for id in ids]
         left = np.delete(np.arange(len(old.ids)), gone)
         if not len(left):
@@ -177,8 +179,7 @@ class Lexical(Retriever):
         Raises:
             BadInput: `k` is below 1, a weight is negative or not finite, or there is no index yet.
         """
-        if k < 1:
-            raise BadInput(f"k must be at least 1, not {k}")
+        want_count(k, "k")
         for query, weighted in queries.items():
             for term, weight in weighted.items():
                 if not (math.isfinite(weight) and weight >= 0):

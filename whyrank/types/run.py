@@ -87,6 +87,7 @@ class Run(Mapping[str, Ranking]):
         Raises:
             BadInput: as `Run` itself, or an id that is empty or no text.
         """
+        want(rankings, Mapping, f"run {name!r}", "hand in {query id: ids, best first} or {query id: {id: score}}")
         parts = {query: _as_ranking(given) for query, given in rankings.items()}
         for query, part in parts.items():
             if len(set(part.ids)) < len(part.ids):

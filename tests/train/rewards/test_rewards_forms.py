@@ -171,7 +171,7 @@ def test_completions_as_text() -> None:
     [
         (
             "rank_r1(format=reasoned())",
-            "rank_r1: format=reasoned() will not do: .* such as reasoned_choice() or direct",
+            "rank_r1: format must be one that chooses a passage, such as reasoned_choice() or direct_choice(), not",
         ),
         ("grouprank(format=reasoned())", "such as reasoned_scores() or direct_scores()"),
         ("multiview(format=direct_choice())", "such as reasoned() or direct()"),

@@ -105,6 +105,11 @@ class Format(Part, ABC, Generic[Answer]):
         """The report of a call with what answers of this format tell beside their status."""
         return report
 
+    def instead(self, answer: type) -> str:
+        """What a field declared `Format[answer]` must hold in place of this format; empty where it is of that kind."""
+        fits = isinstance(self.nothing(1), answer)
+        return "" if fits else getattr(answer, "given_by", f"one that gives {answer.__name__}")
+
     def nothing_else(self, completion: Ok) -> bool:
         """Whether a completion is an answer without a thought or prose, where the prompt asks for nothing else."""
         return self.think != "no" or not thought_of(completion)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import one_of
@@ -36,6 +37,8 @@ class Choice:
         extra: how many numbers in range it gave after the first.
         out_of_range: how many numbers below 1 or above n it gave.
     """
+
+    given_by: ClassVar[str] = "one that chooses a passage, such as reasoned_choice() or direct_choice()"
 
     best: int | None
     status: Status

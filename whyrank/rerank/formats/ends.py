@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
@@ -37,6 +38,8 @@ class Ends:
         extra: how many numbers in range it gave beside the two.
         out_of_range: how many numbers below 1 or above n it gave.
     """
+
+    given_by: ClassVar[str] = "one that names the best and the worst, such as best_worst()"
 
     best: int | None
     worst: int | None

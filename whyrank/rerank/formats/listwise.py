@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import list_of
@@ -36,6 +37,8 @@ class Parsed:
         duplicate: how many numbers it gave again.
         out_of_range: how many numbers below 1 or above n it gave.
     """
+
+    given_by: ClassVar[str] = "one that orders the passages, such as reasoned() or direct()"
 
     permutation: tuple[int, ...]
     status: Status

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
@@ -19,6 +20,8 @@ class Preferred:
         first: True for the passage shown first, False for the second, None where neither could be read.
         status: see `Status`.
     """
+
+    given_by: ClassVar[str] = "one that compares two passages, such as pair()"
 
     first: bool | None
     status: Status

@@ -9,7 +9,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
@@ -46,6 +46,8 @@ class Graded:
         status: "exact": as asked; "repaired": read from an answer in another form; "truncated": cut off before an
             answer; "no_answer": no score to be found; "failed": the call itself brought nothing.
     """
+
+    given_by: ClassVar[str] = "one that grades one passage, such as rubric() or yes_no()"
 
     score: float
     status: Status

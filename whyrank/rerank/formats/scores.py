@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import ClassVar
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import map_of
@@ -38,6 +39,8 @@ class Scores:
         duplicate: how many scores it gave for a passage that had one; the first counts.
         out_of_range: how many scores were below 0 or above 10, or for numbers below 1 or above n.
     """
+
+    given_by: ClassVar[str] = "one that scores the passages, such as reasoned_scores() or direct_scores()"
 
     scores: tuple[float, ...]
     status: Status

@@ -15,7 +15,7 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import parted, split_reasoning
 from whyrank.registry import Part, name_of
-from whyrank.rerank.formats import Choice, Format, Graded, Parsed, Scores
+from whyrank.rerank.formats import Format
 from whyrank.rerank.formats.base import answer_region
 from whyrank.types import RankTask
 
@@ -142,25 +142,6 @@ def length(completion: Ok, unit: Unit) -> int:
             "(ForTRL takes completion_ids, ForVerl a function that counts)"
         )
     return completion.usage.output
-
-
-_TAKE: dict[type, str] = {
-    Parsed: "orders the passages, such as reasoned() or direct()",
-    Choice: "chooses a passage, such as reasoned_choice() or direct_choice()",
-    Scores: "scores the passages, such as reasoned_scores() or direct_scores()",
-    Graded: "grades one passage, such as rubric()",
-}
-"""What a format does whose answers are of this kind, and which ones do."""
-
-
-def check_format(reward: Reward, format: Format[Any], kind: type) -> None:
-    """Refuse a format whose answers are not of the kind that the reward pays for.
-
-    Raises:
-        BadInput: they are of another kind; formats that work are named.
-    """
-    if not isinstance(format.nothing(1), kind):
-        raise BadInput(f"{name_of(type(reward))}: format={format!r} will not do: take one that {_TAKE[kind]}")
 
 
 def formats_of(reward: AnyReward) -> Iterator[Format[Any]]:

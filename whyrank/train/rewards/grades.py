@@ -18,7 +18,7 @@ from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Ok
 from whyrank.registry import name_of
 from whyrank.rerank.formats import Format, Graded, ReasonedScores, Rubric, Scores
-from whyrank.train.rewards.base import Each, Reward, Value, check_format, groups, kept, same_prompt
+from whyrank.train.rewards.base import Each, Reward, Value, groups, kept, same_prompt
 from whyrank.types import RankTask
 
 
@@ -45,10 +45,6 @@ class GroupRank(Each):
     k: Positive = 10
     _: KW_ONLY
     format: Format[Scores] = field(default_factory=ReasonedScores)
-
-    def __post_init__(self) -> None:
-        """Refuse a format that does not score."""
-        check_format(self, self.format, Scores)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
@@ -83,10 +79,6 @@ class GradeReward(Reward):
 
     _: KW_ONLY
     format: Format[Graded]
-
-    def __post_init__(self) -> None:
-        """Refuse a format that does not grade."""
-        check_format(self, self.format, Graded)
 
     def _values(self, completions: Sequence[Ok], tasks: Sequence[RankTask]) -> Iterable[Value]:
         name = name_of(type(self))

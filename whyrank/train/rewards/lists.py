@@ -16,7 +16,7 @@ from whyrank.eval.orders import ndcg, rbo, recall
 from whyrank.fields import Above, AtLeast, AtMost, Below, Positive
 from whyrank.llm.answer import Ok
 from whyrank.rerank.formats import Choice, Format, Parsed, Reasoned, ReasonedChoice
-from whyrank.train.rewards.base import Each, Value, check_format, kept, text_of, thought_of
+from whyrank.train.rewards.base import Each, Value, kept, text_of, thought_of
 from whyrank.types import RankTask
 
 Outcome = Literal["malformed", "wrong", "exact"]
@@ -43,10 +43,6 @@ class OrderReward(Each):
 
     _: KW_ONLY
     format: Format[Parsed] = field(default_factory=Reasoned)
-
-    def __post_init__(self) -> None:
-        """Refuse a format that does not order."""
-        check_format(self, self.format, Parsed)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
@@ -313,10 +309,6 @@ class RankR1(Each):
 
     _: KW_ONLY
     format: Format[Choice] = field(default_factory=ReasonedChoice)
-
-    def __post_init__(self) -> None:
-        """Refuse a format that does not choose."""
-        check_format(self, self.format, Choice)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
