@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, EngineError, MissingExtra, need, no_near_miss, not_loaded
-from whyrank.progress import Advance, quiet_hub
+from whyrank.progress import Advance, no_bars, quiet_hub
 
 Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
@@ -413,18 +413,16 @@ def _config(location: str, name: str, asked_by: str) -> Any:  # noqa: ANN401 (wh
 def _loading(model: str, asked_by: str) -> Iterator[None]:
     """Keep the engine's own bars and reports off the terminal, and say plainly what could not be loaded."""
     reports = need("transformers.utils.logging", extra="dense", asked_by=asked_by)
-    level, bar = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    level = reports.get_verbosity()
     reports.set_verbosity(logging.CRITICAL)
     quiet_hub()
-    reports.disable_progress_bar()
     try:
-        yield
+        with no_bars(reports):
+            yield
     except (OSError, ValueError, UnpicklingError) as error:
         raise EngineError(f"{asked_by}: cannot load the model {model!r}: {not_loaded(model, error)}") from error
     finally:
         reports.set_verbosity(level)
-        if bar:
-            reports.enable_progress_bar()
 
 
 def _sorted_by_length(

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from whyrank.secrets import masked
 from whyrank.terminal import line, plain
@@ -102,6 +102,18 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
                 bar.update(task, total=done)
 
         yield advance
+
+
+@contextmanager
+def no_bars(reports: Any) -> Iterator[None]:  # noqa: ANN401 (an optional package)
+    """Keep the bars of transformers off the terminal; `reports` is its module `transformers.utils.logging`."""
+    shown = reports.is_progress_bar_enabled()
+    reports.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            reports.enable_progress_bar()
 
 
 def quiet_hub() -> None:

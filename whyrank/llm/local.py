@@ -17,7 +17,7 @@ from whyrank.llm.chat import Asked, Chat, opens
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.reasoning import thinking
-from whyrank.progress import quiet_hub
+from whyrank.progress import no_bars, quiet_hub
 from whyrank.registry import name_of
 
 T = TypeVar("T")
@@ -139,7 +139,8 @@ class Local(LLM):
         transformers = need("transformers", extra=self.extra, asked_by=asked_by)
         quiet_hub()
         try:
-            return getattr(transformers, kind).from_pretrained(located(self.model), **options)
+            with no_bars(transformers.utils.logging):
+                return getattr(transformers, kind).from_pretrained(located(self.model), **options)
         except (OSError, ValueError, UnpicklingError) as error:
             raise EngineError(f"{self!r} cannot be loaded: {not_loaded(self.model, error)}") from error
 

@@ -38,7 +38,8 @@ class OpenAI(LLM):
         model: the name that the server knows.
         base_url: such as "http://localhost:8000/v1"; without it `OPENAI_BASE_URL` or OpenAI itself is asked.
         concurrency: how many requests may be under way at once.
-        timeout: seconds for one request as a whole, as long as reasoning takes.
+        timeout: seconds for one request as a whole, as long as reasoning takes. What runs out of it is asked
+            three times; what bounds the time of a query as a whole is `seconds` of `rank`, or `--seconds-per-query`.
         context: the model's window in tokens; without it prompts are sent as they are, and shortened when refused.
         tokenizer_from: where the model's tokenizer lies (a tokenizer.json, its folder, or a name on the hub), to fit
             prompts exactly; without it lengths are estimated.

@@ -10,7 +10,7 @@ from typing import Any
 from whyrank.errors import BadInput, EngineError, NotFound, need
 from whyrank.llm.chat import Chat
 from whyrank.llm.local import located
-from whyrank.progress import warn
+from whyrank.progress import no_bars, warn
 from whyrank.train.config import HeldOut, Loop, Model
 from whyrank.train.trainer import Folder, first, whole
 
@@ -33,7 +33,8 @@ def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
             chat.tokenizer.eos_token = chat.tokenizer.convert_ids_to_tokens(chat.closing[-1])
         if config.path:
             dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-            model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+            with no_bars(transformers.utils.logging):
+                model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         else:
             model = _new(transformers, torch, config, chat.tokenizer, seed)
     except (OSError, ValueError, KeyError, AttributeError) as error:
