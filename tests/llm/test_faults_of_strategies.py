@@ -243,14 +243,14 @@ def test_killed_at_20_random_points_it_ends_as_if_it_had_not_been(
         known = [Counter[str]()]
         for number, point in enumerate(points):
             since = draw.randint(points[number - 1] if number else 0, point) if draw.random() < 0.5 else None
-            assert attempt("broken", f"kill {number}", point, since) == -signal.SIGKILL
+            assert attempt("broken", f"kill-{number}", point, since) == -signal.SIGKILL
             assert not (tmp_path / "broken" / "run" / "run.trec").exists()
             known.append(recorded(trace))
         assert attempt("broken", "last") == 0
         known.append(recorded(trace))
     for file in ("run.trec", "notes.jsonl"):
         assert (tmp_path / "broken" / "run" / file).read_bytes() == (tmp_path / "whole" / "run" / file).read_bytes()
-    asked = {key: Counter[str]() for key in [*(f"kill {number}" for number in range(KILLS)), "last", "whole"]}
+    asked = {key: Counter[str]() for key in [*(f"kill-{number}" for number in range(KILLS)), "last", "whole"]}
     for (prompt, _), headers in zip(server.log, server.headers, strict=True):
         asked[headers["authorization"].removeprefix("Bearer ")][prompt] += 1
     whole = asked.pop("whole")

@@ -20,7 +20,6 @@ from whyrank.rerank.formats import (
     Reasoned,
     ReasonedChoice,
     ReasonedScores,
-    whole,
 )
 from whyrank.rerank.formats.first import LETTERS
 
@@ -75,7 +74,7 @@ def test_every_format_reads_the_same_on_both(engines: Both) -> None:
     statuses = set()
     for format, n in FORMATS:
         for one, other in zip(*(answers(llm, format, n, SHORT) for llm in engines), strict=True):
-            assert (one.status, one.counts) == (other.status, other.counts), format
+            assert (one.status, one.repairs) == (other.status, other.repairs), format
             if hasattr(one, "score"):
                 assert one.score == pytest.approx(other.score, abs=1e-3, nan_ok=True)
             elif not hasattr(one, "scores"):
@@ -111,7 +110,7 @@ def test_a_thought_that_was_cut_off_is_closed_and_one_token_asked(unsure: Both, 
     for llm in unsure:
         (completion,) = llm.generate([closed])
         assert completion.usage.output == 1
-        assert format.parse(whole(closed, completion), 1).score == pytest.approx(yes / (yes + no), abs=1e-3)
+        assert format.parse(format.whole(closed, completion), 1).score == pytest.approx(yes / (yes + no), abs=1e-3)
 
 
 def test_pointwise_closes_thoughts(unsure: Both) -> None:

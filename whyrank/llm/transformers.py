@@ -202,7 +202,8 @@ class _Row:
         if cuts := [at for at in (text.find(stop) for stop in stops) if at >= 0]:
             text = text[: min(cuts)]
         finish = self.finish or "length"
-        return self.chat.ok(self.asked, self.written, text, finish, logprobs=tuple(self.logprobs))
+        new = self.written[1:] if self.asked.first else self.written  # the first stands for one that was asked
+        return self.chat.ok(self.asked, new, text, finish, logprobs=tuple(self.logprobs))
 
     def _meets_stop(self) -> bool:
         if not (stops := self.prompt.sampling.stop):
