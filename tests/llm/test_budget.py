@@ -303,3 +303,13 @@ def test_a_query_of_megabytes_that_is_cut_is_told() -> None:
 def test_a_long_text_is_cut_where_a_short_one_is(text: str, limit: int, tokenizer: Tokenizer) -> None:
     long = text * (9000 // len(text) + 1)
     assert clip(long, tokenizer, limit) == clip(long[:3000], tokenizer, limit)
+
+
+@given(st.text("ab Zz[]0\n\x00é漢😀\ud83d", max_size=60), st.integers(0, 25))
+def test_an_estimated_cut_is_where_the_sixths_of_characters_add_up(text: str, most: int) -> None:
+    sixths = [
+        (2 if char.isalpha() or char == " " else 6) if char.isascii() else 3 * len(char.encode(errors="surrogatepass"))
+        for char in text
+    ]
+    assert clip(text, None, most) == text[: max(end for end in range(len(text) + 1) if sum(sixths[:end]) <= 6 * most)]
+    assert estimate(text) == -(-sum(sixths) // 6)

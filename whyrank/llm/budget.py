@@ -6,7 +6,9 @@ the safe side. Text is only ever cut at its end, between characters that belong 
 
 import math
 import re
+import string
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -142,7 +144,7 @@ def estimate(text: str) -> int:
     A third of a token for a Latin letter or a blank, one for any other ASCII character, and half a token for each
     byte of UTF-8 otherwise.
     """
-    return math.ceil(sum(map(_weight, text)) / 6)
+    return math.ceil(_weight(text) / 6)
 
 
 def share(lengths: Sequence[int], room: int) -> list[int]:
@@ -279,20 +281,23 @@ def _allowance(prompt: Prompt) -> int:
     return TEMPLATE + PER_MESSAGE * len(prompt.messages)
 
 
-def _weight(char: str) -> int:
+_LETTERS = f"{string.ascii_letters} ".encode()
+
+
+def _weight(text: str) -> int:
     """Sixths of a token."""
-    if char.isascii():
-        return 2 if char.isalpha() or char == " " else 6
-    return 3 * len(char.encode(errors="surrogatepass"))
+    all_bytes, plain = text.encode(errors="surrogatepass"), text.encode("ascii", "ignore")
+    marks = len(plain.translate(None, _LETTERS))
+    return 2 * (len(plain) - marks) + 6 * marks + 3 * (len(all_bytes) - len(plain))
 
 
 def _clip_estimated(text: str, max_tokens: int) -> str:
-    left = 6 * max_tokens
-    for at, char in enumerate(text):
-        left -= _weight(char)
-        if left < 0:
-            return text[: _whole(text, at)]
-    return text
+    room = 6 * max(max_tokens, 0)
+    head = text[: room // 2 + 1]  # a character weighs two sixths or more
+    if len(head) == len(text) and _weight(text) <= room:
+        return text
+    end = bisect_right(range(len(head) + 1), room, key=lambda at: _weight(head[:at])) - 1
+    return text if end == len(text) else text[: _whole(text, end)]
 
 
 def _search(text: str, tokenizer: Tokenizer, max_tokens: int) -> int:
