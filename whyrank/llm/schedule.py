@@ -12,36 +12,30 @@ import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic
 
-from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
+from whyrank.errors import BadInput, BudgetSpent, EngineError
 from whyrank.llm.answer import FATAL, Completion, Failed, Ok
 from whyrank.llm.budget import capped, clip, cuts, fit, shrink
 from whyrank.llm.digest import digested
-from whyrank.llm.engine import LLM, Exchange, Tokenizer
+from whyrank.llm.engine import LLM, Tokenizer
 from whyrank.llm.ledger import Call
 from whyrank.llm.loop import run
 from whyrank.llm.messages import Prompt
-from whyrank.llm.reasoning import THOUGHT
 from whyrank.llm.trace import Trace
+from whyrank.llm.walks import Asking, Open, T, Walk, cut_in_thought, named, rehearsed
+from whyrank.llm.walks import Plan as Plan
 from whyrank.progress import Advance, progress, shown
 from whyrank.types import Usage
-
-T = TypeVar("T")
-
-Plan: TypeAlias = Generator[Sequence[Prompt], Sequence[Completion], T]
 
 TRIES: Mapping[str, int] = {"rate_limit": 10, "server": 6, "connection": 6, "timeout": 3, "bad_answer": 3}
 """How often a call is tried in all, by what its last try met; other failures are final at once."""
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds: the bound on the wait before the second try, doubled with each further one, and its cap."""
-
-LONGEST_PLAN = 10_000
-"""Answers after which a rehearsal ends."""
 
 CLIPPED = 20_000
 """So many passages are kept with what they were cut to, since the same one stands in many prompts."""
@@ -89,7 +83,7 @@ def drive(
     trace = Trace() if trace is None else trace
     if trace.ledger.prices is not None:
         trace.ledger.prices.cost(llm.model, Usage())
-    guess = round(sum(map(_rehearsed, like)) / len(like) * len(plans)) if like and shown() else None
+    guess = round(sum(map(rehearsed, like)) / len(like) * len(plans)) if like and shown() else None
     with progress(f"asking {llm.model}", guess) as advance:
         with trace.within(seconds):
             return run(_Scheduler(plans, llm, trace, advance).run())
@@ -101,51 +95,6 @@ def wait_before(retry: int, retry_after: float | None = None) -> float:
     return drawn if retry_after is None else min(LONGEST_WAIT, max(retry_after, 0.0) + drawn)
 
 
-@dataclass(slots=True, eq=False)
-class _Walk(Generic[T]):
-    """A plan on its way."""
-
-    query: str
-    place: int
-    plan: Plan[T]
-    step: int = 0
-    answers: list[Completion | None] = field(default_factory=list)
-    missing: int = 0
-    deep: bool = False
-    timer: asyncio.TimerHandle | None = None
-
-    def __lt__(self, other: "_Walk[T]") -> bool:
-        if self.deep:
-            return self.place < other.place
-        return (self.step, self.place) < (other.step, other.place)
-
-
-@dataclass(slots=True, eq=False)
-class _Asking(Generic[T]):
-    """A prompt of a plan: its place in the plan's batch, the calls that it takes, and the one that it waits for."""
-
-    walk: _Walk[T]
-    at: int
-    exchange: Exchange
-    call: Prompt
-
-
-@dataclass(slots=True, eq=False)
-class _Open(Generic[T]):
-    """A call that is waiting or under way, and where its completion goes."""
-
-    key: str
-    prompt: Prompt
-    query: str
-    step: int
-    cut: tuple[str, ...]
-    receivers: list[_Asking[T]]
-    tries: int = 0
-    seconds: float = 0.0
-    shrunk: bool = False
-    dropped: bool = False
-
-
 class _Scheduler(Generic[T]):
     """The state of one `drive`."""
 
@@ -154,12 +103,12 @@ class _Scheduler(Generic[T]):
         self.order = list(plans)
         deep = trace.limited
         self.ready = [
-            _Walk(query, place, plan, deep=deep) for place, (query, plan) in enumerate(plans.items())
+            Walk(query, place, plan, deep=deep) for place, (query, plan) in enumerate(plans.items())
         ]  # a heap
         self.results: dict[str, T] = {}
-        self.queue: deque[_Open[T]] = deque()
-        self.open: dict[str, _Open[T]] = {}
-        self.requests: dict[asyncio.Task[None], list[_Open[T]]] = {}
+        self.queue: deque[Open[T]] = deque()
+        self.open: dict[str, Open[T]] = {}
+        self.requests: dict[asyncio.Task[None], list[Open[T]]] = {}
         self.changed, self.stopped = asyncio.Event(), asyncio.Event()
         self.allowed = float(llm.concurrency)
         self.gate: asyncio.TimerHandle | None = None
@@ -209,7 +158,7 @@ class _Scheduler(Generic[T]):
             await asyncio.sleep(0)  # a long replay must not keep the answers that arrive waiting
         return self.error is None and bool(self.queue)
 
-    def _move_on(self, walk: _Walk[T]) -> None:
+    def _move_on(self, walk: Walk[T]) -> None:
         try:
             prompts = list(walk.plan.send(walk.answers if walk.step else None))  # type: ignore[arg-type]
             if wrong := next((prompt for prompt in prompts if not isinstance(prompt, Prompt)), None):
@@ -219,16 +168,16 @@ class _Scheduler(Generic[T]):
             self._tell(0)
             return
         except Exception as error:
-            self._stop(_named(walk, error, self.trace))
+            self._stop(named(walk, error, self.trace))
             return
         walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
         for at, prompt in enumerate(prompts):
             exchange = self.llm.exchange(prompt)
-            self._ask(_Asking(walk, at, exchange, next(exchange)))
+            self._ask(Asking(walk, at, exchange, next(exchange)))
         if not prompts:
             heapq.heappush(self.ready, walk)
 
-    def _ask(self, asking: _Asking[T]) -> None:
+    def _ask(self, asking: Asking[T]) -> None:
         walk, prompt = asking.walk, capped(asking.call, self._clip)
         asking.call = prompt
         try:
@@ -252,14 +201,14 @@ class _Scheduler(Generic[T]):
         elif self.trace.replays:
             self._deliver(asking, Failed("budget", "not asked"), key)
         elif self._late(walk):
-            self._record(_Open(key, fitted, walk.query, walk.step, (), [asking]), self._no_time())
+            self._record(Open(key, fitted, walk.query, walk.step, (), [asking]), self._no_time())
             self._deliver(asking, self._no_time(), key)
         else:
             cut = tuple(kind for kind, number in cuts(prompt, fitted).items() if number) if fitted is not prompt else ()
-            self.open[key] = _Open(key, fitted, walk.query, walk.step, cut, [asking])
+            self.open[key] = Open(key, fitted, walk.query, walk.step, cut, [asking])
             self.queue.append(self.open[key])
 
-    def _deliver(self, asking: _Asking[T], completion: Completion, key: str) -> None:
+    def _deliver(self, asking: Asking[T], completion: Completion, key: str) -> None:
         """Go on with the exchange; where it ends, the plan has one more of its answers."""
         try:
             asking.call = asking.exchange.send((asking.call, replace(completion, key=key)))
@@ -274,18 +223,18 @@ class _Scheduler(Generic[T]):
         if not walk.missing:
             heapq.heappush(self.ready, walk)
 
-    def _begin(self, walk: _Walk[T]) -> None:
+    def _begin(self, walk: Walk[T]) -> None:
         """Let the time of a plan run, where it is bounded."""
         loop = asyncio.get_running_loop()
         if walk.timer is None and (end := self.trace.end_of(walk.query, loop.time())) is not None:
             walk.timer = loop.call_at(end, self._expire, walk)
 
-    def _late(self, walk: _Walk[T]) -> bool:
+    def _late(self, walk: Walk[T]) -> bool:
         now = asyncio.get_running_loop().time()
         end = self.trace.end_of(walk.query, now, begin=False)
         return end is not None and now >= end
 
-    def _expire(self, walk: _Walk[T]) -> None:
+    def _expire(self, walk: Walk[T]) -> None:
         """The time of a plan is over: what it waits for has failed; what nobody else waits for is broken off."""
         for call in list(self.open.values()):
             if mine := [asking for asking in call.receivers if asking.walk is walk]:
@@ -296,7 +245,7 @@ class _Scheduler(Generic[T]):
                     self._deliver(asking, self._no_time(), call.key)
         self.changed.set()
 
-    def _drop(self, call: _Open[T]) -> None:
+    def _drop(self, call: Open[T]) -> None:
         call.dropped = True
         del self.open[call.key]
         if call in self.queue:
@@ -309,7 +258,7 @@ class _Scheduler(Generic[T]):
     def _no_time(self) -> Failed:
         return Failed("timeout", f"no answer within the {self.trace.seconds:g} s that a query has")
 
-    async def _request(self, calls: list[_Open[T]]) -> None:
+    async def _request(self, calls: list[Open[T]]) -> None:
         """Ask the engine until each of `calls` has an answer or has failed for good."""
         request = asyncio.current_task()
         assert request is not None
@@ -332,7 +281,7 @@ class _Scheduler(Generic[T]):
                 return
             calls = [call for call, *_ in again if not call.dropped]
 
-    def _came(self, call: _Open[T], completion: Completion, seconds: float) -> float | None:
+    def _came(self, call: Open[T], completion: Completion, seconds: float) -> float | None:
         """Take what came; seconds until the same request tries the call again, None where it is done with it."""
         call.tries, call.seconds = call.tries + 1, call.seconds + seconds
         if call.dropped:
@@ -349,7 +298,7 @@ class _Scheduler(Generic[T]):
             return wait
         return None
 
-    def _wait(self, call: _Open[T], completion: Completion) -> float | None:
+    def _wait(self, call: Open[T], completion: Completion) -> float | None:
         """Seconds until the next try of `call`; None if this completion is final."""
         self.reached |= not (isinstance(completion, Failed) and completion.kind == "connection")
         if not isinstance(completion, Failed) or self.error is not None or self.trace.spent() is not None:
@@ -362,7 +311,7 @@ class _Scheduler(Generic[T]):
         told = completion.kind == "rate_limit" and completion.retry_after is not None
         return wait_before(1 if told else call.tries, completion.retry_after)
 
-    def _slow_down(self, call: _Open[T], wait: float) -> None:
+    def _slow_down(self, call: Open[T], wait: float) -> None:
         """Put a call that came too fast back in front; for `wait` seconds nothing is sent, then less at a time."""
         self.queue.appendleft(call)
         loop = asyncio.get_running_loop()
@@ -386,8 +335,8 @@ class _Scheduler(Generic[T]):
         except TimeoutError:
             return False
 
-    def _record(self, call: _Open[T], completion: Completion) -> None:
-        cut = (*call.cut, "thought") if _cut_in_thought(call.prompt, completion) else call.cut
+    def _record(self, call: Open[T], completion: Completion) -> None:
+        cut = (*call.cut, "thought") if cut_in_thought(call.prompt, completion) else call.cut
         recorded = Call(
             call.key, self.llm.model, call.query, call.step, completion, max(call.tries - 1, 0), call.seconds, cut
         )
@@ -397,7 +346,7 @@ class _Scheduler(Generic[T]):
         if shown():
             self.advance(answers, f"{len(self.results):,}/{len(self.order):,} queries, {self.trace.ledger.total}")
 
-    def _settle(self, call: _Open[T], completion: Completion) -> None:
+    def _settle(self, call: Open[T], completion: Completion) -> None:
         self._record(call, completion)
         del self.open[call.key]
         for asking in call.receivers:
@@ -440,41 +389,3 @@ class _Scheduler(Generic[T]):
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
         return self.llm.tokenizer()
-
-
-def _rehearsed(plan: Plan[Any]) -> int:
-    """How many answers a plan asks for where none comes: as many as otherwise, or nearly so, for most strategies."""
-    asked, answers = 0, None
-    try:
-        while asked < LONGEST_PLAN:
-            prompts = plan.send(answers)  # type: ignore[arg-type]  # None starts a plan
-            asked, answers = asked + len(prompts), [Failed("timeout", "a rehearsal")] * len(prompts)
-    except StopIteration:
-        pass
-    except Exception:  # a plan that fails is told of when it is run
-        return 0
-    return asked
-
-
-def _cut_in_thought(prompt: Prompt, completion: Completion) -> bool:
-    """Whether a call that asked for a thought alone used up its tokens on it."""
-    if THOUGHT not in prompt.sampling.stop or isinstance(completion, Failed):
-        return False
-    return completion.finish == "length" and not completion.text
-
-
-def _named(walk: _Walk[Any], error: Exception, trace: Trace) -> WhyrankError:
-    """The error of a plan with its query, and with what it was reading; errors of ours stay of their kind.
-
-    Answers on which a plan fails are kept once, as it may be mended; where it fails on them again they are set aside.
-    """
-    if isinstance(error, WhyrankError):
-        named = type(error)(f"query {walk.query!r}: {error}")
-    else:
-        read = [answer.key for answer in walk.answers if isinstance(answer, Ok)]
-        aside = [] if isinstance(error, OSError | MemoryError) else trace.set_aside(read)
-        mend = f"; it was reading the calls {', '.join(read)}" if read else ""
-        mend += f", of which {len(aside)} are set aside: the same command asks them again" if aside else ""
-        named = WhyrankError(f"query {walk.query!r}: its plan failed: {type(error).__name__}: {error}{mend}")
-    named.__cause__ = error
-    return named
