@@ -269,7 +269,7 @@ PARTS = {name: make(EXAMPLES.get(name, name)) for name in BUILTIN}
 BOUNDED = [
     (name, one.name, base, bound, several)
     for name, part in PARTS.items()
-    for one in fields(part)  # type: ignore[arg-type]
+    for one in fields(part)
     if one.init
     for base, bound, several in bounds_of(hint_of(type(part), one))
 ]
@@ -277,7 +277,7 @@ BOUNDED = [
 
 def written(part: Part, name: str, value: object) -> str:
     """A spec of the part with another value in one field."""
-    given = {one.name: getattr(part, one.name) for one in fields(part) if one.init and one.repr} | {name: value}  # type: ignore[arg-type]
+    given = {one.name: getattr(part, one.name) for one in fields(part) if one.init and one.repr} | {name: value}
     several = getattr(type(part).__init__, "several", None)
     inner = [f"{text(one)}" for one in given.pop(several)] if several else []  # type: ignore[arg-type]
     return f"{name_of(type(part))}({', '.join([*inner, *(f'{key}={text(one)}' for key, one in given.items())])})"
@@ -328,7 +328,7 @@ def test_the_bounds_are_there() -> None:
 @given(data=st.data())
 def test_a_wrong_value_is_our_error_on_both_routes(name: str, data: st.DataObject) -> None:
     part = PARTS[name]
-    known = [one.name for one in fields(part) if one.init and one.repr]  # type: ignore[arg-type]
+    known = [one.name for one in fields(part) if one.init and one.repr]
     if not known:
         return
     field_name = data.draw(st.sampled_from(known))
@@ -345,7 +345,7 @@ def test_a_wrong_value_is_our_error_on_both_routes(name: str, data: st.DataObjec
 @pytest.mark.parametrize("name", BUILTIN)
 def test_every_field_of_every_part_is_judged(name: str) -> None:
     part = find(name)
-    for one in fields(part):  # type: ignore[arg-type]
+    for one in fields(part):
         if one.init:
             assert rule_of(hint_of(part, one)).__name__ != "_anything", f"{one.name} takes all"
 

@@ -292,6 +292,14 @@ def test_a_wrong_name_is_answered_with_the_parts_of_the_kind_that_is_wanted() ->
         make("listwse(fake())", Reranker)
     with pytest.raises(BadSpec, match="no part is called 'listwse'; known parts: agentic, bert4rec, bm25, bm25q"):
         make("listwse(fake())", Retriever)
+    for spec, known in {
+        "listwise(quux())": "budget, fake, noisy, openai, transformers, vllm",
+        "rewritten(bm25(), hyde(fake()), combine=quux)": "append, fuse_original, gate, repeat, replace",
+        "cascade(listwise(fake()), quux())": "adaptive, cascade, consensus, ",
+        "route(listwise(fake()), setwise(fake()), by=quux())": "difficulty, entropy, margin",
+    }.items():
+        with pytest.raises(BadSpec, match=f"no part is called 'quux'; known parts: {known}"):
+            make(spec)
     with pytest.raises(BadSpec, match=r"'bm25\(\)' is a BM25, but a Dense is wanted here"):
         make("bm25()", Dense)
 

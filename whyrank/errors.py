@@ -2,7 +2,7 @@
 
     WhyrankError
     ├── BadInput (ValueError)        what the user handed in cannot be used: what, where, how to mend it
-    │   ├── BadSpec                  a part's spec is wrong: unknown name, unknown or badly typed argument
+    │   ├── BadSpec                  a part cannot be built: unknown name or argument, a value out of type or bounds
     │   └── Untrusted                a file names code to run: only a user may, or somebody who trusts its folder
     ├── BadIndex (ValueError)        a saved index is damaged, of another version or of another kind
     ├── NotFound (FileNotFoundError) a data set, run or folder is not there: where it was looked for
@@ -44,7 +44,7 @@ class BadInput(WhyrankError, ValueError):
 
 
 class BadSpec(BadInput):
-    """A part's spec cannot be read: unknown name, unknown argument, or something that is no part."""
+    """A part cannot be built: unknown name, unknown argument, or a value that a field does not take."""
 
     def __init__(self, *args: object) -> None:
         """Take the text; addresses in a spec are shown without what stands in their queries."""

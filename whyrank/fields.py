@@ -135,6 +135,8 @@ class Misfit(Exception):
 class Declared:
     """Base of dataclasses whose fields are held against what they declare, before their own `__post_init__` runs."""
 
+    __dataclass_fields__: ClassVar[dict[str, "Field[Any]"]]
+
     def __init_subclass__(cls) -> None:
         """Put the check in front of whatever `__post_init__` the class has."""
         super().__init_subclass__()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, wraps
 from importlib.metadata import entry_points
+from itertools import chain, repeat
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints, overload
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type
 from whyrank.builtin import PARTS
 from whyrank.dotted import derives
 from whyrank.errors import BadInput, BadSpec, WhyrankError
-from whyrank.fields import Declared, Misfit, a, described
+from whyrank.fields import Declared, Misfit, a, described, hint_of
 
 BUILTIN: dict[str, str] = {name: path for parts in PARTS.values() for name, path in parts.items()}
 """Where each part lies that comes with whyrank, by name."""
@@ -195,7 +196,7 @@ def parameters(part: Part) -> dict[str, Any]:
     Raises:
         BadSpec: a field holds a function, which cannot be written down.
     """
-    values = {f.name: getattr(part, f.name) for f in fields(part) if f.repr}  # type: ignore[arg-type]
+    values = {f.name: getattr(part, f.name) for f in fields(part) if f.repr}
     if made := next((name for name, value in values.items() if callable(value) and not isinstance(value, Part)), None):
         raise BadSpec(
             f"{name_of(type(part))}: {made!r} is a function, and what a run folder is made by has to be written down: "
@@ -206,13 +207,13 @@ def parameters(part: Part) -> dict[str, Any]:
 
 def hows(part: Part) -> frozenset[str]:
     """The names of the fields of a part, and of every part that it is made of, that are marked by `HOW`."""
-    return frozenset(field.name for inner in walk(part) for field in fields(inner) if field.metadata.get("how"))  # type: ignore[arg-type]
+    return frozenset(field.name for inner in walk(part) for field in fields(inner) if field.metadata.get("how"))
 
 
 def walk(part: Part) -> Iterator[Part]:
     """The part itself and every part that it is made of."""
     yield part
-    for field in fields(part):  # type: ignore[arg-type]
+    for field in fields(part):
         value = getattr(part, field.name) if field.repr else None
         for inner in value if isinstance(value, tuple | list) else (value,):
             if isinstance(inner, Part):
@@ -238,7 +239,7 @@ def _names(kind: type = Part) -> dict[str, str]:
 
 def _spec(self: Part) -> str:
     arguments: list[str] = []
-    for field in sorted(fields(self), key=lambda field: bool(field.kw_only)):  # type: ignore[arg-type]
+    for field in sorted(fields(self), key=lambda field: bool(field.kw_only)):
         if not (field.repr and field.init):
             continue
         value = getattr(self, field.name)
@@ -301,8 +302,9 @@ def _build(node: ast.expr, spec: str, kind: type = Part) -> Part:
         return _construct(find(ast.unparse(node), kind), [], {}, spec)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
         part = find(ast.unparse(node.func), kind)
-        positional = [_value(argument, spec) for argument in node.args]
-        named = {name: _value(value, spec) for name, value in _named(node, spec).items()}
+        places = chain(_positions(part), repeat(_several(part)))
+        positional = [_value(value, spec, part, name) for name, value in zip(places, node.args, strict=False)]
+        named = {name: _value(value, spec, part, name) for name, value in _named(node, spec).items()}
         return _construct(part, positional, named, spec)
     raise BadSpec(f"cannot read the spec {spec!r}: expected a name or name(arguments), found {ast.unparse(node)!r}")
 
@@ -319,11 +321,22 @@ def _named(call: ast.Call, spec: str) -> dict[str, ast.expr]:
     return named
 
 
-def _value(node: ast.expr, spec: str) -> object:
+def _kind(hint: Any) -> type | None:  # noqa: ANN401 (a type hint can be anything)
+    """The kind of parts that a type takes, if it takes parts of one kind only."""
+    if isinstance(kind := get_origin(hint) or hint, type) and issubclass(kind, Part):
+        return kind
+    inside = {_kind(one) for one in get_args(hint)} - {None}
+    return inside.pop() if len(inside) == 1 else None
+
+
+def _value(node: ast.expr, spec: str, part: type[Part] | None = None, name: str | None = None) -> object:
+    """What stands in a spec, in the field `name` of `part`: that says what an unknown name could mean."""
     if isinstance(node, ast.Call | ast.Name | ast.Attribute):
-        return _build(node, spec)
+        unknown = ast.unparse(node.func if isinstance(node, ast.Call) else node) not in _names()
+        hints = [hint_of(part, field) for field in fields(part) if field.name == name] if part and unknown else []
+        return _build(node, spec, next(filter(None, map(_kind, hints)), Part))
     if isinstance(node, ast.Tuple | ast.List):
-        return tuple(_value(item, spec) for item in node.elts)
+        return tuple(_value(item, spec, part, name) for item in node.elts)
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
@@ -332,7 +345,7 @@ def _value(node: ast.expr, spec: str) -> object:
 
 def _construct(part: type[Part], positional: list[object], named: dict[str, object], spec: str) -> Part:
     name = name_of(part)
-    takes = [field.name for field in fields(part) if field.init]  # type: ignore[arg-type]
+    takes = [field.name for field in fields(part) if field.init]
     for given in named:
         if given not in takes:
             near = difflib.get_close_matches(given, takes, n=1)

@@ -54,9 +54,9 @@ class Retriever(Part, ABC):
         Raises:
             BadInput: it keeps no index of its own.
         """
-        if "path" not in {each.name for each in fields(self)}:  # type: ignore[arg-type]
+        if "path" not in {each.name for each in fields(self)}:
             raise BadInput(f"{name_of(type(self))} keeps no index of its own that could be saved")
-        return replace(self, path=str(path))  # type: ignore[type-var]
+        return replace(self, path=str(path))
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """This retriever where the index of `corpus` lies at its `path` already, else a copy that has indexed it.

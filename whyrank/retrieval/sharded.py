@@ -49,7 +49,7 @@ class Sharded(Retriever):
 
     def __post_init__(self) -> None:
         """Refuse a retriever that has its index elsewhere."""
-        if "path" not in {each.name for each in fields(self.retriever)} or isinstance(self.retriever, Sharded):  # type: ignore[arg-type]
+        if "path" not in {each.name for each in fields(self.retriever)} or isinstance(self.retriever, Sharded):
             raise BadSpec(f"sharded(...) needs a retriever with an index of its own, which {self.retriever!r} has not")
         if (path := getattr(self.retriever, "path", None)) is not None:
             raise BadSpec(f"sharded(...) gives its shards their paths: leave out the path {path!r} of the retriever")

@@ -188,6 +188,6 @@ def _bound(part: P, noise: Noisy, bench: list[Meter]) -> P:
             return tuple(map(bound, value))
         return _bound(value, noise, bench) if isinstance(value, Part) else value
 
-    values = {field.name: getattr(part, field.name) for field in fields(part) if field.init}  # type: ignore[arg-type]
+    values = {field.name: getattr(part, field.name) for field in fields(part) if field.init}
     changed = {name: new for name, value in values.items() if (new := bound(value)) is not value and new != value}
-    return replace(part, **changed) if changed else part  # type: ignore[type-var]
+    return replace(part, **changed) if changed else part

@@ -154,7 +154,7 @@ def formats_of(reward: AnyReward) -> Iterator[Format[Any]]:
         >>> list(formats_of(make("mix(ndcg(format=direct()), cost())")))
         [direct()]
     """
-    for field in fields(reward) if isinstance(reward, Reward) else ():  # type: ignore[arg-type]
+    for field in fields(reward) if isinstance(reward, Reward) else ():
         value = getattr(reward, field.name)
         for inner in value if isinstance(value, tuple) else (value,):
             if isinstance(inner, Format):
