@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import sys
 import weakref
 from collections.abc import Iterator
@@ -133,11 +134,17 @@ def _write(file: int, data: bytes) -> None:
 
 def _opened(path: Path, flags: int) -> int:
     try:
-        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        file = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
     except OSError as error:
         if error.errno == errno.ELOOP and path.is_symlink():
             raise BadInput(f"{path} is a link, and nothing is written through links: remove it") from None
         raise
+    found = os.fstat(file)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return file
+    os.close(file)
+    what = "has another name (a hard link)" if stat.S_ISREG(found.st_mode) else "is no file that can be kept"
+    raise BadInput(f"{path} {what}, and is not written through: remove it, or put a copy in its place")
 
 
 _held: "weakref.WeakSet[Journal | _Hold]" = weakref.WeakSet()

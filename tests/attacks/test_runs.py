@@ -321,6 +321,18 @@ def test_nothing_is_written_through_a_link(tmp_path):
     assert victim.read_text() == "secret" and not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize("name", ["trace.jsonl", "scores.jsonl"])
+def test_nothing_is_written_through_another_name_or_a_pipe(tmp_path, name):
+    (victim := tmp_path / "token").write_text("secret")
+    (tmp_path / name).hardlink_to(victim)
+    for what in ("has another name", "is no file that can be kept"):
+        with pytest.raises(BadInput, match=f"{name} {what}.*, and is not written through"):
+            Trace(None if "scores" in name else tmp_path / name, scores=tmp_path / "scores.jsonl")
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+    assert victim.read_text() == "secret"
+
+
 @contextmanager
 def limited(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
