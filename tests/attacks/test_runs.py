@@ -172,9 +172,11 @@ def test_the_trace_keeps_the_log_probabilities_that_are_read_and_replays_to_the_
             return [Ok("<answer>yes</answer><score>7</score>", "word " * 2000, logprobs=thought + end) for _ in prompts]
 
     reranker, path = Pointwise(Thinks(), format=make(format)), tmp_path / "t.jsonl"
-    scores = [one.score for one in reranker.rank("q", ["a", "b"], Trace(path))]
+    with Trace(path) as trace:
+        scores = [one.score for one in reranker.rank("q", ["a", "b"], trace)]
     assert path.stat().st_size / 2 < 15_000
-    assert scores == [one.score for one in reranker.rank("q", ["a", "b"], Trace(path))]
+    with Trace(path) as trace:
+        assert scores == [one.score for one in reranker.rank("q", ["a", "b"], trace)]
     parsed = make(format).parse(Ok("<answer>yes</answer><score>7</score>", "word " * 2000, logprobs=thought + end), 1)
     assert scores == [parsed.score] * 2 and parsed.score not in (0.0, 1.0, 7.0)
 
