@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
-from whyrank.errors import BadInput
+from whyrank.fields import Above, AtLeast, Below, NotNegative, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.beliefs import Beliefs
@@ -45,21 +46,12 @@ class Adaptive(Strategy[Parsed]):
         BadInput: a number out of range.
     """
 
-    k: int = 10
-    calls: int = 9
-    window: int = 20
-    tolerance: float = 0.01
-    settled: int = 10
+    k: Positive = 10
+    calls: Positive = 9
+    window: Annotated[int, AtLeast(2)] = 20
+    tolerance: Annotated[float, Above(0), Below(0.5)] = 0.01
+    settled: NotNegative = 10
     format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
-        super().__post_init__()
-        for name, least in {"k": 1, "calls": 1, "window": 2, "settled": 0}.items():
-            if getattr(self, name) < least:
-                raise BadInput(f"adaptive: {name} must be at least {least}, not {getattr(self, name)}")
-        if not 0 < self.tolerance < 0.5:
-            raise BadInput(f"adaptive: tolerance must be above 0 and below 0.5, not {self.tolerance}")
 
     def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
         beliefs, everyone = Beliefs(asker.request.scores), range(asker.n)

@@ -3,11 +3,13 @@
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import BestWorst, Ends, Format
-from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.rerank.strategy import Asker, Strategy
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,9 @@ class DualEnd(Strategy[Ends]):
         [1, 2, 0]
     """
 
-    k: int = 10
-    window: int = 100
+    k: Positive = 10
+    window: Annotated[int, AtLeast(2)] = 100
     format: Format[Ends] = field(default_factory=BestWorst, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that find nothing."""
-        super().__post_init__()
-        at_least("dualend", 1, k=self.k)
-        at_least("dualend", 2, window=self.window)
 
     def _plan(self, asker: Asker[Ends]) -> Plan[Order]:
         n = asker.n

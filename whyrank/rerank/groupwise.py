@@ -5,10 +5,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from whyrank.fields import NotNegative, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, ReasonedScores, Scores
-from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.rerank.strategy import Asker, Strategy
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,11 @@ class Groupwise(Strategy[Scores]):
         [5.0, 5.0]
     """
 
-    repeats: int = 2
-    group: int = 20
-    retries: int = 1
+    repeats: Positive = 2
+    group: Positive = 20
+    retries: NotNegative = 1
     seed: int = 0
     format: Format[Scores] = field(default_factory=ReasonedScores, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes with which nothing is scored."""
-        super().__post_init__()
-        at_least("groupwise", 1, repeats=self.repeats, group=self.group)
-        at_least("groupwise", 0, retries=self.retries)
 
     def _plan(self, asker: Asker[Scores]) -> Plan[Order]:
         n = asker.n

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from whyrank.errors import BadInput
+from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
@@ -41,20 +43,15 @@ class Listwise(Strategy[Parsed]):
         listwise(fake(answer='[2] > [1]'), window=10)
     """
 
-    window: int = 20
-    stride: int | None = None
-    passes: int = 1
+    window: Annotated[int, AtLeast(2)] = 20
+    stride: Positive | None = None
+    passes: Positive = 1
     format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse windows that would show a document to nobody, or never end."""
-        super().__post_init__()
-        if self.window < 2:
-            raise BadInput(f"listwise: window must be at least 2, not {self.window}")
-        if not 1 <= self.step <= self.window:
+        """Refuse windows that would show a document to nobody."""
+        if self.step > self.window:
             raise BadInput(f"listwise: stride must be from 1 to the window of {self.window}, not {self.stride}")
-        if self.passes < 1:
-            raise BadInput(f"listwise: passes must be at least 1, not {self.passes}")
 
     @property
     def step(self) -> int:

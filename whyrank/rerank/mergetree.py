@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from whyrank.errors import BadInput
+from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
-from whyrank.rerank.strategy import Asker, Strategy, at_least, ordered
+from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,13 @@ class MergeTree(Strategy[Parsed]):
         mergetree(fake(answer='[2] > [1]'), window=10)
     """
 
-    window: int = 20
-    keep: int | None = None
+    window: Annotated[int, AtLeast(2)] = 20
+    keep: Positive | None = None
     format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which no two lists could be merged."""
-        super().__post_init__()
-        at_least("mergetree", 2, window=self.window)
-        if not 1 <= self.kept <= self.window // 2:
+        if self.kept > self.window // 2:
             raise BadInput(
                 f"mergetree: keep must be from 1 to half the window, {self.window // 2}, for two lists to fit into a "
                 f"window; not {self.keep}"

@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Literal, get_args
+from typing import Literal
 
-from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Pair, Preferred
-from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.rerank.strategy import Asker, Strategy
 from whyrank.rerank.together import together
 from whyrank.types import Place
 
@@ -54,15 +54,8 @@ class Pairwise(Strategy[Preferred]):
     """
 
     method: Method = "heapsort"
-    k: int = 10
+    k: Positive = 10
     format: Format[Preferred] = field(default_factory=Pair, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse other methods and numbers out of range."""
-        super().__post_init__()
-        if self.method not in get_args(Method):
-            raise BadInput(f"pairwise: method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
-        at_least("pairwise", 1, k=self.k)
 
     def _plan(self, asker: Asker[Preferred]) -> Plan[Order]:
         judge = _Judge(asker)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from whyrank.errors import BadInput
+from whyrank.fields import NotNegative, Positive
 from whyrank.llm.answer import Ok
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Graded, PointFormat, Rubric
-from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.rerank.strategy import Asker, Strategy
 from whyrank.types import Place
 
 
@@ -53,17 +54,14 @@ class Pointwise(Strategy[Graded]):
         [('They dance.', 90.0), ('Bees make honey.', 15.0)]
     """
 
-    samples: int = 1
-    refine: int = 0
-    refine_samples: int = 16
-    retries: int = 1
+    samples: Positive = 1
+    refine: NotNegative = 0
+    refine_samples: Positive = 16
+    retries: NotNegative = 1
     format: PointFormat = field(default_factory=Rubric, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range, and samples that cannot differ."""
-        super().__post_init__()
-        at_least("pointwise", 1, samples=self.samples, refine_samples=self.refine_samples)
-        at_least("pointwise", 0, refine=self.refine, retries=self.retries)
+        """Refuse samples that cannot differ."""
         if self.sampling.temperature == 0 and max(self.samples, self.refine_samples if self.refine else 1) > 1:
             raise BadInput(
                 "pointwise: at temperature 0 all samples are the same: give sampling=sampling(temperature=0.6)"

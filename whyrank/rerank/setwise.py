@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Choice, Format, ReasonedChoice
-from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.rerank.strategy import Asker, Strategy
 
 Method = Literal["heap", "insertion"]
 
@@ -53,17 +53,10 @@ class Setwise(Strategy[Choice]):
         1
     """
 
-    k: int = 10
-    children: int = 19
+    k: Positive = 10
+    children: Positive = 19
     method: Method = "heap"
     format: Format[Choice] = field(default_factory=ReasonedChoice, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that find nothing."""
-        super().__post_init__()
-        at_least("setwise", 1, k=self.k, children=self.children)
-        if self.method not in get_args(Method):
-            raise BadInput(f"setwise: method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
 
     def _plan(self, asker: Asker[Choice]) -> Plan[Order]:
         candidates = list(range(asker.n))

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic
 
-from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.answer import Completion
 from whyrank.llm.ask import Question, Said, ask
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan
-from whyrank.registry import name_of
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.formats import Format, Parsed, read
 from whyrank.rerank.formats.base import Answer
@@ -33,11 +32,7 @@ class Strategy(LLMReranker, Generic[Answer]):
 
     format: Format[Answer] = field(kw_only=True)
     sampling: Sampling = field(default_factory=Sampling, kw_only=True)
-    max_passage_tokens: int = field(default=512, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse to show nothing."""
-        at_least(name_of(type(self)), 1, max_passage_tokens=self.max_passage_tokens)
+    max_passage_tokens: Positive = field(default=512, kw_only=True)
 
     def plan(self, request: Request) -> Plan[Order]:
         """The algorithm for one query; the order's `calls` have the report of each call and the candidates shown."""
@@ -113,13 +108,6 @@ def ordered(
     """Each group in the order that the model gives it, all in one round; a group of one is not asked about."""
     parsed = iter((yield from asker.ask([group for group in groups if len(group) > 1], places=places)))
     return [[group[at] for at in next(parsed).permutation] if len(group) > 1 else list(group) for group in groups]
-
-
-def at_least(part: str, smallest: int, **given: int) -> None:
-    """Refuse sizes that are too small: `at_least("setwise", 1, k=0)` is a `BadInput`."""
-    for name, value in given.items():
-        if value < smallest:
-            raise BadInput(f"{part}: {name} must be at least {smallest}, not {value}")
 
 
 def _silent(call: CallReport) -> bool:

@@ -1,12 +1,14 @@
 """Top-down partitioning: one passage of the first window is the pivot that all others must beat to go on."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from whyrank.errors import BadInput
+from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
-from whyrank.rerank.strategy import Asker, Strategy, at_least, ordered
+from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,13 @@ class TopDown(Strategy[Parsed]):
         topdown(fake(answer='[2] > [1]'), window=10)
     """
 
-    window: int = 20
-    k: int | None = None
+    window: Annotated[int, AtLeast(2)] = 20
+    k: Positive | None = None
     format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that leave nothing to compare."""
-        super().__post_init__()
-        at_least("topdown", 2, window=self.window)
-        if not 1 <= self.pivot < self.window:
+        if self.pivot >= self.window:
             raise BadInput(f"topdown: k must be from 1 to {self.window - 1}, less than the window, not {self.k}")
 
     @property

@@ -3,11 +3,13 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Parsed, Reasoned
-from whyrank.rerank.strategy import Asker, Strategy, at_least, ordered
+from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,10 @@ class Tournament(Strategy[Parsed]):
         tournament(fake(answer='[2] > [1]'), repeats=2)
     """
 
-    repeats: int = 1
-    window: int = 20
+    repeats: Positive = 1
+    window: Annotated[int, AtLeast(6)] = 20
     seed: int = 0
     format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes with which a tournament would not end."""
-        super().__post_init__()
-        at_least("tournament", 1, repeats=self.repeats)
-        at_least("tournament", 6, window=self.window)
 
     def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
         n = asker.n

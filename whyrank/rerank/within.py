@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from whyrank.fields import Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.adaptive import Adaptive
 from whyrank.rerank.base import LLMReranker, Order, Request
@@ -11,7 +12,7 @@ from whyrank.rerank.compose import falling, onto
 from whyrank.rerank.consensus import Consensus
 from whyrank.rerank.formats import Format, Parsed, Reasoned
 from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.strategy import Asker, Strategy, at_least
+from whyrank.rerank.strategy import Asker, Strategy
 
 STAGES: Mapping[int, tuple[tuple[str, int, int], ...]] = {
     1: (("window", 1, 20),),
@@ -57,13 +58,8 @@ class Within(Strategy[Parsed]):
         ((adaptive(fake(answer='[2] > [1]'), calls=5, settled=2), 60),)
     """
 
-    calls: int = 10
+    calls: Positive = 10
     format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse a budget of nothing."""
-        super().__post_init__()
-        at_least("within", 1, calls=self.calls)
 
     @property
     def stages(self) -> tuple[tuple[LLMReranker | Consensus, int], ...]:
