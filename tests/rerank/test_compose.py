@@ -128,9 +128,9 @@ def test_specs():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Cascade(), "at least one reranker"),
+        (lambda: Cascade(), "rerankers must be 1 or more"),
         (lambda: Cascade(ByNumber(), depths=(3, 2)), "2 depths are given for 1 rerankers"),
-        (lambda: Cascade(ByNumber(), depths=(0,)), "depths must be at least 1"),
+        (lambda: Cascade(ByNumber(), depths=(0,)), "each of depths must be at least 1"),
         (lambda: Hybrid(ByNumber(), 1.5), "weight must be from 0 to 1"),
         (lambda: Hybrid(ByNumber(), norm="none"), "norm must be 'zscore', 'minmax' or 'rrf'"),
     ],

@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
+from whyrank.fields import Length, Positive, Share
 from whyrank.fusion import normalised
 from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
@@ -41,17 +42,13 @@ class Cascade(Reranker):
         BadInput: no reranker, not one depth for each, or a depth below 1.
     """
 
-    rerankers: tuple[Reranker, ...]
-    depths: tuple[int, ...] = field(default=(), kw_only=True)
+    rerankers: Annotated[tuple[Reranker, ...], Length(1)]
+    depths: tuple[Positive, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse what has no depth for each reranker."""
-        if not self.rerankers:
-            raise BadInput("cascade: at least one reranker is wanted")
         if self.depths and len(self.depths) != len(self.rerankers):
             raise BadInput(f"cascade: {len(self.depths)} depths are given for {len(self.rerankers)} rerankers")
-        if any(depth < 1 for depth in self.depths):
-            raise BadInput(f"cascade: depths must be at least 1, not {self.depths}")
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = [Order(tuple(range(len(request.documents)))) for request in requests]
@@ -90,15 +87,8 @@ class Hybrid(Reranker):
     """
 
     reranker: Reranker
-    weight: float = 0.2
+    weight: Share = 0.2
     norm: Mix = "zscore"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share and what is no norm."""
-        if not 0 <= self.weight <= 1:
-            raise BadInput(f"hybrid: weight must be from 0 to 1, not {self.weight}")
-        if self.norm not in get_args(Mix):
-            raise BadInput(f"hybrid: norm must be one of {', '.join(get_args(Mix))}, not {self.norm!r}")
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = self.reranker.rank_requests(requests, trace)

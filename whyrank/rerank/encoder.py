@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.encoders import BiEncoder, CrossEncoder, bi_encoder, blocks, cross_encoder, kind_of
-from whyrank.errors import BadInput, EngineError
+from whyrank.errors import EngineError
+from whyrank.fields import Positive
 from whyrank.io.taking import meaning
 from whyrank.io.weights import content_of
 from whyrank.llm.scores import Scores
@@ -20,9 +21,6 @@ from whyrank.progress import progress, warn
 from whyrank.registry import HOW, hows, parameters
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.types import CallReport, Document, Note, Repairs
-
-_KINDS = ("auto", "bi", "cross")
-_DTYPES = ("float32", "float16", "bfloat16", "auto")
 
 
 @dataclass(frozen=True)
@@ -57,18 +55,10 @@ class EncoderRerank(Reranker):
     document_prompt: str | None = None
     normalize: bool = True
     max_length: int | None = None
-    batch_size: int = field(default=32, metadata=HOW)
+    batch_size: Positive = field(default=32, metadata=HOW)
     device: str | None = field(default=None, metadata=HOW)
     trust_remote_code: bool = False
     dtype: Literal["float32", "float16", "bfloat16", "auto"] = "float32"
-
-    def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise BadInput(f"encoder_rerank(...): kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
-        if self.dtype not in _DTYPES:
-            raise BadInput(f"encoder_rerank(...): dtype must be one of {', '.join(_DTYPES)}, not {self.dtype!r}")
-        if self.batch_size < 1:
-            raise BadInput(f"encoder_rerank(...): batch_size must be at least 1, not {self.batch_size}")
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         sizes = [len(request.documents) for request in requests]

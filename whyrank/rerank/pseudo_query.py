@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whyrank.encoders import BiEncoder, for_side
-from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.budget import clip, count
 from whyrank.llm.trace import Trace
 from whyrank.rerank.base import Order, Request, Reranker
@@ -41,12 +41,7 @@ class PseudoQuery(Reranker):
     """
 
     encoder: EncoderRerank
-    shown: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse a pseudo query that is the query."""
-        if self.shown < 1:
-            raise BadInput(f"pseudo_query: shown must be at least 1, not {self.shown}")
+    shown: Positive = 20
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         if any(request.documents for request in requests):
