@@ -115,10 +115,11 @@ _FRAME = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HIDDEN = r"[\s\\\u200b-\u200f\u2060\ufeff]"  # white space, and what is not seen or not read
-_DIGITS = r"[\d⁰¹²³⁴-⁹₀-₉①-⑳][\d\\⁰¹²³⁴-⁹₀-₉①-⑳]*"
+_DIGIT = r"[\d⁰¹²³⁴-⁹₀-₉①-⑳]"
+_DIGITS = rf"{_DIGIT}(?:\\*+{_DIGIT})*+"  # backslashes behind them are `_HIDDEN`: one reading, so that it is linear
 _ITEM = rf"""["'“”‘’]?(?:(?:passage|document|doc)s?{_HIDDEN}{{0,3}})?{_DIGITS}["'“”‘’]?"""
 _JOINT = rf"{_HIDDEN}{{0,9}}(?:[,;>=<|/&＞，、≥≤–—-]{{1,3}}|\band\b|\bto\b|\bor\b){_HIDDEN}{{0,9}}|{_HIDDEN}{{1,9}}"
-_LABELS = re.compile(rf"\\?[\[【［〔]{_HIDDEN}*({_ITEM}(?:(?:{_JOINT}){_ITEM})*){_HIDDEN}*\\?[\]】］〕]", re.IGNORECASE)
+_LABELS = re.compile(rf"\\?[\[【［〔]{_HIDDEN}*+({_ITEM}(?:(?:{_JOINT}){_ITEM})*){_HIDDEN}*+[\]】］〕]", re.IGNORECASE)
 _LETTERS = re.compile(
     rf"""[\[【［〔]{_HIDDEN}*((?:[Pp]assage{_HIDDEN}{{0,3}})?["']?[A-Z]["']?(?:(?:{_JOINT})["']?[A-Z]["']?)*){_HIDDEN}*[\]】］〕]"""
 )
