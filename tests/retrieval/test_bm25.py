@@ -216,7 +216,7 @@ def test_bad_input_is_told():
     with pytest.raises(BadInput, match="document 'a' occurs twice: ids must be unique, in the index and"):
         BM25().index([Document("a", "bee")]).append([Document("a", "ant")])
     for wrong in ({"k1": -1}, {"b": 2}, {"lengths": "short"}, {"threads": 0}, {"processes": 0}):
-        with pytest.raises(BadSpec, match=f"^{next(iter(wrong))} must"):
+        with pytest.raises(BadSpec, match=f"^bm25: {next(iter(wrong))} must be "):
             BM25(**wrong)
     with pytest.raises(BadSpec, match="no analyser is called 'latin'"):
         BM25(analyzer="latin")
