@@ -173,8 +173,8 @@ def test_nothing_to_order_asks_nothing(n: int) -> None:
     [
         ({"window": 1}, "window must be at least 2, not 1"),
         ({"window": 0}, "window must be at least 2, not 0"),
-        ({"stride": 0}, "stride must be from 1 to the window of 20, not 0"),
-        ({"stride": -1}, "stride must be from 1 to the window of 20, not -1"),
+        ({"stride": 0}, "stride must be at least 1, not 0"),
+        ({"stride": -1}, "stride must be at least 1, not -1"),
         ({"stride": 21}, "stride must be from 1 to the window of 20, not 21"),
         ({"max_passage_tokens": 0}, "max_passage_tokens must be at least 1, not 0"),
     ],

@@ -34,8 +34,8 @@ def longest(prompt: Prompt) -> str:
 LLM = Fake(longest)
 STRATEGIES = [
     Pointwise(LLM, refine=4, refine_samples=3, sampling=WARM),
-    Pairwise(LLM, "heapsort", 4, Pair()),
-    Pairwise(LLM, "sliding", 4, Pair()),
+    Pairwise(LLM, "heapsort", 4, format=Pair()),
+    Pairwise(LLM, "sliding", 4, format=Pair()),
     Consensus(LLM, 3),
     Adaptive(LLM, 3, 6, 4, settled=2),
     Cascade(Hybrid(Pointwise(LLM)), Adaptive(LLM, 2, window=3), depths=(12, 8)),

@@ -145,7 +145,7 @@ def test_a_function_without_a_name_stays_in_memory(tmp_path):
         ("nowhere.at:all", "no analyser is found at 'nowhere.at:all'"),
         ("whyrank.retrieval.words:nothing", "no analyser is found at"),
         ("whyrank.retrieval.words:MAX_TOKEN", "is no function from a text to its terms"),
-        (3, "an analyser is a name or a function"),
+        (3, "analyzer must be a string or a function, not 3"),
         (lambda text: [text, 7], "must give terms, not 7"),
         (lambda text: [text, ""], "must give terms, not ''"),
     ],

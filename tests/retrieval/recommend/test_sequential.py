@@ -37,8 +37,8 @@ SMALL = "dimensions=16, batch_size=16, rate=0.01, held_out=0, dropout=0.0"
         f"sasrec({SMALL}, epochs=12, negatives=8)",
         f"sasrec({SMALL}, epochs=20, reason_steps=2)",
         f"sasrec({SMALL}, epochs=20, reason_steps=2, reason='prl', halt=0.01)",
-        f"bert4rec({SMALL}, epochs=60)",
-        f"bert4rec({SMALL}, epochs=60, reason_steps=1, reason='prl')",
+        f"bert4rec({SMALL}, epochs=150)",
+        f"bert4rec({SMALL}, epochs=150, reason_steps=1, reason='prl')",
     ],
 )
 def test_what_follows_what_is_learnt(spec):

@@ -20,7 +20,7 @@ from whyrank.rerank.formats.base import (
     numbered,
     prompt_of,
 )
-from whyrank.rerank.formats.lists import is_list, listed
+from whyrank.rerank.formats.lists import SIGNED, is_list, listed
 from whyrank.rerank.formats.maps import to_number
 from whyrank.types import Repairs, Status
 
@@ -123,7 +123,7 @@ def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
     region, tagged, unclosed = answer_region(text)
     unfinished = cut and not tagged
     given = _chosen(_first(region) if unfinished else region, n, tagged)
-    given += [0 for _ in _SIGNED.finditer(region)]
+    given += [0 for _ in SIGNED.finditer(region)]
     valid = [one for one in given if 1 <= one <= n]
     extra, out_of_range = max(len(valid) - 1, 0), len(given) - len(valid)
     status: Status = "no_answer" if not valid else "repaired" if extra or out_of_range else "exact"
@@ -171,7 +171,6 @@ _DECIDED = re.compile(
 )
 """A choice in words: "[3] helps most", "[3] is the best", "the best is [3]", "I choose [3]"."""
 _REFUSED = re.compile(r"\b(?:not|no|never|cannot|nor|neither|hardly|less|part|partly)\b|n['’]t\b", re.IGNORECASE)
-_SIGNED = re.compile(r"\[\s*[-−+]\s*\d+\s*\]")  # no passage's number, but an attempt at one
 
 
 def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:

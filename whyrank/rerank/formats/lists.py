@@ -41,6 +41,7 @@ def listed(region: str, n: int, tagged: bool, cut: bool = False) -> Listed:
         return Listed()
     if ranked := mapped(region):
         return Listed(ranked, ranked)
+    region = SIGNED.sub("[0]", region)
     region = _UNENDED.sub("", _RANKMARKS.sub("\n", _SPAN.sub(r"[\1]-[\2]", region)))
     if (scored := _scored(region)) is not None:
         return scored
@@ -186,6 +187,8 @@ def _scored(region: str) -> Listed | None:
     return Listed(numbers, numbers, mended=region.lstrip().startswith("{"))
 
 
+SIGNED = re.compile(r"\[\s*[-−+]\s*\d+\s*\]")
+"""No passage's number, but an attempt at one."""
 _DIGIT = re.compile(r"[\d①-⑳]")
 _NOUN = r"(?:passages?|documents?|docs?|candidates?|items?|options?|texts?)"
 _ONE = rf"""["']?(?:{_NOUN}\s{{0,3}})?\d+["']?"""
