@@ -28,6 +28,7 @@ def asked(*items):
 
 
 SMALL = "dimensions=16, batch_size=16, rate=0.01, held_out=0, dropout=0.0"
+SLOW = SMALL.replace("0.01", "0.003")  # at the other rate it depends on the processor whether all is learnt
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,8 @@ SMALL = "dimensions=16, batch_size=16, rate=0.01, held_out=0, dropout=0.0"
         f"sasrec({SMALL}, epochs=12, negatives=8)",
         f"sasrec({SMALL}, epochs=20, reason_steps=2)",
         f"sasrec({SMALL}, epochs=20, reason_steps=2, reason='prl', halt=0.01)",
-        f"bert4rec({SMALL}, epochs=150)",
-        f"bert4rec({SMALL}, epochs=150, reason_steps=1, reason='prl')",
+        f"bert4rec({SLOW}, epochs=100)",
+        f"bert4rec({SLOW}, epochs=100, reason_steps=1, reason='prl')",
     ],
 )
 def test_what_follows_what_is_learnt(spec):
