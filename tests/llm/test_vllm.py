@@ -76,11 +76,13 @@ def test_calls_that_cannot_be_answered_fail_alone(in_process: VLLM) -> None:
     assert isinstance(fine, Ok)
 
 
-def test_a_hundred_at_once_from_many_event_loops(in_process: VLLM) -> None:
+def test_a_hundred_at_once_from_many_event_loops(in_process: VLLM, reference: Transformers) -> None:
     words = [list(tiny.ANSWERS)[at % 3] for at in range(100)]
+    prompts = [ask(f"why do {word} sing in verse {at}?") for at, word in enumerate(words)]
+    wanted = [(one.reasoning, one.text) for one in reference.generate(prompts)]
+    assert len(set(wanted)) > 1
     for _ in range(2):
-        answers = in_process.generate([ask(f"why do {word} sing in verse {at}?") for at, word in enumerate(words)])
-        assert [(one.reasoning, one.text) for one in answers] == [tiny.answer(word) for word in words]
+        assert [(one.reasoning, one.text) for one in in_process.generate(prompts)] == wanted
 
 
 def test_chains_run_free(in_process: VLLM) -> None:

@@ -156,14 +156,14 @@ def test_two_formats_are_paid_each_by_its_own_reward(ask):
 
 def test_groups_without_spread_teach_nothing(ask, half_taught):
     with pytest.warns(UserWarning, match="nothing was learnt: all 4 groups were dropped"):
-        done = grpo.train(ask("even", rewards=(Rewarded("test_grpo.Constant()"),), steps=2))
+        done = grpo.train(ask("even", rewards=(Rewarded("tests.train.test_grpo.Constant()"),), steps=2))
     assert done.report["dropped_groups"] == done.report["groups"] == 4
     assert same(done.model, half_taught)
 
 
 def test_a_reward_that_raises_stops_the_training(ask):
     with pytest.raises(TrainingStopped, match=r"reward test_grpo.Broken failed at step 1: ZeroDivisionError: out of"):
-        grpo.train(ask("broken", rewards=(Rewarded("test_grpo.Broken()"),)))
+        grpo.train(ask("broken", rewards=(Rewarded("tests.train.test_grpo.Broken()"),)))
     assert not (Path(ask("broken").output) / "model").exists()
 
 
