@@ -162,7 +162,8 @@ def test_groups_without_spread_teach_nothing(ask, half_taught):
 
 
 def test_a_reward_that_raises_stops_the_training(ask):
-    with pytest.raises(TrainingStopped, match=r"test_grpo.Broken failed at step 1: ZeroDivisionError: out of"):
+    said = r"reward tests.train.test_grpo.Broken failed at step 1: ZeroDivisionError: out of"
+    with pytest.raises(TrainingStopped, match=said):
         grpo.train(ask("broken", rewards=(Rewarded("tests.train.test_grpo.Broken()"),)))
     assert not (Path(ask("broken").output) / "model").exists()
 
