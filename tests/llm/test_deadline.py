@@ -144,7 +144,8 @@ def test_whatever_happens_each_plan_ends_in_time_with_every_answer_in_its_place(
     for query, said in found.items():
         assert len(said) == 3
         assert all(one in {f"<{query} {at}>", "timeout", kinds.get(f"{query} {at}")} for at, one in enumerate(said))
-    assert clock.seconds <= 4 * (seconds + 1)
+    left = sum(kind == "rate_limit" for kind in kinds.values())  # each may leave a closed gate behind, which all heed
+    assert clock.seconds <= 4 * (seconds + 1) + left * schedule.LONGEST_WAIT
 
 
 @pytest.mark.slow
