@@ -151,7 +151,7 @@ def run_whyrank(folder: Path) -> Figures:
     """Ours, indexing in one and in two processes."""
     from dataclasses import replace
 
-    from whyrank.retrieval.bm25 import BM25
+    from whyrank.retrieval.lexical.bm25 import BM25
     from whyrank.types import Document, Query
 
     texts = json.loads((folder / "texts.json").read_text())
@@ -196,7 +196,7 @@ def run_bm25s(folder: Path) -> Figures:
 
 def run_lucene(folder: Path) -> Figures:
     """Anserini's indexer and batch search, called as Pyserini calls them."""
-    from whyrank.retrieval.lucene import start_jvm
+    from whyrank.retrieval.lexical.lucene import start_jvm
 
     start_jvm()
     from jnius import autoclass

@@ -8,7 +8,7 @@ import time
 
 from whyrank.datasets import load
 from whyrank.eval import evaluate
-from whyrank.rerank.encoder import EncoderRerank
+from whyrank.rerank.strategies.encoder import EncoderRerank
 
 SETS = ("trec_dl/dl19", "trec_dl/dl20")
 

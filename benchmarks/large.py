@@ -119,8 +119,8 @@ def searched(folder: Path, open_index: Callable[[], Callable[[list[str]], object
 
 def parts() -> dict[str, Any]:
     """Our ways to index, by name."""
-    from whyrank.retrieval.bm25 import BM25
-    from whyrank.retrieval.sharded import Sharded
+    from whyrank.retrieval.around.sharded import Sharded
+    from whyrank.retrieval.lexical.bm25 import BM25
 
     return {
         "whyrank": BM25(memory="1GB", threads=THREADS),
@@ -187,7 +187,7 @@ def search_bm25s(folder: Path, engine: str) -> Figures:
 
 def index_lucene(folder: Path, engine: str) -> Figures:
     """Anserini's indexer, called as Pyserini calls it."""
-    from whyrank.retrieval.lucene import start_jvm
+    from whyrank.retrieval.lexical.lucene import start_jvm
 
     start_jvm()
     from jnius import autoclass
@@ -199,7 +199,7 @@ def index_lucene(folder: Path, engine: str) -> Figures:
 
 def search_lucene(folder: Path, engine: str) -> Figures:
     """Anserini's batch search."""
-    from whyrank.retrieval.lucene import start_jvm
+    from whyrank.retrieval.lexical.lucene import start_jvm
 
     start_jvm()
     from jnius import autoclass

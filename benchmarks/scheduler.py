@@ -41,11 +41,11 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.adaptive import Adaptive
 from whyrank.rerank.base import Reranker, statuses
 from whyrank.rerank.formats import Direct
-from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.mergetree import MergeTree
+from whyrank.rerank.strategies.adaptive import Adaptive
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.rerank.strategies.merge_tree import MergeTree
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 
 HERE, SLOTS, DOCUMENTS = Path(__file__).parent, 32, 100

@@ -14,7 +14,7 @@ from whyrank import BM25, Dataset, Run, Transformers, evaluate, load
 from whyrank.llm.messages import Sampling
 from whyrank.rerank.base import statuses
 from whyrank.rerank.formats import Direct, Reasoned
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 
 LISTS = tuple(f"world/lists{name}" for name in ("", "/unseen", "/composed", "/sparse", "/long"))

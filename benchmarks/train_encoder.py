@@ -24,7 +24,7 @@ import numpy as np
 from whyrank import BM25, Dataset, Fusion, Run, compare, evaluate, experiment, load
 from whyrank.eval import Report
 from whyrank.io import write_tasks
-from whyrank.rerank.encoder import EncoderRerank
+from whyrank.rerank.strategies.encoder import EncoderRerank
 from whyrank.train import encoders
 from whyrank.train.config import Loop, Optimizer
 from whyrank.train.lists import Lists, mined

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from whyrank import BM25, Listwise, Sampling, Transformers, load
-from whyrank.rerank.explain import explanation
+from whyrank.rerank.answer.explain import explanation
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 
 HERE = Path(__file__).parent

@@ -10,9 +10,9 @@ from whyrank.errors import BadInput, NotFound
 from whyrank.experiment import rerank, search
 from whyrank.llm.fake import Fake
 from whyrank.registry import make
-from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.radar import Radar
-from whyrank.rerank.route import Difficulty, Route, routes
+from whyrank.rerank.around.radar import Radar
+from whyrank.rerank.around.route import Difficulty, Route, routes
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.types import Dataset
 
 EASY = Listwise(Fake("<answer>[1] > [2]</answer>"))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from whyrank import Failed, Fusion, Qrels, load, read_run, write_qrels, write_run
-from whyrank.cli.tell import tell_trained
+from whyrank.cli.output import tell_trained
 from whyrank.data_synth.folder import from_queries
 from whyrank.experiment import open_run
 from whyrank.io import write_tasks

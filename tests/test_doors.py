@@ -10,8 +10,8 @@ from whyrank.errors import BadInput
 from whyrank.io import read_qrels, read_queries, read_run, write_run
 from whyrank.llm.fake import Fake
 from whyrank.registry import make as make_part
-from whyrank.rerank.listwise import Listwise
-from whyrank.retrieval.bm25 import BM25
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 
 RANKER = Listwise(Fake("<answer>[2] > [1]</answer>"))

@@ -10,7 +10,7 @@ from whyrank.encoders import bi_encoder, kind_of
 from whyrank.errors import EngineError, MissingExtra, no_near_miss, not_loaded
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM
-from whyrank.retrieval.lucene import start_jvm
+from whyrank.retrieval.lexical.lucene import start_jvm
 
 TAKEN = {"device": None, "max_length": None, "trust_remote_code": False, "asked_by": "dense(...)"}
 

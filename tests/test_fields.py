@@ -33,8 +33,8 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Sampling
 from whyrank.registry import BUILTIN, Part, find, make, name_of
-from whyrank.rerank.listwise import Listwise
-from whyrank.retrieval.bm25 import BM25
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.retrieval.lexical.bm25 import BM25
 
 if TYPE_CHECKING:
     from decimal import Decimal

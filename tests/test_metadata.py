@@ -20,9 +20,9 @@ from whyrank.io import (
     write_tasks,
 )
 from whyrank.registry import make
-from whyrank.rerank.ranked import RankedList
-from whyrank.retrieval.bm25 import BM25
-from whyrank.retrieval.tool import SearchTool
+from whyrank.rerank.answer.ranked_list import RankedList
+from whyrank.retrieval.agentic.tool import SearchTool
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.types import Corpus, Dataset, Document, Query, RankTask
 
 KNOWN = {"url": "https://bees.example/1", "year": 1927, "tags": ["bee", "dance"], "deep": {"a": [1, None]}}

@@ -11,7 +11,7 @@ from whyrank.experiment import explain, open_run
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker, statuses
-from whyrank.retrieval.agent import Agentic
+from whyrank.retrieval.agentic.agent import Agentic
 from whyrank.retrieval.rewrite import outcomes
 from whyrank.types import CallReport, Dataset, Place, Repairs, Run, Usage
 

@@ -25,9 +25,9 @@ from whyrank.llm.messages import Sampling
 from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters, variadic, walk
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.formats import Direct, Reasoned
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.dense import Dense
+from whyrank.retrieval.vector.dense import Dense
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
 from whyrank.registry import Part
 from whyrank.rerank.base import Order, Reranker
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.base import Retriever
 from whyrank.testing import DOCUMENTS, ContractBroken, check_llm, check_reranker, check_retriever, check_spec
 from whyrank.types import Ranking, Usage

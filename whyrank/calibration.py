@@ -12,8 +12,8 @@ from whyrank.eval import evaluate
 from whyrank.experiment import open_run, run_file
 from whyrank.io import read_run
 from whyrank.io.folders import read_json, read_manifest
+from whyrank.rerank.around.radar import Radar, features
 from whyrank.rerank.base import requests_of
-from whyrank.rerank.radar import Radar, features
 from whyrank.types import Dataset
 
 

@@ -11,8 +11,8 @@ from whyrank.eval import compare, evaluate, table
 from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.formats import Direct
-from whyrank.rerank.listwise import Listwise
-from whyrank.retrieval.bm25 import BM25
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 
 MEASURES = ("nDCG@10", "P(rel=2)@5")

@@ -42,7 +42,10 @@ MODULES = {
 """The modules that each extra brings, and how new one must be where another extra is content with less."""
 
 STARTS = {
-    "Java for lucene(...)": ("lucene", "from whyrank.retrieval.lucene import start_jvm; start_jvm(); print('started')"),
+    "Java for lucene(...)": (
+        "lucene",
+        "from whyrank.retrieval.lexical.lucene import start_jvm; start_jvm(); print('started')",
+    ),
     "vllm(...)": ("vllm", "import vllm; print('imported', vllm.__version__)"),
     "GPU": (
         "transformers",

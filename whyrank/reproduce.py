@@ -28,8 +28,8 @@ from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
 from whyrank.rerank.formats import Direct, Reasoned
-from whyrank.rerank.listwise import Listwise, windows
-from whyrank.retrieval.bm25 import BM25
+from whyrank.rerank.strategies.listwise import Listwise, windows
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.rewrite import prompts
 from whyrank.train.config import SFT, read_config
 from whyrank.train.sft import train

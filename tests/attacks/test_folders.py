@@ -19,12 +19,12 @@ from whyrank.experiment import explain, export, fusion_of, rerank, search
 from whyrank.fusion import Fusion
 from whyrank.llm.fake import Fake
 from whyrank.registry import find, make, make_from_file
-from whyrank.rerank.listwise import Listwise
-from whyrank.retrieval.bm25 import BM25
-from whyrank.retrieval.dense import Dense
-from whyrank.retrieval.late import Late
-from whyrank.retrieval.sparse import Splade
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.tree.retriever import Tree
+from whyrank.retrieval.vector.dense import Dense
+from whyrank.retrieval.vector.late import Late
+from whyrank.retrieval.vector.sparse import Splade
 from whyrank.types import Document, Query
 
 TOY = load("toy").head(3)

@@ -17,12 +17,12 @@ from crafted import write_told
 from whyrank.errors import BadIndex
 from whyrank.io.locks import one_writer
 from whyrank.llm.fake import Fake
+from whyrank.retrieval.around.sharded import Sharded
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.late import Late
-from whyrank.retrieval.sharded import Sharded
-from whyrank.retrieval.sparse import Splade
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.retrieval.tree.retriever import Tree
+from whyrank.retrieval.vector.late import Late
+from whyrank.retrieval.vector.sparse import Splade
 from whyrank.types import Corpus, Document, Query
 
 DOCUMENTS = [Document("d1", "bees dance"), Document("d2", "ants follow scent", "Ants"), Document("d3", "wax and honey")]
@@ -147,7 +147,7 @@ def test_another_writer_is_told_and_breaks_nothing(kind, tmp_path):
 
 
 def test_two_that_index_the_same_vectors_leave_a_whole_index(tmp_path, monkeypatch):
-    monkeypatch.setattr("whyrank.retrieval.dense.BLOCK", 1)
+    monkeypatch.setattr("whyrank.retrieval.vector.dense.BLOCK", 1)
     started, ended, errors = threading.Barrier(2), threading.Event(), []
 
     def documents() -> Iterator[Document]:
@@ -190,8 +190,8 @@ def _deadly() -> Iterator[Document]:
 
 @pytest.mark.parametrize("kind", ["bm25", "bm25q", "sharded", "tree", "vectors"])
 def test_what_a_killed_writer_left_is_swept(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("whyrank.retrieval.dense.BLOCK", 1)
-    monkeypatch.setattr("whyrank.retrieval.pieces.BYTES", 1e9)  # each block waits on disk
+    monkeypatch.setattr("whyrank.retrieval.vector.dense.BLOCK", 1)
+    monkeypatch.setattr("whyrank.retrieval.lexical.segments.BYTES", 1e9)  # each block waits on disk
 
     def part() -> Retriever:
         return {**_kinds(tmp_path / "idx"), "vectors": ByWords("words", path=str(tmp_path / "idx"))}[kind]

@@ -13,15 +13,15 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line
 from whyrank.llm.reasoning import parted, split_reasoning, thinking
 from whyrank.registry import make
+from whyrank.rerank.answer.mentions import mentions
 from whyrank.rerank.formats import Format
-from whyrank.rerank.mentions import mentions
-from whyrank.retrieval.agent_step import parse as parse_step
+from whyrank.retrieval.agentic.step import parse as parse_step
 from whyrank.retrieval.rewrite.base import read as read_rewriting
 from whyrank.retrieval.tree.slates import parse as parse_slate
 
 ROOMS = (
-    "whyrank.llm.reasoning", "whyrank.llm.content", "whyrank.rerank.formats", "whyrank.rerank.mentions",
-    "whyrank.retrieval.rewrite", "whyrank.retrieval.agent", "whyrank.retrieval.tool", "whyrank.retrieval.tree",
+    "whyrank.llm.reasoning", "whyrank.llm.content", "whyrank.rerank.formats", "whyrank.rerank.answer.mentions",
+    "whyrank.retrieval.rewrite", "whyrank.retrieval.agentic", "whyrank.retrieval.tree",
     "whyrank.train.rewards", "whyrank.data_synth",
 )  # fmt: skip
 BITS = [

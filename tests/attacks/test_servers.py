@@ -24,7 +24,7 @@ from whyrank.llm.openai import OpenAI
 from whyrank.llm.response import read_completion
 from whyrank.llm.trace import Trace, records
 from whyrank.registry import make
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 
 ANSWER = "<think>the second is best</think><answer>[2] > [1]</answer>"

@@ -15,7 +15,7 @@ from whyrank.errors import BadInput, BadSpec
 from whyrank.fusion import Fusion
 from whyrank.llm.messages import Sampling
 from whyrank.registry import BUILTIN, Part, find, make, make_from_file
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.lexical.bm25 import BM25
 
 RUN = "os.system('touch spec-was-run')"
 SPECS = [

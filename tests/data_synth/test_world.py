@@ -17,7 +17,7 @@ from whyrank.errors import BadInput, NotFound
 from whyrank.eval import by_slice
 from whyrank.eval.orders import ndcg
 from whyrank.rerank.formats import Reasoned
-from whyrank.retrieval.analysis import analyze as english
+from whyrank.retrieval.lexical.analysis import analyze as english
 
 WORLD = World()
 LISTS = {name: Lists(World(contexts=level.contexts), level) for name, level in LEVELS.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whyrank.retrieval.dense import Dense
+from whyrank.retrieval.vector.dense import Dense
 
 
 class Hashed:

@@ -19,11 +19,11 @@ from by_words import ByWords
 
 from whyrank.errors import WhyrankError
 from whyrank.llm.fake import Fake
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.late import Late
-from whyrank.retrieval.sharded import Sharded
-from whyrank.retrieval.sparse import Splade
+from whyrank.retrieval.around.sharded import Sharded
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.retrieval.tree.retriever import Tree
+from whyrank.retrieval.vector.late import Late
+from whyrank.retrieval.vector.sparse import Splade
 from whyrank.types import Document, Query
 
 DOCUMENTS = [

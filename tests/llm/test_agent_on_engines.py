@@ -8,8 +8,8 @@ from whyrank.llm.messages import Sampling
 from whyrank.llm.trace import Trace
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM
-from whyrank.retrieval.agent import Agentic
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.agentic.agent import Agentic
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.testing import DOCUMENTS, QUERIES
 
 pytestmark = pytest.mark.engines

@@ -16,7 +16,7 @@ from whyrank.llm import schedule
 from whyrank.llm.messages import Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.trace import Trace, records
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 
 pytestmark = pytest.mark.slow
@@ -144,7 +144,7 @@ from pathlib import Path
 from whyrank.io import write_run
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.trace import Trace
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 
 folder, ids = Path(sys.argv[1]), [f"q{at}" for at in range(30)]

@@ -4,7 +4,7 @@ import pytest
 
 from whyrank import Direct, Listwise, OpenAI, Sampling, Transformers, load, read_run
 from whyrank.experiment import rerank, search
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.lexical.bm25 import BM25
 
 pytestmark = pytest.mark.engines
 

@@ -27,7 +27,7 @@ from whyrank.llm.trace import Trace, records
 from whyrank.llm.transformers import Transformers
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker, statuses
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.rewrite.expand import HyDE
 from whyrank.testing import check_llm, check_reranker
 from whyrank.types import Query, Run

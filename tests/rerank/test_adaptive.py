@@ -15,9 +15,9 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
-from whyrank.rerank.adaptive import Adaptive
-from whyrank.rerank.beliefs import NOISE, Beliefs
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.adaptive import Adaptive
+from whyrank.rerank.strategies.beliefs import NOISE, Beliefs
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.testing import check_reranker
 
 

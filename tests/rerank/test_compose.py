@@ -16,9 +16,9 @@ from whyrank.errors import BadInput
 from whyrank.llm.fake import Fake
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
+from whyrank.rerank.around.compose import Cascade, Hybrid, WithScores
 from whyrank.rerank.base import Order, Request, Reranker
-from whyrank.rerank.compose import Cascade, Hybrid, WithScores
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
 from whyrank.types import CallReport, Corpus, Dataset, Document, Query, Run
 

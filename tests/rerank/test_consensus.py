@@ -15,10 +15,10 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
-from whyrank.rerank.consensus import DRAWS, Consensus, agreement, consensus, overlap
-from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.pairwise import Pairwise
-from whyrank.rerank.pointwise import Pointwise
+from whyrank.rerank.around.consensus import DRAWS, Consensus, agreement, consensus, overlap
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.rerank.strategies.pairwise import Pairwise
+from whyrank.rerank.strategies.pointwise import Pointwise
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
 from whyrank.types import Corpus, Dataset, Note, Run
 

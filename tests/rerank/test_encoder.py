@@ -14,7 +14,7 @@ from whyrank.io import write_run
 from whyrank.llm.scores import Scores
 from whyrank.registry import make
 from whyrank.rerank.base import statuses
-from whyrank.rerank.encoder import EncoderRerank
+from whyrank.rerank.strategies.encoder import EncoderRerank
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
 from whyrank.types import Corpus, Dataset, Document, Query, Run
 

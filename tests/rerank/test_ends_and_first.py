@@ -15,8 +15,8 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.formats import BestWorst, Ends, First, Format, Parsed, clean, parse_ends, read
-from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.mergetree import MergeTree
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.rerank.strategies.merge_tree import MergeTree
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDENS: dict[Format[Any], str] = {

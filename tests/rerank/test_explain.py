@@ -18,20 +18,20 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Price, Prices
 from whyrank.llm.messages import Prompt
 from whyrank.llm.trace import Trace
-from whyrank.rerank.adaptive import Adaptive
+from whyrank.rerank.answer.ranked_list import RankedList
+from whyrank.rerank.around.compose import Cascade, Hybrid
+from whyrank.rerank.around.consensus import Consensus
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker
-from whyrank.rerank.compose import Cascade, Hybrid
-from whyrank.rerank.consensus import Consensus
 from whyrank.rerank.formats import Direct, Format
-from whyrank.rerank.groupwise import Groupwise
-from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.mergetree import MergeTree
-from whyrank.rerank.pairwise import Pairwise
-from whyrank.rerank.pointwise import Pointwise
-from whyrank.rerank.ranked import RankedList
-from whyrank.rerank.setwise import Setwise
-from whyrank.rerank.topdown import TopDown
-from whyrank.rerank.tournament import Tournament
+from whyrank.rerank.strategies.adaptive import Adaptive
+from whyrank.rerank.strategies.groupwise import Groupwise
+from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.rerank.strategies.merge_tree import MergeTree
+from whyrank.rerank.strategies.pairwise import Pairwise
+from whyrank.rerank.strategies.pointwise import Pointwise
+from whyrank.rerank.strategies.setwise import Setwise
+from whyrank.rerank.strategies.top_down import TopDown
+from whyrank.rerank.strategies.tournament import Tournament
 from whyrank.types import Corpus, Dataset, Document, Query, Run, Usage
 
 NAMES = [f"thing{chr(105 + at // 10)}{chr(105 + at % 10)}" for at in range(60)]  # no label among their letters

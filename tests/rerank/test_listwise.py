@@ -21,7 +21,7 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import Order, Request, statuses
 from whyrank.rerank.formats import Direct, Reasoned, clean
-from whyrank.rerank.listwise import Listwise, windows
+from whyrank.rerank.strategies.listwise import Listwise, windows
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query, Repairs, Run
 
 SIZES = st.integers(2, 60).flatmap(lambda window: st.tuples(st.just(window), st.integers(1, window)))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyrank.rerank.mentions import mentions
+from whyrank.rerank.answer.mentions import mentions
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.formats import Pair, Preferred, read
-from whyrank.rerank.pairwise import Pairwise
+from whyrank.rerank.strategies.pairwise import Pairwise
 from whyrank.testing import check_reranker
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -13,7 +13,7 @@ from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats import Rubric, YesNo
-from whyrank.rerank.pointwise import Pointwise
+from whyrank.rerank.strategies.pointwise import Pointwise
 from whyrank.testing import check_reranker
 
 WARM = Sampling(temperature=0.6)

@@ -13,9 +13,9 @@ from one_query import request
 from whyrank.encoders import BiEncoder
 from whyrank.errors import BadInput, EngineError
 from whyrank.registry import make
-from whyrank.rerank import encoder as encoder_module
-from whyrank.rerank.encoder import EncoderRerank
-from whyrank.rerank.pseudo_query import PseudoQuery, pseudo_query
+from whyrank.rerank.strategies import encoder as encoder_module
+from whyrank.rerank.strategies.encoder import EncoderRerank
+from whyrank.rerank.strategies.pseudo_query import PseudoQuery, pseudo_query
 from whyrank.testing import check_reranker
 
 WORDS = [f"w{at}" for at in range(12)]

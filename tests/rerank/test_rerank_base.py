@@ -19,7 +19,7 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import LLMReranker, Order, RankedList, Request, Reranker, statuses
 from whyrank.rerank.formats import Direct
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.types import Corpus, Dataset, Document, Note, Query, Run
 
 DATA = Dataset(

@@ -15,11 +15,11 @@ from whyrank.errors import BadInput, NotFound
 from whyrank.llm.fake import Fake
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
+from whyrank.rerank.around.compose import Cascade, Hybrid
+from whyrank.rerank.around.radar import Radar, Tradeoff, _loss, entropy, features, hypervolume, margin, pareto, sweep
+from whyrank.rerank.around.route import Difficulty, Entropy, Margin, Route, routes
 from whyrank.rerank.base import Order, Reranker
-from whyrank.rerank.compose import Cascade, Hybrid
-from whyrank.rerank.listwise import Listwise
-from whyrank.rerank.radar import Radar, Tradeoff, _loss, entropy, features, hypervolume, margin, pareto, sweep
-from whyrank.rerank.route import Difficulty, Entropy, Margin, Route, routes
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.testing import DOCUMENTS, QUERIES, check_reranker
 from whyrank.types import Corpus, Dataset, Note, Ranking, Run
 

@@ -6,13 +6,13 @@ from one_query import best_first, shown
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
-from whyrank.rerank.adaptive import Adaptive
+from whyrank.rerank.around.compose import Cascade, Hybrid
+from whyrank.rerank.around.consensus import Consensus
 from whyrank.rerank.base import Reranker, statuses
-from whyrank.rerank.compose import Cascade, Hybrid
-from whyrank.rerank.consensus import Consensus
 from whyrank.rerank.formats import Pair
-from whyrank.rerank.pairwise import Pairwise
-from whyrank.rerank.pointwise import Pointwise
+from whyrank.rerank.strategies.adaptive import Adaptive
+from whyrank.rerank.strategies.pairwise import Pairwise
+from whyrank.rerank.strategies.pointwise import Pointwise
 from whyrank.testing import DOCUMENTS, QUERIES
 from whyrank.types import Corpus, Dataset, Run
 

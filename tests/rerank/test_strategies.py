@@ -18,13 +18,13 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.dualend import DualEnd
 from whyrank.rerank.formats import BestWorst, DirectChoice, DirectScores, Format, ReasonedChoice, ReasonedScores
-from whyrank.rerank.groupwise import Groupwise, imputed
-from whyrank.rerank.mergetree import MergeTree
-from whyrank.rerank.setwise import Setwise
-from whyrank.rerank.topdown import TopDown
-from whyrank.rerank.tournament import Tournament, stages
+from whyrank.rerank.strategies.dual_end import DualEnd
+from whyrank.rerank.strategies.groupwise import Groupwise, imputed
+from whyrank.rerank.strategies.merge_tree import MergeTree
+from whyrank.rerank.strategies.setwise import Setwise
+from whyrank.rerank.strategies.top_down import TopDown
+from whyrank.rerank.strategies.tournament import Tournament, stages
 from whyrank.testing import check_reranker
 from whyrank.types import Document, Query
 

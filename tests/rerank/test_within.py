@@ -12,8 +12,8 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
+from whyrank.rerank.around.within import STAGES, Within
 from whyrank.rerank.formats import Direct
-from whyrank.rerank.within import STAGES, Within
 from whyrank.testing import check_reranker
 
 

@@ -14,9 +14,9 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
-from whyrank.retrieval.agent import Agentic
-from whyrank.retrieval.agent_step import Quote, Step, normal, parse, source_of
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.agentic.agent import Agentic
+from whyrank.retrieval.agentic.step import Quote, Step, normal, parse, source_of
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.testing import check_retriever
 from whyrank.types import Corpus, Document, Evidence, Query
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadSpec
-from whyrank.retrieval.analysis import STOP_WORDS, English, analyze
-from whyrank.retrieval.porter import stem
-from whyrank.retrieval.words import MAX_TOKEN
+from whyrank.retrieval.lexical.analysis import STOP_WORDS, English, analyze
+from whyrank.retrieval.lexical.porter import stem
+from whyrank.retrieval.lexical.words import MAX_TOKEN
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def _texts(shared_data):
 
 @pytest.mark.engines
 def test_tokens_equal_lucenes_on_real_text(shared_data):
-    lucene = pytest.importorskip("whyrank.retrieval.lucene")
+    lucene = pytest.importorskip("whyrank.retrieval.lexical.lucene")
     pytest.importorskip("pyserini.resources", reason="needs the extra lucene")
     for name, texts in _texts(shared_data):
         tokens = wrong = 0
@@ -112,7 +112,7 @@ def test_tokens_equal_lucenes_on_real_text(shared_data):
 
 @pytest.mark.engines
 def test_tokens_equal_lucenes_on_invented_text():
-    lucene = pytest.importorskip("whyrank.retrieval.lucene")
+    lucene = pytest.importorskip("whyrank.retrieval.lexical.lucene")
     pytest.importorskip("pyserini.resources", reason="needs the extra lucene")
     draw = random.Random(0)
     signs = "ab Z12_.,:;'’\"-éß東か カ한ภ®👍🏽\u200d\u0301\ufe0f'sSİ\u00a0½²١א "

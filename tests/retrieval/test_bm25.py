@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.registry import make
-from whyrank.retrieval import topk
-from whyrank.retrieval.bm25 import BM25, BM25Q
 from whyrank.retrieval.filters import Allowed
-from whyrank.retrieval.postings import _BYTE_LENGTHS
+from whyrank.retrieval.lexical import topk
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.postings import _BYTE_LENGTHS
 from whyrank.testing import check_retriever
 from whyrank.types import Document, Query
 
@@ -160,7 +160,7 @@ def test_the_contract_of_retrievers(part):
 
 
 def test_several_processes_read_the_same(monkeypatch):
-    monkeypatch.setattr("whyrank.retrieval.reading.BLOCK", 3)
+    monkeypatch.setattr("whyrank.retrieval.lexical.tokenization.BLOCK", 3)
     corpus = [Document(f"d{n}", f"bee {n % 7} and ant{n % 5} of hive {n}") for n in range(20)]
     alone, together = BM25().index(corpus), BM25(processes=2).index(corpus)
     assert alone._held.numbers == together._held.numbers

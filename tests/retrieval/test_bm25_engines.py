@@ -13,7 +13,7 @@ from gensim.similarities import SparseMatrixSimilarity
 from hypothesis import given, settings
 
 from tests.retrieval.test_bm25 import CORPORA, QUERIES, TERMS
-from whyrank.retrieval.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.types import Document, Query
 
 
@@ -71,7 +71,7 @@ def test_scores_with_exact_lengths_equal_bm25s(corpus, queries):
 @pytest.mark.engines
 @pytest.mark.parametrize("name", ["scifact", "vaswani", "cacm"])
 def test_the_ranking_is_lucenes_own(shared_data, name):
-    lucene = pytest.importorskip("whyrank.retrieval.lucene")
+    lucene = pytest.importorskip("whyrank.retrieval.lexical.lucene")
     pytest.importorskip("pyserini.resources", reason="needs the extra lucene")
     corpus, queries = load(shared_data / "beir" / name)
     queries = queries[:200]

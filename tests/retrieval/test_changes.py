@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, BadInput
-from whyrank.retrieval.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.types import Document, Query
 
 TEXTS = st.lists(st.sampled_from("bee ant tide moon salt dance dance hive x y z the".split()), max_size=7).map(" ".join)

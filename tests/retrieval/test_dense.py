@@ -13,10 +13,10 @@ import pytest
 from whyrank.encoders import BiEncoder
 from whyrank.errors import BadIndex, BadInput, EngineError, MissingExtra
 from whyrank.registry import make
-from whyrank.retrieval import dense
-from whyrank.retrieval.bm25 import BM25
-from whyrank.retrieval.dense import Dense
-from whyrank.retrieval.vectors import Folder, read_manifest
+from whyrank.retrieval.lexical.bm25 import BM25
+from whyrank.retrieval.vector import dense
+from whyrank.retrieval.vector.dense import Dense
+from whyrank.retrieval.vector.vectors import Folder, read_manifest
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
 from whyrank.types import Document, Query
 
@@ -132,7 +132,7 @@ def test_what_was_encoded_before_a_failure_is_kept(tmp_path, monkeypatch):
 def test_a_killed_process_goes_on(tmp_path):
     code = (
         "import sys\n"
-        "from whyrank.retrieval import dense\n"
+        "from whyrank.retrieval.vector import dense\n"
         "from whyrank.types import Document\n"
         "dense.BLOCK = 8\n"
         "documents = [Document(f's{n}', f'bee number {n} dances for {n * n} seconds') for n in range(4000)]\n"

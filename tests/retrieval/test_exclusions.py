@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank import Corpus, Document, Fake, Query
-from whyrank.retrieval.agent import Agentic
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.feedback import RM3, Rocchio
-from whyrank.retrieval.fuse import Fuse
+from whyrank.retrieval.agentic.agent import Agentic
+from whyrank.retrieval.around.feedback import RM3, Rocchio
+from whyrank.retrieval.around.fuse import Fuse
+from whyrank.retrieval.around.sharded import Sharded
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.retrieval.rewrite.expand import HyDE, LameR, SubQueries
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.retrieval.rewrite.rounds import ThinkQE
-from whyrank.retrieval.sharded import Sharded
 from whyrank.retrieval.tree.retriever import Tree
 
 WORDS = ("bee", "dance", "sun", "hive", "trail", "ant", "scent", "tide", "moon", "salt")

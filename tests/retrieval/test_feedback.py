@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from whyrank import evaluate
 from whyrank.errors import BadInput, BadSpec
 from whyrank.registry import make
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.dense import Dense
-from whyrank.retrieval.feedback import RM3, Rocchio
-from whyrank.retrieval.lucene import start_jvm
-from whyrank.retrieval.postings import Postings
+from whyrank.retrieval.around.feedback import RM3, Rocchio
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.lucene import start_jvm
+from whyrank.retrieval.lexical.postings import Postings
+from whyrank.retrieval.vector.dense import Dense
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
 from whyrank.types import Document, Query, Ranking, Run
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.fusion import Fusion
 from whyrank.llm.fake import Fake
-from whyrank.retrieval.agent import Agentic
+from whyrank.retrieval.agentic.agent import Agentic
+from whyrank.retrieval.around.feedback import RM3, Rocchio
+from whyrank.retrieval.around.fuse import Fuse
+from whyrank.retrieval.around.sharded import Sharded
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.feedback import RM3, Rocchio
-from whyrank.retrieval.fuse import Fuse
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.topk import SMALL
 from whyrank.retrieval.rewrite.expand import HyDE, LameR
 from whyrank.retrieval.rewrite.rewritten import Rewritten
-from whyrank.retrieval.sharded import Sharded
-from whyrank.retrieval.topk import SMALL
 from whyrank.retrieval.tree.retriever import Tree
 from whyrank.types import Corpus, Document, Query, Ranking, Run, meets
 

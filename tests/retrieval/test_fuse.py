@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput, BadSpec
 from whyrank.fusion import Fusion
 from whyrank.registry import make
+from whyrank.retrieval.around.feedback import RM3, Rocchio
+from whyrank.retrieval.around.fuse import Fuse
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.feedback import RM3, Rocchio
-from whyrank.retrieval.fuse import Fuse
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
 from whyrank.types import CallReport, Note, Query, Run
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, BadInput, BadSpec, MissingExtra
 from whyrank.registry import make
-from whyrank.retrieval.analysis import Analyzer, analyze, find_analyzer
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.feedback import RM3
-from whyrank.retrieval.languages import DICTIONARY, SNOWBALL, stop_words
+from whyrank.retrieval.around.feedback import RM3
+from whyrank.retrieval.lexical.analysis import Analyzer, analyze, find_analyzer
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.languages import DICTIONARY, SNOWBALL, stop_words
 from whyrank.types import Document, Query
 
 pytest.importorskip("Stemmer", reason="needs the extra languages")
@@ -143,8 +143,8 @@ def test_a_function_without_a_name_stays_in_memory(tmp_path):
     ("analyzer", "told"),
     [
         ("nowhere.at:all", "no analyser is found at 'nowhere.at:all'"),
-        ("whyrank.retrieval.words:nothing", "no analyser is found at"),
-        ("whyrank.retrieval.words:MAX_TOKEN", "is no function from a text to its terms"),
+        ("whyrank.retrieval.lexical.words:nothing", "no analyser is found at"),
+        ("whyrank.retrieval.lexical.words:MAX_TOKEN", "is no function from a text to its terms"),
         (3, "analyzer must be a string or a function, not 3"),
         (lambda text: [text, 7], "must give terms, not 7"),
         (lambda text: [text, ""], "must give terms, not ''"),
@@ -183,7 +183,7 @@ def texts(language, alphabet, count):
 @pytest.mark.engines
 @pytest.mark.parametrize("language", LUCENE)
 def test_terms_equal_lucenes(language):
-    java = pytest.importorskip("whyrank.retrieval.lucene")
+    java = pytest.importorskip("whyrank.retrieval.lexical.lucene")
     pytest.importorskip("pyserini.resources", reason="needs the extra lucene")
     java.start_jvm()
     analyzer = java._java(f"org.apache.lucene.analysis.{LUCENE[language]}Analyzer")()
@@ -199,7 +199,7 @@ def test_terms_equal_lucenes(language):
 @pytest.mark.parametrize("language", LIGHT)
 def test_stems_and_stop_words_equal_lucenes_where_its_analyser_stems_otherwise(language):
     """Lucene's own analysers of these five stem lightly; the same steps with its Snowball filter give what we give."""
-    java = pytest.importorskip("whyrank.retrieval.lucene")
+    java = pytest.importorskip("whyrank.retrieval.lexical.lucene")
     pytest.importorskip("pyserini.resources", reason="needs the extra lucene")
     java.start_jvm()
     stemmer = java._java(f"org.tartarus.snowball.ext.{LIGHT[language]}Stemmer")()

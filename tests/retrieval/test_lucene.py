@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from whyrank.errors import BadIndex, BadInput, MissingExtra, NotFound
-from whyrank.retrieval.lucene import Lucene, analyze, start_jvm
+from whyrank.retrieval.lexical.lucene import Lucene, analyze, start_jvm
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
 from whyrank.types import Document, Query
 
@@ -179,7 +179,7 @@ def test_a_missing_package_names_the_extra(module, monkeypatch):
 def test_java_needs_nothing_of_the_users_and_leaves_no_trace():
     code = (
         "import os\n"
-        "from whyrank.retrieval.lucene import Lucene\n"
+        "from whyrank.retrieval.lexical.lucene import Lucene\n"
         "from whyrank.testing import DOCUMENTS, QUERIES\n"
         "before = dict(os.environ)\n"
         "Lucene().index(DOCUMENTS).search(QUERIES)\n"
@@ -194,7 +194,7 @@ def test_java_needs_nothing_of_the_users_and_leaves_no_trace():
 def test_ctrl_c_still_belongs_to_python():
     code = (
         "import os, signal, time\n"
-        "from whyrank.retrieval.lucene import start_jvm\n"
+        "from whyrank.retrieval.lexical.lucene import start_jvm\n"
         "start_jvm()\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT); time.sleep(20)\n"
@@ -214,7 +214,7 @@ def test_a_java_machine_without_the_jar_is_told():
         "jnius_config.set_classpath('.')\n"
         "import jnius; jnius.autoclass('java.lang.String')\n"
         "from whyrank.errors import EngineError\n"
-        "from whyrank.retrieval.lucene import start_jvm\n"
+        "from whyrank.retrieval.lexical.lucene import start_jvm\n"
         "try:\n"
         "    start_jvm()\n"
         "except EngineError as error:\n"

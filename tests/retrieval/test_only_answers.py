@@ -8,13 +8,13 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
-from whyrank.rerank.groupwise import Groupwise
-from whyrank.rerank.tournament import Tournament
-from whyrank.retrieval.agent_step import Quote, Search, normal, parse, render, source_of
-from whyrank.retrieval.bm25 import BM25
+from whyrank.rerank.strategies.groupwise import Groupwise
+from whyrank.rerank.strategies.tournament import Tournament
+from whyrank.retrieval.agentic.step import Quote, Search, normal, parse, render, source_of
+from whyrank.retrieval.agentic.tool import SearchTool, show
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.rewrite.base import read
 from whyrank.retrieval.rewrite.prompts import fill
-from whyrank.retrieval.tool import SearchTool, show
 from whyrank.types import Corpus, Document
 
 THOUGHTS = [

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.llm.fake import Fake
 from whyrank.registry import make
+from whyrank.retrieval.around.sharded import Sharded
 from whyrank.retrieval.base import Retriever, new_folder
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.dense import Dense
-from whyrank.retrieval.late import Late
-from whyrank.retrieval.lucene import Lucene
-from whyrank.retrieval.sharded import Sharded
-from whyrank.retrieval.sparse import Splade
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.lucene import Lucene
 from whyrank.retrieval.tree.retriever import Tree
+from whyrank.retrieval.vector.dense import Dense
+from whyrank.retrieval.vector.late import Late
+from whyrank.retrieval.vector.sparse import Splade
 from whyrank.testing import check_retriever
 from whyrank.types import Corpus, Document, Query, Ranking
 

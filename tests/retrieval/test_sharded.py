@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.retrieval.test_bm25 import CORPORA, QUERIES, TERMS
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.registry import make
-from whyrank.retrieval.bm25 import BM25, BM25Q
-from whyrank.retrieval.dense import Dense
-from whyrank.retrieval.lucene import Lucene
-from whyrank.retrieval.sharded import Sharded
+from whyrank.retrieval.around.sharded import Sharded
+from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
+from whyrank.retrieval.lexical.lucene import Lucene
+from whyrank.retrieval.vector.dense import Dense
 from whyrank.testing import check_retriever
 from whyrank.types import Document, Query
 

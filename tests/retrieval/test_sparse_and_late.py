@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, BadInput, EngineError, MissingExtra
 from whyrank.registry import make
-from whyrank.retrieval import encoded, late
-from whyrank.retrieval.encoded import Encoded
-from whyrank.retrieval.late import Late
-from whyrank.retrieval.sparse import Splade
+from whyrank.retrieval.vector import encoded, late
+from whyrank.retrieval.vector.encoded import Encoded
+from whyrank.retrieval.vector.late import Late
+from whyrank.retrieval.vector.sparse import Splade
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
 from whyrank.types import Document, Query
 

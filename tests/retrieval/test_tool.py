@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
+from whyrank.retrieval.agentic.tool import SearchTool, show
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.bm25 import BM25
-from whyrank.retrieval.tool import SearchTool, show
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.testing import DOCUMENTS
 from whyrank.types import Corpus, Document, Query, Ranking
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, NotFound
 from whyrank.retrieval.filters import Allowed
-from whyrank.retrieval.vectors import Folder, chained, nearest, read_manifest
+from whyrank.retrieval.vector.vectors import Folder, chained, nearest, read_manifest
 from whyrank.types import Document
 
 DOCUMENTS = [Document(f"d {n}\n", f"text {n}") for n in range(7)]

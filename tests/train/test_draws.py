@@ -13,10 +13,10 @@ from whyrank.io.tasks import task_record
 from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.train.completions import Look, _correlation
 from whyrank.train.config import GRPO, Loop, Model, Rewarded
 from whyrank.train.draws import Draws, Ranking, Rewriting, asks_of, search_tasks
 from whyrank.train.grpo import Groups, Paid, _read, _rewards
-from whyrank.train.look import Look, _correlation
 from whyrank.train.rewards import NDCG, Cost
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
 

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from whyrank.errors import BadInput, EngineError, NotFound
 from whyrank.io import write_tasks
-from whyrank.rerank.encoder import EncoderRerank
+from whyrank.rerank.strategies.encoder import EncoderRerank
 from whyrank.train import encoders
 from whyrank.train.config import Loop, Optimizer, read_config
 from whyrank.train.lists import Lists, drawn, gains_of, mined, read, teaches
-from whyrank.train.watch import Watch, metrics
+from whyrank.train.monitor import Watch, metrics
 from whyrank.types import Corpus, Dataset, Document, Query, RankTask, Run
 
 engines = pytest.mark.engines

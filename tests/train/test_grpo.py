@@ -10,11 +10,11 @@ from toy_task import SHAPE
 
 from whyrank.errors import TrainingStopped
 from whyrank.io import write_tasks
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.train import grpo, sft
 from whyrank.train.config import GRPO, SFT, HeldOut, Loop, Model, Optimizer, Rewarded, Source, Stage
+from whyrank.train.monitor import Watch, metrics
 from whyrank.train.rewards.base import Each
-from whyrank.train.watch import Watch, metrics
 from whyrank.types import Document, Query, RankTask
 
 pytestmark = pytest.mark.engines

@@ -13,7 +13,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Sampling
 from whyrank.registry import make
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.train.config import HeldOut
 from whyrank.train.held_out import Lists, Searches, ranked, ranking_format
 from whyrank.types import Document, RankTask

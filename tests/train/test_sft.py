@@ -17,10 +17,10 @@ from toy_task import SHAPE
 from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped
 from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
-from whyrank.rerank.listwise import Listwise
+from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.train import sft
 from whyrank.train.config import HeldOut, Lora, Model, Optimizer, Source, Stage
-from whyrank.train.watch import Watch, metrics
+from whyrank.train.monitor import Watch, metrics
 
 pytestmark = pytest.mark.engines
 

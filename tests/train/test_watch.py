@@ -8,8 +8,8 @@ import pytest
 
 from whyrank.errors import BadInput
 from whyrank.progress import progress
+from whyrank.train.monitor import Watch, draw, last_held_out, metrics
 from whyrank.train.trainer import checkpoints
-from whyrank.train.watch import Watch, draw, last_held_out, metrics
 
 
 def state(step: int, first: bool = True):

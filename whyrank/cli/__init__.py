@@ -14,12 +14,12 @@ from whyrank.cli.explain import explain
 from whyrank.cli.export import export
 from whyrank.cli.fuse import fuse
 from whyrank.cli.index import index
+from whyrank.cli.output import say
 from whyrank.cli.reproduce import reproduce
 from whyrank.cli.rerank import rerank
 from whyrank.cli.search import search
 from whyrank.cli.simulate import simulate
 from whyrank.cli.synth import synth
-from whyrank.cli.tell import say
 from whyrank.cli.train import training
 from whyrank.errors import BudgetSpent, WhyrankError
 from whyrank.io.files import FULL

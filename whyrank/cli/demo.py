@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.tell import say, width
+from whyrank.cli.output import say, width
 
 QUESTIONS = 48
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson
-from whyrank.cli.tell import say, say_json, width
+from whyrank.cli.output import say, say_json, width
 
 
 def doctor(

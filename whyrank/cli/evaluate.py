@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whyrank.cli.options import RUN, AsJson, Split
-from whyrank.cli.tell import say, say_json, width, without_effect
+from whyrank.cli.output import say, say_json, width, without_effect
 
 if TYPE_CHECKING:
     from whyrank.eval import Report

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Split, Trust
-from whyrank.cli.tell import say, say_json, trusts, without_effect
+from whyrank.cli.output import say, say_json, trusts, without_effect
 
 
 def explain(
@@ -30,7 +30,7 @@ def explain(
 
     from whyrank import experiment
     from whyrank.datasets import load
-    from whyrank.rerank.explain import explanation
+    from whyrank.rerank.answer.explain import explanation
 
     if data is None:
         without_effect(ctx, "is of --data", "split")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import RUN, Asked, Trust, asking
-from whyrank.cli.tell import say, trusts, without_effect
+from whyrank.cli.output import say, trusts, without_effect
 
 
 def export(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import RUN, AsJson, Out, Split, Trust
-from whyrank.cli.tell import tell, trusts, without_effect
+from whyrank.cli.output import tell, trusts, without_effect
 
 
 def fuse(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import Data
-from whyrank.cli.tell import say
+from whyrank.cli.output import say
 
 
 def index(

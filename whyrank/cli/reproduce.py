@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.tell import say
+from whyrank.cli.output import say
 
 
 def reproduce(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import RUN, AsJson, Asked, MaxCost, MaxTokens, Out, PriceTable, Split, asking
-from whyrank.cli.tell import prices_of, tell, without_effect
+from whyrank.cli.output import prices_of, tell, without_effect
 
 
 def rerank(

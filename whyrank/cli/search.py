@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Asked, Data, MaxCost, MaxTokens, Out, PriceTable, Split, Where, asking, keeping
-from whyrank.cli.tell import prices_of, tell
+from whyrank.cli.output import prices_of, tell
 
 
 def search(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Split
-from whyrank.cli.tell import say, say_json, width, without_effect
+from whyrank.cli.output import say, say_json, width, without_effect
 from whyrank.progress import show
 
 if TYPE_CHECKING:

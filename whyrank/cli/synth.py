@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, MaxCost, MaxTokens, PriceTable, Split
-from whyrank.cli.tell import end_unanswered, prices_of, say, say_json, without_effect
+from whyrank.cli.output import end_unanswered, prices_of, say, say_json, without_effect
 from whyrank.progress import warn
 
 

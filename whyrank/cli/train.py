@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import AsJson, Data, Split
-from whyrank.cli.tell import say, say_json, tell_trained
+from whyrank.cli.output import say, say_json, tell_trained
 
 training = typer.Typer(help="Train rerankers and rewriters on TRL.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -5,8 +5,8 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
-from whyrank.data_synth.asking import about, sampled, sourced
 from whyrank.data_synth.base import Item, LLMSynth, Made, Preference
+from whyrank.data_synth.teacher import about, sampled, sourced
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Above, AtMost, Positive, Share
 from whyrank.llm.answer import Completion, Failed

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from whyrank.data_synth.asking import sourced
 from whyrank.data_synth.base import Made, Synth
 from whyrank.data_synth.shingles import Shingles, Texts, shingles
+from whyrank.data_synth.teacher import sourced
 from whyrank.datasets import load
 from whyrank.fields import Above, AtMost, Positive
 from whyrank.llm.trace import Trace

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from whyrank.data_synth.asking import sourced
 from whyrank.data_synth.base import Made, Synth
+from whyrank.data_synth.teacher import sourced
 from whyrank.eval.orders import ndcg
 from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.trace import Trace

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from whyrank.data_synth.asking import about, commonest, sampled, sourced
 from whyrank.data_synth.base import LLMSynth, Made
+from whyrank.data_synth.teacher import about, commonest, sampled, sourced
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Positive, Share
 from whyrank.llm.ask import Question

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from whyrank.data_synth.asking import about, sampled, sourced
 from whyrank.data_synth.base import Made, Synth, distinct
 from whyrank.data_synth.hard_queries import level
+from whyrank.data_synth.teacher import about, sampled, sourced
 from whyrank.errors import BadInput
 from whyrank.fields import Length, Positive
 from whyrank.llm.ask import Said

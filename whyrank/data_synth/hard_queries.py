@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from whyrank.data_synth.asking import about, sampled, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made
+from whyrank.data_synth.teacher import about, sampled, sourced, top
 from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.ask import Question, Said
@@ -16,7 +16,7 @@ from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.formats import PointFormat, Rubric, clean
-from whyrank.retrieval.analysis import analyze
+from whyrank.retrieval.lexical.analysis import analyze
 from whyrank.types import CallReport, Document, Query, RankTask, Status
 
 Kind = Literal["scenario", "long"]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from whyrank.data_synth.asking import about, commonest, fault, sampled, sourced
 from whyrank.data_synth.base import LLMSynth, Made
+from whyrank.data_synth.teacher import about, commonest, fault, sampled, sourced
 from whyrank.eval.orders import ndcg
 from whyrank.fields import Positive, Share
 from whyrank.llm.ask import Said

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from whyrank.data_synth.asking import about, commonest, fault, sampled, sourced, thinks
 from whyrank.data_synth.base import LLMSynth, Made, Preference
+from whyrank.data_synth.teacher import about, commonest, fault, sampled, sourced, thinks
 from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Positive
 from whyrank.llm.answer import Ok

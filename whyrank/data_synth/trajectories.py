@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from whyrank.data_synth.asking import about, fault, sampled, sourced, top
 from whyrank.data_synth.base import Item, LLMSynth, Made
+from whyrank.data_synth.teacher import about, fault, sampled, sourced, top
 from whyrank.errors import BadInput
 from whyrank.fields import Positive
 from whyrank.llm.ask import Said

@@ -10,11 +10,11 @@
 Calling the same thing again goes on where it stopped; a folder of another experiment is refused, never overwritten.
 """
 
+from whyrank.experiment.finished import explain, export
 from whyrank.experiment.folder import Limits, Result
 from whyrank.experiment.fusing import Tuning, fuse, fusion_of, tuned_on
 from whyrank.experiment.runs import open_run, open_runs, refuse_foreign, refuse_other_protocols, run_file, run_name
-from whyrank.experiment.telling import explain, export
-from whyrank.experiment.work import rerank, search
+from whyrank.experiment.stages import rerank, search
 
 __all__ = [
     "Limits",

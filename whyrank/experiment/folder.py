@@ -17,8 +17,8 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, hows, walk
+from whyrank.rerank.around.route import routes
 from whyrank.rerank.base import statuses
-from whyrank.rerank.route import routes
 from whyrank.types import Corpus, Dataset, Document, Fingerprint, Query, Run
 
 PARTIAL = "run.partial.trec"

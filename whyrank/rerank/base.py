@@ -13,7 +13,8 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, name_of
-from whyrank.rerank.ranked import Ranked, RankedList, showings
+from whyrank.rerank.answer.ranked import Ranked, showings
+from whyrank.rerank.answer.ranked_list import RankedList
 from whyrank.types import CallReport, Dataset, Document, Note, Query, Ranking, Run, Usage, count_statuses
 
 

@@ -21,7 +21,7 @@ from whyrank.train.config import Config, Loop, Model, Optimizer, plain
 from whyrank.train.data import added
 from whyrank.train.held_out import grades
 from whyrank.train.lists import Drawn, Lists, drawn, read, teaches
-from whyrank.train.watch import Watch, last_held_out, metrics
+from whyrank.train.monitor import Watch, last_held_out, metrics
 from whyrank.types import RankTask, Run
 
 Loss = Literal["listnet", "listmle", "ranknet", "lambdarank", "plackett_luce"]

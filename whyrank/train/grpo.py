@@ -16,15 +16,15 @@ from whyrank.registry import make
 from whyrank.rerank.formats import Format
 from whyrank.train import trainer as base
 from whyrank.train.card import card
+from whyrank.train.completions import Look
 from whyrank.train.config import GRPO, plain
 from whyrank.train.draws import Draws, Rewriting, asks_of, spec_of
 from whyrank.train.held_out import Lists, Searches, speaking
-from whyrank.train.look import Look
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
+from whyrank.train.monitor import Watch, last_held_out, metrics
 from whyrank.train.rewards import ForTRL, Reward
 from whyrank.train.rewards.adapters import task_of
 from whyrank.train.rewards.base import completion_of, formats_of, label
-from whyrank.train.watch import Watch, last_held_out, metrics
 
 
 def train(config: GRPO) -> base.Trained:

@@ -12,7 +12,7 @@ from whyrank.train.config import SFT, plain
 from whyrank.train.data import Lesson, Material, plan
 from whyrank.train.held_out import Lists, speaking
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
-from whyrank.train.watch import Watch, last_held_out, metrics
+from whyrank.train.monitor import Watch, last_held_out, metrics
 
 
 def train(config: SFT) -> base.Trained:

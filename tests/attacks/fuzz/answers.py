@@ -5,8 +5,8 @@ import math
 from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import split_reasoning
 from whyrank.registry import make
+from whyrank.rerank.answer.mentions import mentions
 from whyrank.rerank.formats import Format, PointFormat
-from whyrank.rerank.mentions import mentions
 from whyrank.types import STATUSES
 
 from .drive import Target, main

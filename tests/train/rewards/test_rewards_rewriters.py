@@ -11,7 +11,7 @@ from whyrank.encoders import bi_encoder
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.registry import make
-from whyrank.retrieval.bm25 import BM25
+from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.rewrite.combine import Append, Replace
 from whyrank.train.rewards import EmbeddingGain, EngineGain, ForTRL, MeasureGain, NewDocuments, OnTarget, Reward
 from whyrank.types import Corpus, Document, Query, RankTask

@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix, diags
 from whyrank.errors import BadInput
 from whyrank.fields import Above, AtMost, Positive
 from whyrank.registry import name_of
-from whyrank.retrieval.analysis import analyze
 from whyrank.retrieval.base import Retriever
+from whyrank.retrieval.lexical.analysis import analyze
 from whyrank.retrieval.recommend.base import Histories, Recommender, Scores
 from whyrank.retrieval.recommend.counts import users_by_items
 from whyrank.types import Catalogue, Query

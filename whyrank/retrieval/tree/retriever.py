@@ -19,12 +19,12 @@ from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of
 from whyrank.retrieval.base import FolderPath, Retriever
-from whyrank.retrieval.dense import Dense
 from whyrank.retrieval.filters import allowed
 from whyrank.retrieval.tree.index import Index, Shown
 from whyrank.retrieval.tree.slates import Judged, read, render
 from whyrank.retrieval.tree.summaries import Extractive, Written
 from whyrank.retrieval.tree.walk import Found, Policy, Slate, Walk
+from whyrank.retrieval.vector.dense import Dense
 from whyrank.types import CallReport, Document, Note, Place, Query, Ranking, Run
 
 

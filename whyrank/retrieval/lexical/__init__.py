@@ -1,0 +1,1 @@
+"""Search by words: analysis, the inverted index and its scoring, and Lucene."""
