@@ -12,7 +12,7 @@ from gensim.models import LuceneBM25Model
 from gensim.similarities import SparseMatrixSimilarity
 from hypothesis import given, settings
 
-from tests.retrieval.test_bm25 import CORPORA, QUERIES, TERMS
+from tests.retrieval.lexical.test_bm25 import CORPORA, QUERIES, TERMS
 from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.types import Document, Query
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.retrieval.test_bm25 import CORPORA, QUERIES, TERMS, same
+from tests.retrieval.lexical.test_bm25 import CORPORA, QUERIES, TERMS, same
 from whyrank.errors import BadInput, BadSpec
 from whyrank.retrieval.lexical import segments, tokenization
 from whyrank.retrieval.lexical.bm25 import BM25, BM25Q

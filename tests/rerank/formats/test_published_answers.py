@@ -11,7 +11,7 @@ from whyrank.llm.answer import Ok
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, parse_choice, parse_permutation, parse_scores
 
-ANSWERS = Path(__file__).parents[2].parent / "shared" / "data" / "checkpoints" / "answers"
+ANSWERS = Path(__file__).parents[3].parent / "shared" / "data" / "checkpoints" / "answers"
 pytestmark = pytest.mark.skipif(not ANSWERS.is_dir(), reason="the published answers are not here")
 
 

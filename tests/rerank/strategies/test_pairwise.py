@@ -18,7 +18,7 @@ from whyrank.rerank.formats import Pair, Preferred, read
 from whyrank.rerank.strategies.pairwise import Pairwise
 from whyrank.testing import check_reranker
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "formats" / "golden"
 GOLDENS = {Pair(): "pair.txt", Pair("asked"): "pair_reasoned.txt", Pair("native"): "pair_reasoned_native.txt"}
 METHODS = ["allpair", "heapsort", "sliding"]
 

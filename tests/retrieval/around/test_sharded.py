@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.retrieval.test_bm25 import CORPORA, QUERIES, TERMS
+from tests.retrieval.lexical.test_bm25 import CORPORA, QUERIES, TERMS
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.registry import make
 from whyrank.retrieval.around.sharded import Sharded
