@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from whyrank import Failed, Fusion, Qrels, load, read_run, write_qrels, write_run
+from whyrank import Failed, Fusion, Qrels, load, make, read_run, write_qrels, write_run
 from whyrank.cli.output import tell_trained
 from whyrank.data_synth.folder import from_queries
 from whyrank.experiment import open_run
@@ -233,13 +233,14 @@ def test_weights_are_tuned_on_dev_and_serve_elsewhere(run, split, tmp_path):
     code, out, _ = run(*tuned)
     assert code == 0 and "nDCG@10 on 8 queries" in out
     task = json.loads((tmp_path / "runs/tuned/manifest.json").read_text())["task"]
+    report = json.loads((tmp_path / "runs/tuned/report.json").read_text())
     assert task["tuned"]["split"] == "dev" and task["tuned"]["queries"] == 8
-    assert task["tuned"]["value"] >= task["tuned"]["equal_weights"]
-    assert sum(task["part"]["weights"]) == pytest.approx(1)
+    assert report["tuned"]["value"] >= report["tuned"]["equal_weights"]
+    assert sum(make(report["spec"], Fusion).weights) == pytest.approx(1)
     assert run(*tuned)[0] == 0
     assert run("fuse", "runs/bm25", "runs/bm25q", "--like", "runs/tuned", "--data", split, "-o", "runs/like")[0] == 0
     like = json.loads((tmp_path / "runs/like/manifest.json").read_text())["task"]
-    assert like["spec"] == task["spec"] and "tuned" not in like
+    assert like["spec"] == report["spec"] and "tuned" not in like
     warned, silent = (run("eval", "runs/tuned", "--data", split, "--split", part)[2] for part in ("dev", "test"))
     assert "runs/tuned: its weights were tuned on these judgements" in warned and not silent
     dev, test = load(split, split="dev"), load(split, split="test")
@@ -255,7 +256,7 @@ def test_test_judgements_do_not_touch_the_weights(run, split, tmp_path):
     assert run(*command, "-o", "runs/a")[0] == 0
     write_qrels(Qrels({query: {"nothing": 1} for query in load(split).qrels}), split / "qrels" / "test.tsv")
     assert run(*command, "-o", "runs/b")[0] == 0
-    specs = [json.loads((tmp_path / f"runs/{name}/manifest.json").read_text())["task"]["tuned"] for name in "ab"]
+    specs = [json.loads((tmp_path / f"runs/{name}/report.json").read_text())["tuned"] for name in "ab"]
     assert specs[0] == specs[1]
 
 

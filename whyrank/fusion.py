@@ -18,6 +18,9 @@ Norm = Literal["minmax", "zscore", "none"]
 
 Floats = NDArray[np.float64]
 
+Keep = Callable[[Floats, Callable[[], float]], float]
+"""Given weights and what computes their value, gives the value; may know it already."""
+
 _STEPS = 20
 """Tuning moves a run's share of the weight in steps of one twentieth."""
 
@@ -83,12 +86,17 @@ class Fusion(Part):
         if self.weights and len(self.weights) != runs:
             raise BadInput(f"{len(self.weights)} weights are given for {runs} runs: one is wanted for each")
 
-    def tuned(self, runs: Sequence[Run], value: Callable[[Run], float]) -> Self:
+    def tuned(self, runs: Sequence[Run], value: Callable[[Run], float], keep: Keep | None = None) -> Self:
         """The same fusion with the weights that give the highest `value`, for example nDCG@10 on *dev* queries.
 
         The weights sum to 1. Starting from equal ones, the share of each run in turn is moved to the best multiple of
         1/20, the others keeping their proportions, until nothing is gained (coordinate ascent). With two runs this is
         a full search. Of equally good shares the nearest to the present one is taken: nothing moves without a gain.
+
+        Args:
+            runs: two or more.
+            value: of a fused run.
+            keep: see `Keep`; without it each value is computed.
 
         Raises:
             BadInput: there are fewer than two runs.
@@ -96,13 +104,20 @@ class Fusion(Part):
         if len(runs) < 2:
             raise BadInput("weights are tuned for two runs or more")
         pool = _Pool(runs, self)
+
+        def worth(weights: Floats) -> float:
+            def work() -> float:
+                return value(pool.fused(weights))
+
+            return work() if keep is None else keep(weights, work)
+
         weights = np.full(len(runs), 1 / len(runs))
-        best, gained = value(pool.fused(weights)), True
+        best, gained = worth(weights), True
         while gained:
             gained = False
             for at in range(len(runs)):
                 for tried in _moved(weights, at):
-                    if (found := value(pool.fused(tried))) > best + 1e-12:
+                    if (found := worth(tried)) > best + 1e-12:
                         best, weights, gained = found, tried, True
         return replace(self, weights=tuple(round(weight, 6) for weight in weights.tolist()))
 

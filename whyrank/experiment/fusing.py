@@ -1,20 +1,28 @@
 """Fusing runs into one, with weights that were tuned on other queries than those they are tested on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whyrank.datasets import load
 from whyrank.errors import BadInput, NotFound
+from whyrank.eval.measures import parse_measures
 from whyrank.eval.score import report_of
 from whyrank.experiment.folder import Limits, Result, asked_of, content_of_queries, once
 from whyrank.experiment.runs import open_runs, refuse_foreign, task_of
 from whyrank.fusion import Fusion
+from whyrank.io.folders import read_json
+from whyrank.io.taking import meaning
+from whyrank.llm.scores import Scores
 from whyrank.llm.trace import Trace
+from whyrank.progress import progress
 from whyrank.registry import make, make_from_file, parameters
-from whyrank.types import Dataset, Qrels, Run
+from whyrank.types import Dataset, Fingerprint, Qrels, Run
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Tuning:
         """
         if split == "test":
             raise BadInput("weights tuned on 'test' would be evaluated on what they were fitted to: take dev or train")
+        parse_measures(measure)
         data = load(name, split=split)
         try:
             tested = load(name, split="test").qrels
@@ -47,23 +56,53 @@ class Tuning:
             )
         return cls(data, split, measure)
 
-    def tune(self, fusion: Fusion, runs: Sequence[Run]) -> tuple[Fusion, dict[str, Any]]:
-        """The fusion with its weights tuned on those queries of `runs` that the split judges, and what was found."""
-        judged = self.data.qrels
-        runs = [run.only(set(judged)).without(self.data.queries) for run in runs]
-        if not any(map(len, runs)):
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a manifest tells of it."""
+        judged = Fingerprint()
+        for query, grades in self.data.qrels.items():
+            judged.add(query, *chain.from_iterable((id, repr(grade)) for id, grade in sorted(grades.items())))
+        content = {"queries": content_of_queries(self.data.queries), "judgements": str(judged)}
+        told = {"data": self.data.name, "split": self.split, "measure": self.measure, "queries": len(self.data.qrels)}
+        return told | {"content": content}
+
+    def judged(self, runs: Sequence[Run]) -> list[Run]:
+        """The queries of each run that the split judges.
+
+        Raises:
+            BadInput: there are none.
+        """
+        found = [run.only(set(self.data.qrels)).without(self.data.queries) for run in runs]
+        if not any(map(len, found)):
             raise BadInput(
                 f"the runs have none of the queries of {self.split!r} in {self.data.name!r}: search with "
                 f"--split {self.split}, tune there, and fuse the others with --like"
             )
+        return found
+
+    def tune(self, fusion: Fusion, judged: Sequence[Run], kept: Scores, task: object) -> tuple[Fusion, dict[str, Any]]:
+        """The fusion with its weights tuned on `judged`, and what was found.
+
+        Args:
+            fusion: without weights.
+            judged: the runs, of judged queries only.
+            kept: what each weights are worth, so that a stopped tuning goes on.
+            task: all that this follows from.
+        """
 
         def value(run: Run) -> float:
-            return next(iter(report_of(run, judged, self.measure).means.values()))
+            return next(iter(report_of(run, self.data.qrels, self.measure).means.values()))
 
-        tuned = fusion.tuned(runs, value)
+        def keep(weights: NDArray[np.float64], work: Callable[[], float]) -> float:
+            (found,) = kept.of([task, weights.tolist()], 1, lambda: np.array([work()])).tolist()
+            advance(1, f"{self.measure} {found:.4f}")
+            return float(found)
+
+        with progress("tuning weights", None) as advance:
+            tuned = fusion.tuned(judged, value, keep)
         even = replace(fusion, weights=())
-        about = {"data": self.data.name, "split": self.split, "measure": self.measure, "queries": len(judged)}
-        return tuned, about | {"value": value(tuned.of(runs)), "equal_weights": value(even.of(runs))}
+        told = {name: told for name, told in self.about.items() if name != "content"}
+        return tuned, told | {"value": value(tuned.of(judged)), "equal_weights": value(even.of(judged))}
 
 
 def fuse(
@@ -79,10 +118,11 @@ def fuse(
     Args:
         sources: two or more.
         fusion: method and weights; `tuning` replaces the weights.
-        out: the folder. Its manifest tells the fusion with its weights as a spec, and on what they were tuned.
+        out: the folder. Its report tells the fusion with its weights as a spec, and on what they were tuned.
         k: how many documents of each query are kept.
         data: where given, what its queries exclude is taken out.
-        tuning: where given, the weights are tuned first; queries that it does not judge have no part in that.
+        tuning: where given, the weights are tuned first; queries that it does not judge have no part in that. What
+            was tried is kept in the folder, so that the same call goes on where it was stopped.
 
     Raises:
         BadInput: `out` holds another experiment, there are not as many runs as weights, nothing to tune on,
@@ -99,9 +139,7 @@ def fuse(
     if data is not None:
         asked = dict.fromkeys(query.id for query in excluding)
         refuse_foreign(sources, runs, asked, f"in {data.name!r}", "check --data and --split")
-    found: dict[str, Any] = {}
-    if tuning is not None:
-        fusion, found["tuned"] = tuning.tune(fusion, runs)
+    judged = tuning.judged(runs) if tuning else []
     task = {
         "verb": "fuse",
         "spec": repr(fusion),
@@ -109,12 +147,15 @@ def fuse(
         "k": k,
         "inputs": [asked_of(source) for source in sources],
         **({"data": _about(data)} if data else {}),
-        **found,
+        **({"tuned": tuning.about} if tuning else {}),
     }
 
     def work(report: dict[str, Any], trace: Trace) -> Run:
-        fused = fusion.of(runs).top(k)
-        report |= {"spec": repr(fusion), "lacks": {run.name: len(fused) - len(run) for run in runs}, **found}
+        weighted = fusion
+        if tuning:
+            weighted, report["tuned"] = tuning.tune(fusion, judged, trace.scores, meaning(task))
+        fused = weighted.of(runs).top(k)
+        report |= {"spec": repr(weighted), "lacks": {run.name: len(fused) - len(run) for run in runs}}
         return fused
 
     return once(Path(out), task, fusion, Limits(), work)
@@ -141,8 +182,13 @@ def fusion_of(folder: str | Path, *, trust: bool = False) -> Fusion:
         raise NotFound(f"no run folder at {folder}: it has no manifest.json")
     if task.get("verb") != "fuse":
         raise BadInput(f"the run in {folder} was made by {task.get('verb')}, not by fuse: it has no weights")
-    spec = task.get("spec")
-    return make(str(spec), Fusion) if trust else make_from_file(spec, Fusion, Path(folder) / "manifest.json")
+    spec, told = task.get("spec"), Path(folder) / "manifest.json"
+    if "content" in task.get("tuned", {}):  # of earlier versions the manifest tells the weights
+        told = Path(folder) / "report.json"
+        if not told.is_file():
+            raise BadInput(f"{folder} is unfinished, its weights are not tuned yet: the command that made it goes on")
+        spec = read_json(told).get("spec")
+    return make(str(spec), Fusion) if trust else make_from_file(spec, Fusion, told)
 
 
 def tuned_on(source: str | Path, data: str | None, split: str | None) -> bool:

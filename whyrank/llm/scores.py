@@ -1,10 +1,11 @@
-"""Scores that models without words gave, block by block: a stopped run computes none of them twice."""
+"""Numbers that took long to find, as scores of models without words: a stopped run computes none of them twice."""
 
 import json
 import math
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Scores:
         if path is not None and path.exists():
             self._open(path)
 
-    def of(self, what: object, size: int, work: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    def of(self, what: object, size: int, work: Callable[[], NDArray[Any]]) -> NDArray[np.float64]:
         """The numbers that belong to `what`: known ones, or those that `work` gives, which are kept.
 
         Args:
@@ -35,14 +36,14 @@ class Scores:
             work: computes them.
 
         Returns:
-            (size,) float32; what is no finite number is NaN.
+            (size,) the numbers; what is no finite one is NaN.
         """
         if self._path is None:
-            return work()
+            return work().astype(np.float64)
         key = blake2b(json.dumps(what).encode(), digest_size=16).hexdigest()
         if len(known := self._known.get(key, ())) == size:
-            return np.array([math.nan if one is None else one for one in known], dtype=np.float32)
-        found = work()
+            return np.array([math.nan if one is None else one for one in known])
+        found = work().astype(np.float64)
         told = [one if math.isfinite(one) else None for one in found.tolist()]
         if self._journal is None:
             self._journal = Journal(self._path, "file")

@@ -123,7 +123,7 @@ class EncoderRerank(Reranker):
         pairs = [(request.query.text, document.content) for request in requests for document in request.documents]
 
         def keep(part: list[tuple[str, str]], work: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-            return kept.of([settings, part], len(part), work)
+            return kept.of([settings, part], len(part), work).astype(np.float32)
 
         with progress(f"scoring with {self!r}", len(pairs)) as advance:
             return encoder.score(
