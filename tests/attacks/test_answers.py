@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from fuzz_answers import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.attacks.fuzz.hidden import fuzz
 from whyrank.llm.answer import Ok
 from whyrank.llm.content import neutral, one_line, unquoted
 from whyrank.llm.fake import Fake
@@ -198,7 +198,7 @@ def test_an_answer_of_ones_own_is_never_taken_for_a_quotation() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_malformed_answers(seed: int) -> None:
-    """Some thousand of the hundred thousand that `fuzz_answers.py` makes."""
+    """Some thousand of what `tests.attacks.fuzz.answers` makes without end."""
     assert set(fuzz(1000, seed)) >= {"exact", "repaired", "no_answer", "truncated"}
 
 

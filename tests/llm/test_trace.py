@@ -1,3 +1,4 @@
+import gc
 import json
 import multiprocessing
 import os
@@ -142,6 +143,15 @@ def test_one_writer_at_a_time_and_any_number_of_readers(tmp_path: Path) -> None:
         )
         assert other.returncode and b"another run writes" in other.stderr
     Trace(path).close()
+
+
+def test_a_trace_that_nobody_holds_any_more_is_free(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        run(Trace(tmp_path / "trace.jsonl"))
+        assert Trace(tmp_path / "trace.jsonl").ledger.total.calls == 18
+    finally:
+        gc.enable()
 
 
 def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:

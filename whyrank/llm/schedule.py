@@ -12,9 +12,9 @@ import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Generic
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError
@@ -95,6 +95,12 @@ def wait_before(retry: int, retry_after: float | None = None) -> float:
     return drawn if retry_after is None else min(LONGEST_WAIT, max(retry_after, 0.0) + drawn)
 
 
+def _clipping(llm: LLM) -> Callable[[str, int], str]:
+    """Cuts a text to so many tokens of a model; it does not know the scheduler, and so holds no trace in a circle."""
+    tokenizer = cache(llm.tokenizer)
+    return lru_cache(CLIPPED)(lambda text, most: clip(text, tokenizer(), most))
+
+
 class _Scheduler(Generic[T]):
     """The state of one `drive`."""
 
@@ -115,7 +121,7 @@ class _Scheduler(Generic[T]):
         self.error: BaseException | None = None
         self.reached = False
         self.unreached: list[str] = []
-        self._clip = lru_cache(CLIPPED)(lambda text, most: clip(text, self._tokenizer, most))
+        self._clip = _clipping(llm)
 
     async def run(self) -> dict[str, T]:
         """Start what may start, wait until something ends, and so on."""

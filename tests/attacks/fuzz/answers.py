@@ -1,33 +1,17 @@
 """Fuzz what models write: a format reads an order of what was shown, or none; nothing is read from thoughts."""
 
 import math
+from random import Random
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import split_reasoning
-from whyrank.registry import make
 from whyrank.rerank.answer.mentions import mentions
-from whyrank.rerank.formats import Format, PointFormat
+from whyrank.rerank.formats import PointFormat
 from whyrank.types import STATUSES
 
 from .drive import Target, main
+from .hidden import FORMATS, SPECS, check
 
-SPECS = (
-    "reasoned()",
-    "direct()",
-    "reasoned_scores()",
-    "direct_scores()",
-    "reasoned_choice()",
-    "direct_choice()",
-    "rubric()",
-    "best_worst()",
-    "first()",
-    "pair()",
-    "pair(think='asked')",
-    "yes_no()",
-    "yes_no(think='no')",
-    "rubric(think='no')",
-)
-FORMATS: list[Format] = [make(spec, Format) for spec in SPECS]
 SHOWN = 5
 SEEDS = (
     b"<think>[2] names it. [1] does not.</think><answer>[2] > [1] > [3]</answer>",
@@ -75,7 +59,7 @@ def answer(data: bytes) -> None:
     thought, rest = split_reasoning(text)
     assert len(thought) + len(rest) <= len(text)
     mentions(text, "2")
-    for format in FORMATS:
+    for format in FORMATS.values():
         shown = 1 if isinstance(format, PointFormat) else 2 if type(format).__name__ == "Pair" else SHOWN
         for completion in (Ok(text), Ok(rest, thought), Ok("", text), Ok(f"<think>{text}", "", finish="length")):
             read = format.parse(completion, shown)
@@ -86,6 +70,8 @@ def answer(data: bytes) -> None:
             assert value is None or (isinstance(value, int | float) and (math.isnan(value) or math.isfinite(value)))
         silent = format.parse(Ok("", text), shown)
         assert silent.status not in ("exact", "repaired"), (format, silent)
+    draw = Random(data)
+    check(draw.choice(SPECS), draw)
 
 
 TARGETS = [Target("answers", answer, SEEDS, TOKENS)]

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -141,6 +143,28 @@ def test_an_index_is_written_whole_and_never_over_another(tmp_path):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(BadIndex, match=str(place)):
         Lucene.open(place)
+
+
+@engines
+def test_a_damaged_index_answers_as_before_or_says_so(tmp_path):
+    place, draw = tmp_path / "index", Random(7)
+    right = Lucene(path=place).index(DOCUMENTS).search(QUERIES, k=5)
+    refused = 0
+    for at in range(60):
+        shutil.copytree(place, copy := tmp_path / f"copy{at}")
+        file = draw.choice(sorted(file for file in copy.iterdir() if file.stat().st_size))
+        held = bytearray(file.read_bytes())
+        for _ in range(draw.randrange(1, 4)):
+            held[draw.randrange(len(held))] ^= 1 << draw.randrange(8)
+        file.write_bytes(held[: draw.choice([len(held), draw.randrange(len(held))])])
+        try:
+            found = Lucene.open(copy).search(QUERIES, k=5)
+        except BadIndex as error:
+            refused += str(copy) in str(error)
+            continue
+        assert all(set(found[query.id].ids) <= {document.id for document in DOCUMENTS} for query in QUERIES)
+        assert [len(found[query.id].ids) for query in QUERIES] == [len(right[query.id].ids) for query in QUERIES]
+    assert refused > 20
 
 
 @engines

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, NotFound
+from whyrank.io.files import atomic_write
 from whyrank.rerank.base import Request
 
 Floats = NDArray[np.float64]
@@ -158,7 +159,8 @@ class Radar:
 
     def save(self, path: str | Path) -> None:
         """Write the model as a small JSON file, which `difficulty(path)` reads."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write(json.dumps(asdict(self), indent=1).encode() + b"\n")
 
     @classmethod
     def open(cls, path: str | Path) -> "Radar":

@@ -23,6 +23,7 @@ from whyrank.fields import AtLeast, Positive, Share
 from whyrank.progress import progress
 from whyrank.registry import HOW
 from whyrank.retrieval.base import FolderFirst, Retriever, new_folder
+from whyrank.retrieval.checks import are_ids
 from whyrank.types import Document, Fingerprint, Query, Ranking, is_fingerprint
 
 _COLLECTION = "whyrank.collection"
@@ -126,17 +127,35 @@ class Lucene(Retriever):
         with progress("searching", len(queries)) as advance:
             for start in range(0, len(plain), slice_):
                 block = plain[start : start + slice_]
-                hits = searcher.batch_search(
-                    _strings(q.text for q in block), _strings(q.id for q in block), k, self._threads
-                )
-                found |= {query.id: _ranking(hits.get(query.id)) for query in block}
+                with self._reading():
+                    hits = searcher.batch_search(
+                        _strings(q.text for q in block), _strings(q.id for q in block), k, self._threads
+                    )
+                    found |= {query.id: self._ranking(hits.get(query.id)) for query in block}
                 advance(len(block))
             allowed = _Allowed(searcher.get_analyzer())
             for query in queries:
                 if query.restricted:
-                    found[query.id] = _ranking(searcher.search(allowed.query(query), k))
+                    with self._reading():
+                        found[query.id] = self._ranking(searcher.search(allowed.query(query), k))
                     advance()
         return (found[query.id] for query in queries)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say of what Lucene cannot read that the index is at fault: its files are checked where they are read."""
+        try:
+            yield
+        except _needed("jnius").JavaException as error:
+            raise BadIndex(f"Lucene cannot read the index in {self._folder()}: {error}") from None
+
+    def _ranking(self, hits: Iterable[Any]) -> Ranking:
+        pairs = [(hit.docid, hit.score) for hit in hits]
+        ids, scores = [id for id, _ in pairs], np.array([score for _, score in pairs], dtype=np.float64)
+        if not are_ids(ids):
+            raise BadIndex(f"{self._folder()}: an id is none or occurs twice: build the index anew")
+        # Anserini lowers each of n equal scores by another 1e-6, and so, where n is large, below the next real score
+        return Ranking(ids, np.minimum.accumulate(scores))
 
     def _opened(self) -> Any:  # noqa: ANN401 (a Java object)
         if self._searcher is None:
@@ -144,10 +163,8 @@ class Lucene(Retriever):
             if not any(folder.glob("segments_*")):
                 raise BadIndex(f"{folder} holds no Lucene index")
             start_jvm()
-            try:
+            with self._reading():
                 searcher = _java("io.anserini.search.SimpleSearcher")(str(folder))
-            except _needed("jnius").JavaException as error:
-                raise BadIndex(f"Lucene cannot open the index in {folder}: {error}") from None
             searcher.set_bm25(self.k1, self.b)
             object.__setattr__(self, "_searcher", searcher)
         return self._searcher
@@ -243,13 +260,6 @@ class _Allowed:
                 terms.add(_java("org.apache.lucene.util.BytesRef")(one.encode()))
             self._sets[id(ids)] = _java("org.apache.lucene.search.TermInSetQuery")("id", terms)
         return self._sets[id(ids)]
-
-
-def _ranking(hits: Iterable[Any]) -> Ranking:
-    pairs = [(hit.docid, hit.score) for hit in hits]
-    scores = np.array([score for _, score in pairs], dtype=np.float64)
-    # Anserini lowers each of n equal scores by another 1e-6, and so, where n is large, below the next real score
-    return Ranking([id for id, _ in pairs], np.minimum.accumulate(scores))
 
 
 def _strings(texts: Iterable[str]) -> Any:  # noqa: ANN401 (a Java object)

@@ -1,13 +1,11 @@
-"""Malformed answers by the hundred thousand, over all formats: `python tests/helpers/fuzz_answers.py [answers] [seed]`.
+"""Answers made of what models, passages and servers write: labels, tags, maps, prose, thoughts, errors, control tokens.
 
-Each answer is made of what models, passages and servers write: labels, tags, maps, prose, thoughts, errors, control
-tokens. No reading may raise; and what stands only in a thought, in an error or in a quotation of a passage may not be
-read: an answer that holds a *secret* order there, and none elsewhere, has to read as nothing.
+No reading may raise; and what stands only in a thought, in an error or in a quotation of a passage may not be read: an
+answer that holds a *secret* order there, and none elsewhere, has to read as nothing.
 """
 
 import math
 import random
-import sys
 from collections import Counter
 from typing import Any
 
@@ -102,8 +100,3 @@ def fuzz(answers: int, seed: int = 0) -> Counter[str]:
     """That many malformed answers, and as many hidden ones; how many had which status."""
     draw = random.Random(seed)
     return Counter(check(draw.choice(SPECS), draw) for _ in range(answers))
-
-
-if __name__ == "__main__":
-    answers, seed = (int(given) for given in (*sys.argv[1:], *("100000", "0")[len(sys.argv) - 1 :]))
-    sys.stdout.write(f"{answers} answers, seed {seed}: {dict(fuzz(answers, seed).most_common())}\n")
