@@ -256,13 +256,17 @@ def _either(hint: Any, inside: tuple[Any, ...]) -> Rule:  # noqa: ANN401
     def rule(value: Any) -> Any:  # noqa: ANN401
         if value is None and optional:
             return None
-        misfits = []
+        nearest = None
         for one in rules:
             try:
                 return one(value)
             except Misfit as misfit:
-                misfits.append(misfit)
-        raise next((misfit for misfit in misfits if misfit.bound or misfit.item), Misfit(value, hint))
+                if nearest is None and (misfit.bound or misfit.item):
+                    nearest = misfit.with_traceback(None)
+        try:
+            raise nearest or Misfit(value, hint)
+        finally:
+            del nearest  # an error and the frame that it was raised in hold each other, and all that the callers hold
 
     return rule
 

@@ -164,6 +164,7 @@ class Lucene(Retriever):
                 raise BadIndex(f"{folder} holds no Lucene index")
             start_jvm()
             with self._reading():
+                _check(folder)
                 searcher = _java("io.anserini.search.SimpleSearcher")(str(folder))
             searcher.set_bm25(self.k1, self.b)
             object.__setattr__(self, "_searcher", searcher)
@@ -260,6 +261,19 @@ class _Allowed:
                 terms.add(_java("org.apache.lucene.util.BytesRef")(one.encode()))
             self._sets[id(ids)] = _java("org.apache.lucene.search.TermInSetQuery")("id", terms)
         return self._sets[id(ids)]
+
+
+def _check(folder: Path) -> None:
+    """Let Lucene test the checksums of all files: where it reads a document it does not."""
+    place = _java("java.nio.file.Paths").get(str(folder.parent), folder.name)
+    directory = _java("org.apache.lucene.store.FSDirectory").open(place)
+    reader = _java("org.apache.lucene.index.DirectoryReader").open(directory)
+    try:
+        for leaf in range(reader.leaves().size()):
+            reader.leaves().get(leaf).reader().checkIntegrity()
+    finally:
+        reader.close()
+        directory.close()
 
 
 def _strings(texts: Iterable[str]) -> Any:  # noqa: ANN401 (a Java object)
