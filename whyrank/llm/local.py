@@ -12,10 +12,12 @@ from weakref import WeakValueDictionary
 
 from whyrank.errors import EngineError, need, no_near_miss, not_loaded, require
 from whyrank.fields import Positive
+from whyrank.llm import gguf
 from whyrank.llm.answer import Failed
 from whyrank.llm.chat import Asked, Chat, opens
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.packaged import PACKAGED
 from whyrank.llm.reasoning import thinking
 from whyrank.progress import no_bars, quiet_hub
 from whyrank.registry import name_of
@@ -27,16 +29,35 @@ SHIPPED = {"tiny": Path(__file__).parent / "tiny"}
 
 
 def located(model: str) -> str:
-    """Where an engine finds `model`: the folder of one that comes with whyrank, else the name as it is."""
+    """Where an engine finds `model`: the folder of one that comes with whyrank or a package, else the name as it is.
+
+    The weights of a package, and those of a GGUF file, are unpacked where that has not been done before.
+
+    Raises:
+        EngineError: a GGUF file cannot be read.
+        MissingExtra: what reads GGUF is not installed.
+    """
+    if model in PACKAGED:
+        return PACKAGED[model].located()
+    if model.endswith(".gguf"):
+        return str(gguf.unpacked(Path(model)))
     return str(SHIPPED.get(model, model))
+
+
+def _known_by(model: str) -> str:
+    """What answers of `model` are kept under: its name; for weights in GGUF, what these are."""
+    if model in PACKAGED:
+        return PACKAGED[model].identity
+    return gguf.name(Path(model)) if model.endswith(".gguf") else model
 
 
 @dataclass(frozen=True)
 class Local(LLM):
-    """A model on this machine, by its name on the Hugging Face hub or the folder where it lies.
+    """A model on this machine, by its name on the Hugging Face hub, or the folder or GGUF file where it lies.
 
     Attributes:
-        model: name or folder; "tiny" is the small reasoning reranker that comes with whyrank.
+        model: name, folder or GGUF file; "tiny" is the small reasoning reranker that comes with whyrank, "smollm2" a
+            small language model whose weights a package carries.
         context: the window in tokens; the model's own where it is not given, less to save memory.
         dtype: the weights' type, such as "bfloat16"; "auto" takes the checkpoint's on a GPU, and float32 on the CPU.
         chat_template_kwargs: what the chat template is told, such as `{"enable_thinking": False}` for Qwen3.
@@ -61,9 +82,10 @@ class Local(LLM):
     @property
     def identity(self) -> str:
         """The model, and what its chat template is told; the same as of a server that is asked the same way."""
+        known = _known_by(self.model)
         if not self.chat_template_kwargs:
-            return self.model
-        return f"{self.model} {json.dumps({'chat_template_kwargs': self.chat_template_kwargs}, sort_keys=True)}"
+            return known
+        return f"{known} {json.dumps({'chat_template_kwargs': self.chat_template_kwargs}, sort_keys=True)}"
 
     @cached_property
     def chat(self) -> Chat:
@@ -133,7 +155,7 @@ class Local(LLM):
     def _from_pretrained(self, kind: str, **options: Any) -> Any:  # noqa: ANN401 (an optional package)
         """What transformers' class of name `kind` loads for this model."""
         asked_by = f"{name_of(type(self))}(...)"
-        for known in SHIPPED:
+        for known in (*SHIPPED, *PACKAGED):
             no_near_miss(self.model, known, asked_by)
         require(*self.packages, extra=self.extra, asked_by=asked_by)
         transformers = need("transformers", extra=self.extra, asked_by=asked_by)
@@ -142,7 +164,10 @@ class Local(LLM):
             with no_bars(transformers.utils.logging):
                 return getattr(transformers, kind).from_pretrained(located(self.model), **options)
         except (OSError, ValueError, UnpicklingError) as error:
-            raise EngineError(f"{self!r} cannot be loaded: {not_loaded(self.model, error)}") from error
+            packaged = PACKAGED.get(self.model)
+            why = not_loaded(packaged.hub if packaged else self.model, error)
+            bring = f". Its weights come with: {packaged.install}" if packaged else ""
+            raise EngineError(f"{self!r} cannot be loaded: {why}{bring}") from error
 
 
 _engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
