@@ -21,6 +21,7 @@ from whyrank.cli.search import search
 from whyrank.cli.simulate import simulate
 from whyrank.cli.synth import synth
 from whyrank.cli.train import training
+from whyrank.cli.view import view
 from whyrank.errors import BudgetSpent, WhyrankError
 from whyrank.io.files import FULL
 from whyrank.progress import show
@@ -63,6 +64,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "export": export,
     "fuse": fuse,
     "eval": evaluate_runs,
+    "view": view,
     "demo": demo,
     "synth": synth,
     "simulate": simulate,

@@ -49,7 +49,7 @@ def explain(
     if note := run.notes.get(query_id):
         calls = tuple(replace(call, seconds=seconds.get(call.key)) for call in note.calls)
         run = run.with_notes({query_id: replace(note, calls=calls)})
-    texts = data or _data_of(folder, trust)
+    texts = data or data_of(folder, trust)
     if texts is None:
         warn(f"{folder}{made_on(folder)}: its texts are not at hand, and ids stand alone: say by --data where they are")
     return RankedList.of(run.named(task.get("spec", run.name)), query_id, texts)
@@ -89,7 +89,7 @@ def export(
         Untrusted: the folder names its data by a function.
     """
     run = _by_own_scores(open_run(source, notes=True), k)
-    if data is None and (data := _data_of(source, trust)) is None:
+    if data is None and (data := data_of(source, trust)) is None:
         data = texts_of(source)
     write_candidates(run, data, out, k)
     return run
@@ -113,7 +113,7 @@ def texts_of(source: str | Path) -> Dataset:
     return read_candidates(path)
 
 
-def _data_of(folder: str | Path, trust: bool) -> Dataset | None:
+def data_of(folder: str | Path, trust: bool) -> Dataset | None:
     """The data set of an experiment, as far as it is at hand: by the name that its folder tells, or in the file."""
     try:
         name = task_of(folder)["data"]["name"]

@@ -69,9 +69,9 @@ def _notes(path: Path) -> dict[str, Note]:
     return notes
 
 
-def open_runs(sources: Sequence[str | Path]) -> list[Run]:
+def open_runs(sources: Sequence[str | Path], notes: bool = False) -> list[Run]:
     """Read several runs; those that would have the same name are named by their whole paths."""
-    runs = [open_run(source) for source in sources]
+    runs = [open_run(source, notes) for source in sources]
     clashes = {name for name, times in Counter(run.name for run in runs).items() if times > 1}
     return [run.named(str(at)) if run.name in clashes else run for run, at in zip(runs, sources, strict=True)]
 
