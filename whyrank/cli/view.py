@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whyrank.cli.options import RUN, Split, Trust
-from whyrank.cli.tell import say, without_effect
+from whyrank.cli.output import say, without_effect
 
 
 def view(
@@ -25,7 +25,7 @@ def view(
     trust: Trust = None,
 ) -> None:
     """Write one HTML file in which people look at runs: figures, gains, rankings, reasons, prompts and answers."""
-    from whyrank.cli.tell import trusts
+    from whyrank.cli.output import trusts
     from whyrank.datasets import load
     from whyrank.view import write_report
     from whyrank.view.report import MEASURES

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from whyrank.errors import NotFound
-from whyrank.rerank.ranked import RankedList, start
+from whyrank.rerank.answer.ranked import start
+from whyrank.rerank.answer.ranked_list import RankedList
 from whyrank.types import CallReport, Corpus, Dataset, Query
 from whyrank.view.summary import relevant
 from whyrank.view.systems import System

@@ -7,7 +7,7 @@ from whyrank.datasets import load
 from whyrank.errors import BadInput, want
 from whyrank.eval.measures import parse_measures
 from whyrank.experiment import refuse_other_protocols
-from whyrank.experiment.telling import data_of
+from whyrank.experiment.finished import data_of
 from whyrank.progress import warn
 from whyrank.types import Corpus, Dataset, Qrels, Query
 from whyrank.view.blocks import block

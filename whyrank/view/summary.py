@@ -9,7 +9,7 @@ import numpy as np
 
 from whyrank.eval import compare
 from whyrank.eval.compare import bootstrap
-from whyrank.rerank.ranked import spent, start
+from whyrank.rerank.answer.ranked import spent, start
 from whyrank.types import Dataset, Query, count_statuses
 from whyrank.view.systems import System
 

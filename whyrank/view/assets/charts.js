@@ -70,13 +70,19 @@ const labels = (width) => (name) => shortened(name, width < 480 ? 16 : 34);
 const margin = (names, width) =>
   Math.min(width < 480 ? 130 : 270, 16 + 7.2 * Math.max(...names.map((name) => labels(width)(name).length)));
 
+/** The range of values on an axis, with room where all are nearly the same. */
+function extent(values, least = 0.05) {
+  const low = Math.min(...values), high = Math.max(...values);
+  return high - low >= least ? [low, high] : [low - least / 2, high + least / 2];
+}
+
 /** Means with intervals, a row for each run. */
 function intervals(width) {
   const rows = runs.map((run, at) => ({ name: run.name, at, mean: run.means[state.measure] })).filter((row) => row.mean);
   return Plot.plot({
     style, width, height: 62 + 30 * rows.length, marginBottom: 42, marginLeft: margin(rows.map((row) => row.name), width), marginRight: 50,
     ariaLabel: `${state.measure} of each run with its interval`,
-    x: { grid: true, label: state.measure, nice: true },
+    x: { grid: true, label: state.measure, nice: true, domain: extent(rows.flatMap((row) => row.mean)) },
     y: { label: null, domain: rows.map((row) => row.name), tickFormat: labels(width), tickSize: 0 },
     marks: [
       Plot.ruleY(rows, { y: "name", x1: (row) => row.mean[1], x2: (row) => row.mean[2], stroke: (row) => colour(row.at), strokeWidth: 3 }),
@@ -96,7 +102,7 @@ function gains(width) {
     style, width, height: 260, marginLeft: 46,
     ariaLabel: "Gain of each query, sorted",
     x: { axis: null, domain: [-0.5, found.length - 0.5] },
-    y: { grid: true, label: alone ? state.measure : `gain in ${state.measure}` },
+    y: { grid: true, domain: extent([0, ...found.map((one) => one.gain)]), label: alone ? state.measure : `gain in ${state.measure}` },
     marks: [
       Plot.rectY(found, {
         x1: (one) => one.rank - 0.5, x2: (one) => one.rank + 0.5, y1: 0, y2: "gain", insetLeft: width / found.length > 4 ? 0.5 : 0,
@@ -138,7 +144,7 @@ function costs(width, cost) {
     style, width, height: 280, marginBottom: 42, marginLeft: 50, marginRight: 60, marginTop: 26,
     ariaLabel: `${state.measure} against ${cost.name}`,
     x: { grid: true, label: cost.name, nice: true, zero: true, tickFormat: "~s" },
-    y: { grid: true, label: state.measure, nice: true },
+    y: { grid: true, label: state.measure, nice: true, domain: extent(rows.flatMap((row) => row.mean)) },
     marks: [
       Plot.ruleX(rows, { x: "cost", y1: (row) => row.mean[1], y2: (row) => row.mean[2], stroke: (row) => colour(row.at), strokeWidth: 2 }),
       Plot.dot(rows, { x: "cost", y: (row) => row.mean[0], r: 6, fill: (row) => colour(row.at), stroke: "var(--card)" }),
