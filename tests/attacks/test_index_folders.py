@@ -103,8 +103,10 @@ def test_an_index_of_an_earlier_version_is_opened_and_told_of(tmp_path):
     description = json.loads((tmp_path / "idx" / "index.json").read_text())
     del description["collection"]
     write_told(tmp_path / "idx", description)
-    with pytest.warns(UserWarning, match="does not tell of which collection it is"):
-        assert BM25(str(tmp_path / "idx")).ready(DOCUMENTS[:1]).search(QUERIES) == wanted
+    with pytest.warns(UserWarning, match="does not tell which texts it has"):
+        assert BM25(str(tmp_path / "idx")).ready(DOCUMENTS).search(QUERIES) == wanted
+    with pytest.raises(BadIndex, match="it has the document 'd2', which this one lacks"):
+        BM25(str(tmp_path / "idx")).ready(DOCUMENTS[:1])
     BM25.open(tmp_path / "idx").append([Document("d4", "bee")]).save(tmp_path / "more")
     assert BM25.open(tmp_path / "more")._collection()[0] == ""
 
@@ -170,7 +172,7 @@ def test_two_that_index_the_same_vectors_leave_a_whole_index(tmp_path, monkeypat
         one.join()
     assert len(errors) == 1 and "another process writes the index" in errors[0]
     assert next(iter(ByWords.open(tmp_path / "idx", "words").search(QUERIES, 9)["q"].ids)) == "d1"
-    assert _places(tmp_path / "idx") == ["ids.jsonl", "manifest.json", "vectors.bin"]
+    assert _places(tmp_path / "idx") == ["ids.jsonl", "manifest.json", "metadata.jsonl", "vectors.bin"]
 
 
 def _killed(work: Callable[[], object]) -> None:

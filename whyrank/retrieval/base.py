@@ -6,18 +6,19 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 from whyrank.errors import BadIndex, BadInput, BadSpec, want, want_count
 from whyrank.fields import Meaning
 from whyrank.io.locks import one_writer
 from whyrank.llm.trace import Trace
 from whyrank.progress import warn
-from whyrank.registry import Part, make_from_file, name_of
-from whyrank.types import NO_METADATA, Corpus, Document, Query, Ranking, Run, Where, fingerprint, meets
+from whyrank.registry import Part, make_from_file, name_of, walk
+from whyrank.retrieval.metadata import Known
+from whyrank.types import Corpus, Document, Fingerprint, Query, Ranking, Run, Where
 
 FolderPath: TypeAlias = Annotated[str | None, Meaning("a folder")]
 FolderFirst: TypeAlias = Annotated[str | None, Meaning("a folder", mend="numbers go by name, k1=0.9 and b=0.4")]
@@ -35,8 +36,8 @@ class Retriever(Part, ABC):
     If not, it is asked for more until there are k that the query allows.
     """
 
-    _known: "ClassVar[_Known | None]" = None
-    """The metadata of the documents that `index` read; state of the copy that it makes, and no field."""
+    _known: ClassVar[Known | None] = None
+    """The metadata of the documents; state of a copy, and no field. See `_noted`."""
 
     def index(self, corpus: Iterable[Document]) -> Self:
         """A copy of this retriever that searches `corpus`; this one stays as it is.
@@ -44,9 +45,10 @@ class Retriever(Part, ABC):
         Raises:
             BadInput: the collection is empty, or two documents have the same id.
         """
-        ready, known = copy(self), _Known()
+        known = Known()
+        ready = copy(self)._knowing(known)
         ready._index(_checked(corpus, known))
-        return ready._knowing(known)
+        return ready
 
     def at(self, path: str | Path) -> Self:
         """The same retriever with its index in the folder `path`: `index` writes there, `search` reads there.
@@ -59,7 +61,7 @@ class Retriever(Part, ABC):
         return replace(self, path=str(path))
 
     def ready(self, corpus: Iterable[Document]) -> Self:
-        """This retriever where the index of `corpus` lies at its `path` already, else a copy that has indexed it.
+        """A copy that has the index of `corpus` at its `path`, where it lies there already, or else has indexed it.
 
         Raises:
             BadIndex: the index is of another collection.
@@ -67,13 +69,15 @@ class Retriever(Part, ABC):
         path = getattr(self, "path", None)
         if path is None or not Path(path).exists():
             return self.index(corpus)
-        known, ids = self._collection()
-        if known and known != fingerprint(corpus):
-            why = _difference(ids, corpus)
+        indexed, ids = self._collection()
+        known, found = Known(), Fingerprint()
+        here = [document.id for document in known.watch(found.watch(corpus))]
+        if indexed not in {"", str(found)} or (not indexed and ids and {*ids} != {*here}):
+            why = _difference(ids, here)
             raise BadIndex(f"{path} is of another collection: {why}: index this one anew into another folder")
-        if not known:
-            warn(f"{path} does not tell of which collection it is (an older index): whether of this one is not checked")
-        return self
+        if not indexed:
+            warn(f"{path} (older, or changed since) does not tell which texts it has: they are not compared with these")
+        return copy(self)._knowing(known)
 
     def search(
         self,
@@ -88,9 +92,8 @@ class Retriever(Part, ABC):
             queries: with unique ids.
             k: how many documents for each.
             trace: the record of model calls, for resuming and for the ledger; retrievers without an LLM ignore it.
-            where: among which documents: their ids, or a condition on the metadata of those that `index` read; see
-                `whyrank.types.Where`. An index that was opened from a folder knows no metadata: hand in ids then,
-                `where=corpus.where({"lang": "de"})`.
+            where: among which documents: their ids, such as `corpus.where({"lang": "de"})`, or a condition on their
+                metadata; see `whyrank.types.Where`.
 
         Returns:
             A run with every query, in the order given; a query that matches nothing has an empty ranking.
@@ -168,28 +171,43 @@ class Retriever(Part, ABC):
                 return found.top(k)
             depth *= 4
 
-    def _learning(self, documents: Iterable[Document]) -> "tuple[Iterable[Document], _Known | None]":
+    def _learning(self, documents: Iterable[Document]) -> "tuple[Iterable[Document], Known | None]":
         """Documents that come to the index, and what is known of all once they were read; None where it was not."""
-        if self._known is None:
+        if (before := self._noted()) is None:
             return documents, None
-        known = _Known(dict(self._known.metadata), self._known.bare)
+        known = Known(dict(before.metadata), before.bare)
         return known.watch(documents), known
 
-    def _knowing(self, known: "_Known | None") -> Self:
+    def _knowing(self, known: "Known | None") -> Self:
         object.__setattr__(self, "_known", known)
         return self
+
+    def _noted(self) -> Known | None:
+        """What is known of the documents: what `index` or `ready` read, else what folders tell; None is nothing."""
+        if self._known is None:
+            self._knowing(self._recalled())
+        return self._known
+
+    def _recalled(self) -> Known | None:
+        """What the index folder tells of the documents, or else those of the parts that this one is made of."""
+        path = getattr(self, "path", None)
+        if path is not None and (known := Known.read(Path(path), self._collection()[1])) is not None:
+            return known
+        inner = (part for part in walk(self) if isinstance(part, Retriever) and part is not self)
+        return next((known for part in inner if (known := part._noted()) is not None), None)
 
     def _kept_to(self, queries: Sequence[Query], where: Collection[str] | Where) -> list[Query]:
         """The queries, each kept to those documents; all of them share one set of ids where they had none."""
         if isinstance(where, str):
             raise BadInput(f"where={where!r} is one text: hand in several ids, or a condition such as {{'lang': 'de'}}")
         if callable(where) or isinstance(where, Mapping):
-            if self._known is None or not self._known.metadata:
+            known = self._noted()
+            if known is None or not known.metadata:
                 raise BadInput(
-                    f"{self!r} knows no metadata: its documents had none, or its index was opened from a folder; "
+                    f"{self!r} knows no metadata: its documents had none, or its index folder does not tell them; "
                     "hand in ids, such as where=corpus.where({'lang': 'de'})"
                 )
-            excluded, only = self._known.filters(where)
+            excluded, only = known.filters(where)
         else:
             excluded, only = frozenset[str](), frozenset(where)
         return [
@@ -217,9 +235,9 @@ class Retriever(Part, ABC):
         raise BadInput(f"{name_of(cls)} cannot be searched in shards: it does not say how they would score as one")
 
 
-def _difference(indexed: Iterable[str], corpus: Iterable[Document]) -> str:
-    """How a collection differs from the one that was indexed, by a document that shows it."""
-    ids, here = dict.fromkeys(indexed), dict.fromkeys(document.id for document in corpus)
+def _difference(indexed: Iterable[str], given: Iterable[str]) -> str:
+    """How a collection differs from the one that was indexed, by the id of a document that shows it."""
+    ids, here = dict.fromkeys(indexed), dict.fromkeys(given)
     if ids and (foreign := next((id for id in ids if here and id not in here), None)) is not None:
         return f"it has the document {foreign!r}, which this one lacks"
     if ids and (new := next((id for id in here if id not in ids), None)) is not None:
@@ -295,44 +313,6 @@ def distinct(ids: Iterable[str]) -> list[str]:
     return given
 
 
-@dataclass
-class _Known:
-    """What `index` learnt of the documents besides their texts.
-
-    Attributes:
-        metadata: by id, of those that have any.
-        bare: whether there are others.
-    """
-
-    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    bare: bool = False
-
-    def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """The documents as they are; what is known of each is noted as it goes by."""
-        for document in documents:
-            if document.metadata:
-                self.metadata[document.id] = document.metadata
-            else:
-                self.metadata.pop(document.id, None)
-                self.bare = True
-            yield document
-
-    def filters(self, where: Where) -> tuple[frozenset[str], frozenset[str] | None]:
-        """Which documents a condition shuts out, or else which it lets in.
-
-        Raises:
-            BadInput: it names what is known of no document.
-        """
-        if isinstance(where, Mapping):
-            names = {name for metadata in self.metadata.values() for name in metadata}
-            if strange := sorted(map(str, where.keys() - names)):
-                raise BadInput(f"where: no document has the metadata {strange[0]!r}, only {', '.join(sorted(names))}")
-        met = frozenset(id for id, metadata in self.metadata.items() if meets(metadata, where))
-        if self.bare and meets(NO_METADATA, where):
-            return frozenset(self.metadata.keys() - met), None
-        return frozenset(), met
-
-
 _WANTED = "hand in a Corpus, or Documents, such as [Document('d1', 'text')]"
 
 
@@ -348,7 +328,7 @@ def _several(queries: Iterable[Query]) -> Sequence[Query]:
     return several
 
 
-def _checked(corpus: Iterable[Document], known: _Known) -> Iterable[Document]:
+def _checked(corpus: Iterable[Document], known: Known) -> Iterable[Document]:
     """The collection, which is not empty and has no id twice; `known` is told of it at the latest when it was read."""
     want(corpus, Iterable, "index: the collection", _WANTED)
     documents = iter(corpus)

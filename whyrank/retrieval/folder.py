@@ -1,4 +1,7 @@
-"""An index folder: NumPy arrays that are mapped into memory, lists of text, and a description with checksums."""
+"""An index folder: NumPy arrays that are mapped into memory, lists of text, and a description with checksums.
+
+What is known of the documents besides their texts stands beside them, and is read where it is asked for.
+"""
 
 import hashlib
 import json
@@ -15,19 +18,25 @@ from numpy.typing import DTypeLike, NDArray
 from whyrank.errors import BadIndex, NotFound
 from whyrank.retrieval.base import new_folder
 from whyrank.retrieval.checks import Checked
+from whyrank.retrieval.metadata import FILE as METADATA
+from whyrank.retrieval.metadata import Known
 from whyrank.types import is_fingerprint
 
 _ABOUT = "index.json"
 _CHUNK = 1 << 20
 _TEXTS = 1 << 16
 _TYPES = {"kind": str, "version": int, "about": dict, "files": dict}
-_PLAIN = re.compile(r"[\w-]+\.(npy|json)", re.ASCII)
+_PLAIN = re.compile(r"[\w-]+\.(npy|jsonl?)", re.ASCII)
 """Names of the files of an index: of the folder itself, and of no other."""
 
 
 @contextmanager
-def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object], collection: object) -> Iterator[Path]:
+def writing(
+    path: Path, *, kind: str, version: int, about: Mapping[str, object], collection: object, known: Known | None
+) -> Iterator[Path]:
     """A folder to write an index into, file by file; it takes the place of `path` in the end: whole or not at all.
+
+    The ids of the documents are in `ids.json`.
 
     Args:
         path: the folder; it must not exist, or be empty.
@@ -35,12 +44,15 @@ def writing(path: Path, *, kind: str, version: int, about: Mapping[str, object],
         version: the version of its format.
         about: what else its reader must know; JSON.
         collection: the fingerprint of the documents, as it is in the end; nothing where it is not known.
+        known: what is known of the documents besides their texts, as it is in the end.
 
     Raises:
         BadIndex: `path` is there already, and is no empty folder, or another process writes to it.
     """
     with new_folder(path) as part:
         yield part
+        if known is not None and (told_of_each := known.written(_texts(part / "ids.json"))) is not None:
+            (part / METADATA).write_bytes(told_of_each)
         files = {file.name: _print_of(file) for file in sorted(part.iterdir())}
         told = {"kind": kind, "version": version, "about": dict(about), "collection": str(collection), "files": files}
         told["checksum"] = _print_of_text(told)
@@ -56,9 +68,10 @@ def write(
     arrays: Mapping[str, NDArray[Any]],
     texts: Mapping[str, list[str]],
     collection: object,
+    known: Known | None,
 ) -> None:
     """Write an index folder whose arrays and texts are in memory, one `.npy` or `.json` file each; see `writing`."""
-    with writing(path, kind=kind, version=version, about=about, collection=collection) as part:
+    with writing(path, kind=kind, version=version, about=about, collection=collection, known=known) as part:
         for name, array in arrays.items():
             np.save(part / f"{name}.npy", array, allow_pickle=False)
         for name, lines in texts.items():

@@ -100,7 +100,7 @@ def test_a_spec_and_a_folder_are_enough(tmp_path):
     built = Sharded(BM25(k1=1.2), tmp_path / "idx", size=2).index(documents)
     assert repr(built) == f"sharded(bm25(k1=1.2), path={str(tmp_path / 'idx')!r}, size=2)"
     assert make(repr(built), Sharded).search([Query("q", "bees")]) == built.search([Query("q", "bees")])
-    assert built.ready(documents) is built
+    assert built.ready(documents).search([Query("q", "bees")]) == built.search([Query("q", "bees")])
 
 
 def test_bad_shards_are_refused(tmp_path):

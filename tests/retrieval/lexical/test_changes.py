@@ -79,7 +79,7 @@ def test_an_index_on_disk_grows_in_bounded_memory_and_is_opened_again(tmp_path):
         assert (tmp_path / "2" / file).read_bytes() == (tmp_path / "3" / file).read_bytes()
     assert BM25.open(tmp_path / "2").search(QUERIES) == whole.search(QUERIES) == grown.search(QUERIES)
     assert list(BM25.open(tmp_path / "1").search(QUERIES, 3000)["a"].ids) == list(first.search(QUERIES, 3000)["a"].ids)
-    assert grown.ready(some) is grown, "it knows its collection"
+    assert grown.ready(some) == grown, "it knows its collection"
     assert sorted(each.name for each in tmp_path.iterdir() if not each.name.startswith(".")) == ["1", "2", "3"]
 
 

@@ -14,6 +14,7 @@ from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import FolderPath, Retriever, new_folder
+from whyrank.retrieval.metadata import Known, merged
 from whyrank.types import Document, Query, Ranking, Run, joined
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
@@ -81,6 +82,9 @@ class Sharded(Retriever):
     def _collection(self) -> tuple[str, Iterable[str]]:
         known, ids = zip(*(shard._collection() for shard in self._opened()), strict=True)
         return reduce(joined, known), chain.from_iterable(ids)
+
+    def _recalled(self) -> Known | None:
+        return merged(shard._noted() for shard in self._opened())
 
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         first, *others = self._opened()

@@ -20,7 +20,8 @@ from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
 from whyrank.retrieval import folder
-from whyrank.retrieval.base import FolderFirst, Retriever, distinct
+from whyrank.retrieval.base import FolderFirst, distinct
+from whyrank.retrieval.changes import Changing, Rows
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.lexical import segments
@@ -28,6 +29,7 @@ from whyrank.retrieval.lexical.analysis import AnalyzerName, check_analyzer, fin
 from whyrank.retrieval.lexical.inverted import Index, as_one, on_demand
 from whyrank.retrieval.lexical.postings import Postings, Statistics, Weigh, exact_weights, lucene_weights
 from whyrank.retrieval.lexical.tokenization import Reading
+from whyrank.retrieval.metadata import Known
 from whyrank.types import Document, Fingerprint, Query, Ranking, Run, joined
 
 _KIND, _VERSION = "whyrank-bm25", 1
@@ -37,7 +39,7 @@ WEIGHTS = {"lucene": lucene_weights, "exact": exact_weights}
 
 
 @dataclass(frozen=True)
-class Lexical(Retriever):
+class Lexical(Changing):
     """What BM25 and BM25Q share: the index, its folder, its changes, and search by weighted terms."""
 
     path: FolderFirst = None
@@ -72,95 +74,43 @@ class Lexical(Retriever):
     def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
         """The weight of each term of a query, given how often it occurs there."""
 
-    def append(self, documents: Iterable[Document], path: str | Path | None = None) -> Self:
-        """A copy of this retriever that searches its collection and then `documents`, as if indexed together.
-
-        Args:
-            documents: with new ids.
-            path: a new folder for the larger index, written in bounded memory; without one it is held in memory.
-
-        Raises:
-            BadInput: a document's id is in the index already or is given twice, or there is no index yet.
-            BadIndex: `path` is there already, and is no empty folder.
-        """
-        old, (documents, known) = self._ready(), self._learning(documents)
+    def _changed(
+        self, documents: Iterable[Document], rows: Rows | None, path: str | Path | None, known: Known | None
+    ) -> Self:
+        old = self._ready()
         reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
+        if rows is None:
+            return self._longer(old, reading, path, known)
+        new = segments.whole(reading)
+        postings = Postings.joined([old.postings.rows(0, len(reading.terms)), new]) if reading.ids else old.postings
+        postings, left = postings.select(rows)
+        ids, terms = [*old.ids, *reading.ids], list(reading.terms)
+        chosen = [ids[row] for row in rows.tolist()]
+        numbers = {terms[term]: number for number, term in enumerate(left.tolist())}
+        if path is None:
+            return self._holding(chosen, numbers, postings, "")
+        with self._writing(path, "", known) as part:
+            segments.write(part, [lambda: postings], chosen, numbers, self._weigh, _bytes(self.memory))
+        return self.at(path)
+
+    def _longer(self, old: Index, reading: Reading, path: str | Path | None, known: Known | None) -> Self:
+        """A copy that also has what is read; on the way to a folder the postings take bounded memory."""
         if path is None:
             new = segments.whole(reading)
-            ids = distinct([*old.ids, *reading.ids])
             postings = Postings.joined([old.postings.rows(0, len(reading.terms)), new])
-            larger = self._holding(ids, reading.terms, postings, joined(old.collection, str(reading.fingerprint)))
-        else:
-            if old.collection:
-                reading.fingerprint.join(Fingerprint.read(old.collection))
-            with self._writing(path, reading.fingerprint if old.collection else "") as part:
-                memory = _bytes(self.memory)
-                segments.build(part, reading, self._weigh, memory, before=old.postings, ids=old.ids)
-            larger = self.at(path)
-        return larger._knowing(known)
-
-    def remove(self, ids: Iterable[str], path: str | Path | None = None) -> Self:
-        """A copy of this retriever that searches its collection without these documents, as if indexed anew.
-
-        Args:
-            ids: of documents in the index.
-            path: a new folder for the smaller index; without one it is held in memory.
-
-        Raises:
-            BadInput: there is no such document, none would be left, or there is no index yet.
-            BadIndex: `path` is there already, and is no empty folder.
-        """
-        old = self._ready()
-        if isinstance(ids, str):
-            raise BadInput(f"remove: {ids!r:.40} is one text: hand in a list of ids, such as [{ids!r:.40}]")
-        gone = [self._place(old, id) for id in ids]
-        left = np.delete(np.arange(len(old.ids)), gone)
-        if not len(left):
-            raise BadInput("all documents would be removed, and an index has one at least")
-        return self._selected(old.ids, old.terms, old.postings, left, path)._knowing(self._known)
-
-    def replace(self, documents: Iterable[Document], path: str | Path | None = None) -> Self:
-        """A copy of this retriever where these documents stand in place of those with the same ids, as if indexed anew.
-
-        Args:
-            documents: with ids that are in the index.
-            path: a new folder for the changed index; without one it is held in memory.
-
-        Raises:
-            BadInput: a document is not in the index or is given twice, or there is no index yet.
-            BadIndex: `path` is there already, and is no empty folder.
-        """
-        old, (documents, known) = self._ready(), self._learning(documents)
-        reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
-        new = segments.whole(reading)
-        order = np.arange(len(old.ids))
-        order[[self._place(old, id) for id in distinct(reading.ids)]] = len(old.ids) + np.arange(len(reading.ids))
-        postings = Postings.joined([old.postings.rows(0, len(reading.terms)), new])
-        changed = self._selected([*old.ids, *reading.ids], list(reading.terms), postings, order, path)
-        return changed._knowing(known)
+            collection = joined(old.collection, str(reading.fingerprint))
+            return self._holding([*old.ids, *reading.ids], reading.terms, postings, collection)
+        if old.collection:
+            reading.fingerprint.join(Fingerprint.read(old.collection))
+        with self._writing(path, reading.fingerprint if old.collection else "", known) as part:
+            memory = _bytes(self.memory)
+            segments.build(part, reading, self._weigh, memory, before=old.postings, ids=old.ids)
+        return self.at(path)
 
     def _place(self, index: Index, id: str) -> int:
         if id not in index.places:
             raise BadInput(f"the index of {self!r} has no document {id!r}")
         return index.places[id]
-
-    def _selected(
-        self,
-        ids: Sequence[str],
-        terms: Sequence[str],
-        postings: Postings,
-        documents: NDArray[np.intp],
-        path: str | Path | None,
-    ) -> Self:
-        """A copy with the index of some of these documents, in this order; of which collection is not known."""
-        postings, left = postings.select(documents)
-        chosen = [ids[at] for at in documents.tolist()]
-        numbers = {terms[term]: number for number, term in enumerate(left.tolist())}
-        if path is None:
-            return self._holding(chosen, numbers, postings, "")
-        with self._writing(path, "") as part:
-            segments.write(part, [lambda: postings], chosen, numbers, self._weigh, _bytes(self.memory))
-        return self.at(path)
 
     def search_terms(
         self,
@@ -224,7 +174,7 @@ class Lexical(Retriever):
             BadIndex: `path` is there already, and is no empty folder.
         """
         index = self._ready()
-        with self._writing(path, index.collection) as part:
+        with self._writing(path, index.collection, self._noted()) as part:
             postings = [lambda: index.postings]
             segments.write(part, postings, index.ids, index.numbers, self._weigh, _bytes(self.memory))
 
@@ -254,7 +204,7 @@ class Lexical(Retriever):
             postings = segments.whole(reading)
             held = self._holding(reading.ids, reading.terms, postings, str(reading.fingerprint))._held
         else:
-            with self._writing(self.path, reading.fingerprint) as part:
+            with self._writing(self.path, reading.fingerprint, self._known) as part:
                 segments.build(part, reading, self._weigh, _bytes(self.memory))
         object.__setattr__(self, "_held", held)
 
@@ -270,9 +220,10 @@ class Lexical(Retriever):
     def _collection(self) -> tuple[str, Iterable[str]]:
         return self._ready().collection, self._ready().ids
 
-    def _writing(self, path: str | Path, collection: object) -> AbstractContextManager[Path]:
+    def _writing(self, path: str | Path, collection: object, known: Known | None) -> AbstractContextManager[Path]:
         about = {"analyzer": name_of_analyzer(self.analyzer), **self._weighting()}
-        return folder.writing(Path(path), kind=_KIND, version=_VERSION, about=about, collection=collection)
+        how: dict[str, Any] = {"kind": _KIND, "version": _VERSION, "about": about}
+        return folder.writing(Path(path), **how, collection=collection, known=known)
 
     def _holding(self, ids: list[str], numbers: dict[str, int], postings: Postings, collection: str) -> Self:
         """A copy with an index of these documents; it lies in no folder yet."""

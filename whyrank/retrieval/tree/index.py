@@ -20,6 +20,7 @@ from whyrank.llm.trace import Trace
 from whyrank.progress import progress
 from whyrank.retrieval import folder
 from whyrank.retrieval.checks import Checked
+from whyrank.retrieval.metadata import Known
 from whyrank.retrieval.tree.clustering import bottom_up, top_down
 from whyrank.retrieval.tree.growth import grown
 from whyrank.retrieval.tree.shape import Ints, Shape
@@ -106,8 +107,8 @@ class Index:
             **texts,
         )
 
-    def write(self, path: Path) -> None:
-        """Write the index into a new folder: whole or not at all.
+    def write(self, path: Path, known: Known | None) -> None:
+        """Write the index into a new folder, with what is known of the documents: whole or not at all.
 
         Raises:
             BadIndex: `path` is there already, and is no empty folder.
@@ -127,6 +128,7 @@ class Index:
             },
             texts={"ids": self.ids, "words": list(self.rarity.frequencies)},
             collection=self.collection,
+            known=known,
         )
 
     def followed_by(self, documents: Sequence[Document], vectors: NDArray[Any], branching: int) -> tuple[Self, Ints]:

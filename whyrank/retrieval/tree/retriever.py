@@ -134,7 +134,8 @@ class Tree(Retriever):
             BadIndex: `path` is there already, and is no empty folder.
         """
         index = self._ready()
-        replace(index, about={**index.about, "spec": repr(replace(self, path=None))}).write(Path(path))
+        about = {**index.about, "spec": repr(replace(self, path=None))}
+        replace(index, about=about).write(Path(path), self._noted())
 
     @classmethod
     def open(

@@ -19,14 +19,20 @@ from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.progress import Advance, progress
 from whyrank.registry import HOW, name_of
-from whyrank.retrieval.base import FolderPath, Retriever, distinct, new_folder, writing_alone
+from whyrank.retrieval.base import FolderPath, distinct, new_folder, writing_alone
+from whyrank.retrieval.changes import Changing
+from whyrank.retrieval.changes import Rows as Places
 from whyrank.retrieval.filters import allowed, by_query, filtering
+from whyrank.retrieval.metadata import Known
 from whyrank.retrieval.vector.encoded import alike, model_of
 from whyrank.retrieval.vector.vectors import LOCK, Folder, Rows, Vectors, chained, nearest, read_manifest
-from whyrank.types import Document, Fingerprint, Query, Ranking, Run
+from whyrank.types import Document, Fingerprint, Query, Ranking, Run, joined
 
 BLOCK = 1024
 """Documents that are sorted by length, encoded and written at once: what a killed encoding loses at most."""
+
+BLOCKS = 16 * BLOCK
+"""Vectors that are copied at once."""
 
 PROBE = (
     "Bees come home, dance in the dark of the hive, and the others fly out to flowers that they have never seen. "
@@ -36,12 +42,13 @@ PROBE = (
 
 
 @dataclass(frozen=True)
-class Dense(Retriever):
+class Dense(Changing):
     """Search by the inner product of vectors that a sentence-transformers model makes of query and document.
 
     Documents are encoded in blocks sorted by length. With a `path`, each block is on disk before the next one starts:
     the same call after a kill goes on where it stopped and gives the same vectors, a finished folder is not encoded
-    again, and documents added at the end of a collection are appended. Search is exact, with bounded memory: score
+    again, and documents added at the end of a collection are appended. `append`, `remove` and `replace` make changed
+    copies. Search is exact, with bounded memory: score
     falling, then document order; excluded documents are left out before the cut at k.
 
     Attributes:
@@ -112,7 +119,7 @@ class Dense(Retriever):
             else:
                 folder = Folder.at(part, self.dtype, vectors.matrix.shape[1], vectors.about)
                 folder.append(vectors.ids, vectors.matrix, vectors.corpus)
-                folder.finish(vectors.collection)
+                folder.finish(vectors.collection, self._noted())
 
     @classmethod
     def open(
@@ -141,7 +148,7 @@ class Dense(Retriever):
     def _index(self, corpus: Iterable[Document]) -> None:
         encoder = self._encoder()
         if self.path is None:
-            vectors = self._encoded(encoder, corpus)
+            vectors = self._encoded(encoder, corpus, "")
         else:
             path = Path(self.path)
             if path.exists() and not path.is_dir():
@@ -152,11 +159,11 @@ class Dense(Retriever):
         object.__setattr__(self, "_vectors", vectors)
         object.__setattr__(self, "_agreed", True)
 
-    def _encoded(self, encoder: BiEncoder, corpus: Iterable[Document]) -> Vectors:
-        """The vectors of a collection, in memory."""
+    def _encoded(self, encoder: BiEncoder, corpus: Iterable[Document], digest: str) -> Vectors:
+        """The vectors of a collection, in memory; `digest` is that of the documents before it."""
         ids: list[str] = []
         parts: list[NDArray[Any]] = []
-        collection, digest = Fingerprint(), ""
+        collection = Fingerprint()
         with self._progress(corpus) as advance:
             for block in _blocks(collection.watch(corpus)):
                 parts.append(self._encode_documents(encoder, block, advance))
@@ -171,14 +178,44 @@ class Dense(Retriever):
         folder = Folder.at(path, self.dtype, len(probe), self._about(probe))
         self._check(folder.manifest.about, probe)
         collection = Fingerprint()
-        digest = folder.manifest.corpus
         with self._progress(corpus) as advance:
             advance(folder.manifest.rows)
             for block in _blocks(folder.unwritten(collection.watch(corpus))):
                 matrix = self._encode_documents(encoder, block, advance)
-                digest = reduce(chained, block, digest)
-                folder.append([document.id for document in block], matrix, digest)
-        return folder.finish(str(collection))
+                folder.append([document.id for document in block], matrix, folder.followed_by(block))
+        return folder.finish("" if folder.unknown else str(collection), self._known)
+
+    def _changed(
+        self, documents: Iterable[Document], rows: Places | None, path: str | Path | None, known: Known | None
+    ) -> Self:
+        old, new, corpus, collection = self._read(), None, "", ""
+        if (first := next(remaining := iter(documents), None)) is not None:
+            new = self._encoded(self._agreeing(), chain([first], remaining), old.corpus)
+        ids = [*old.ids, *(new.ids if new else ())]
+        if rows is None:
+            rows = np.arange(len(ids))
+            corpus = new.corpus if new and old.corpus else old.corpus
+            collection = joined(old.collection, new.collection) if new else old.collection
+        chosen = [ids[row] for row in rows.tolist()]
+
+        def matrix(some: Places) -> NDArray[Any]:
+            found, own = np.empty((len(some), old.matrix.shape[1]), dtype=self.dtype), some < len(old.ids)
+            found[own] = old.matrix[some[own]]
+            if new:
+                found[~own] = new.matrix[some[~own] - len(old.ids)]
+            return found
+
+        if path is None:
+            changed = copy(self)
+            object.__setattr__(changed, "path", None)
+            object.__setattr__(changed, "_vectors", Vectors(chosen, matrix(rows), corpus, old.about, collection))
+            return changed
+        with new_folder(Path(path)) as part:
+            folder = Folder.at(part, self.dtype, old.matrix.shape[1], old.about)
+            for start in range(0, len(rows), BLOCKS):
+                folder.append(chosen[start : start + BLOCKS], matrix(rows[start : start + BLOCKS]), corpus)
+            folder.finish(collection, known)
+        return self.at(path)
 
     def _about(self, probe: NDArray[np.float32]) -> dict[str, Any]:
         return {"part": self._made_by(), "probe": probe.tolist()}
@@ -196,10 +233,7 @@ class Dense(Retriever):
         vectors = self._read()
         if not queries:
             return np.empty((0, vectors.matrix.shape[1]), dtype=np.float32)
-        encoder = self._encoder()
-        if not self._agreed:
-            self._check(vectors.about, self._probe(encoder))
-            object.__setattr__(self, "_agreed", True)
+        encoder = self._agreeing()
         with progress(f"encoding queries with {self!r}", len(queries)) as advance:
             asked = self._encode_queries(encoder, tuple(query.text for query in queries), advance)
         _finite(asked, [f"query {query.id!r}" for query in queries], self)
@@ -264,6 +298,18 @@ class Dense(Retriever):
         for shard in shards:
             object.__setattr__(shard, "_asked", asked)
         return shards
+
+    def _agreeing(self) -> BiEncoder:
+        """The encoder, which makes vectors as those of the index were made.
+
+        Raises:
+            BadIndex: it does not.
+        """
+        encoder = self._encoder()
+        if not self._agreed:
+            self._check(self._read().about, self._probe(encoder))
+            object.__setattr__(self, "_agreed", True)
+        return encoder
 
     def _encoder(self) -> BiEncoder:
         return bi_encoder(

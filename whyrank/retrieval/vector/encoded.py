@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from copy import copy
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -16,10 +17,12 @@ from whyrank.fields import Positive
 from whyrank.progress import progress
 from whyrank.registry import Part, name_of
 from whyrank.retrieval import folder
-from whyrank.retrieval.base import FolderPath, Retriever
+from whyrank.retrieval.base import FolderPath
+from whyrank.retrieval.changes import Changing, Rows
 from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import Filters, allowed
-from whyrank.types import Document, Fingerprint, Query
+from whyrank.retrieval.metadata import Known
+from whyrank.types import Document, Fingerprint, Query, joined
 
 BLOCK = 512
 """Documents that are encoded at once."""
@@ -36,7 +39,7 @@ _BY_PROBE = {"model", "query_prompt", "document_prompt"}
 
 
 @dataclass(frozen=True)
-class Encoded(Retriever):
+class Encoded(Changing):
     """A retriever whose index a model makes; see the subclasses."""
 
     model: str
@@ -59,6 +62,10 @@ class Encoded(Retriever):
         """The arrays of the index, from the texts of the documents."""
 
     @abstractmethod
+    def _chosen(self, parts: Sequence[folder.Saved], rows: Rows) -> dict[str, NDArray[Any]]:
+        """The arrays of an index of some of the documents of `parts`: `rows` counts these one part after the other."""
+
+    @abstractmethod
     def _probe(self) -> NDArray[np.float32]:
         """What the model makes of `PROBE`, in one vector."""
 
@@ -69,7 +76,7 @@ class Encoded(Retriever):
             BadInput: there is no index yet.
             BadIndex: `path` is there already, and is no empty folder.
         """
-        self._write(Path(path), self._ready())
+        self._write(Path(path), self._ready(), self._noted())
 
     @classmethod
     def open(
@@ -110,9 +117,33 @@ class Encoded(Retriever):
             {name: getattr(self, name) for name in self._made_by()}, arrays, {"ids": ids}, str(collection)
         )
         if self.path is not None:
-            self._write(Path(self.path), saved)
+            self._write(Path(self.path), saved, self._known)
             saved = folder.read(Path(self.path), kind=_kind(type(self)), version=_VERSION)
         object.__setattr__(self, "_held", saved)
+
+    def _changed(
+        self, documents: Iterable[Document], rows: Rows | None, path: str | Path | None, known: Known | None
+    ) -> Self:
+        parts, collection = [self._ready()], Fingerprint()
+        if new := list(collection.watch(documents)):
+            texts = (document.content for document in new)
+            arrays = self._arrays(iter(lambda: list(islice(texts, BLOCK)), []))
+            parts.append(folder.Saved({}, arrays, {"ids": [document.id for document in new]}))
+        ids = [id for part in parts for id in part.texts["ids"]]
+        kept = np.arange(len(ids)) if rows is None else rows
+        changed = folder.Saved(
+            parts[0].about,
+            self._chosen(parts, kept) | {"probe": parts[0].arrays["probe"]},
+            {"ids": [ids[row] for row in kept.tolist()]},
+            joined(parts[0].collection, str(collection)) if rows is None else "",
+        )
+        if path is not None:
+            self._write(Path(path), changed, known)
+            return self.at(path)
+        held = copy(self)
+        object.__setattr__(held, "path", None)
+        object.__setattr__(held, "_held", changed)
+        return held
 
     def _collection(self) -> tuple[str, Iterable[str]]:
         return self._ready().collection, self._ready().texts["ids"]
@@ -151,8 +182,8 @@ class Encoded(Retriever):
         made_by = (field.name for field in fields(self) if field.repr and field.name not in _NOT_MADE_BY)
         return {name: getattr(self, name) for name in made_by}
 
-    def _write(self, path: Path, saved: folder.Saved) -> None:
-        folder.write(path, kind=_kind(type(self)), version=_VERSION, **saved._asdict())
+    def _write(self, path: Path, saved: folder.Saved, known: Known | None) -> None:
+        folder.write(path, kind=_kind(type(self)), version=_VERSION, **saved._asdict(), known=known)
 
     def _engine(self) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
         return load_engine(

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from whyrank.encoders import Several, Side
 from whyrank.errors import need
 from whyrank.progress import progress
+from whyrank.retrieval.changes import Rows
 from whyrank.retrieval.checks import Checked
+from whyrank.retrieval.folder import Saved
 from whyrank.retrieval.vector.encoded import PROBE, Encoded, allowed_of
 from whyrank.types import Query, Ranking
 
@@ -72,6 +74,15 @@ class Late(Encoded):
                 parts.append(np.memmap(waiting, self.dtype, "r").reshape(sum(sizes), -1))
             vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return {"vectors": vectors, "offsets": np.cumsum(sizes, dtype=np.int64)}
+
+    def _chosen(self, parts: Sequence[Saved], rows: Rows) -> dict[str, NDArray[Any]]:
+        of_each = [
+            part.arrays["vectors"][start:end]
+            for part in parts
+            for start, end in pairwise(part.arrays["offsets"].tolist())
+        ]
+        chosen = [of_each[row] for row in rows.tolist()]
+        return {"vectors": np.concatenate(chosen), "offsets": np.cumsum([0, *map(len, chosen)], dtype=np.int64)}
 
     def _check(self, found: Checked) -> None:
         vectors = found.array("vectors", [self.dtype], None, None)

@@ -14,7 +14,9 @@ from whyrank.errors import EngineError
 from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
 from whyrank.registry import HOW, name_of
+from whyrank.retrieval.changes import Rows
 from whyrank.retrieval.checks import Checked
+from whyrank.retrieval.folder import Saved
 from whyrank.retrieval.lexical import topk
 from whyrank.retrieval.vector.encoded import PROBE, Encoded, allowed_of
 from whyrank.types import Query, Ranking, Run
@@ -51,8 +53,10 @@ class Splade(Encoded):
 
     def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:
         """Postings: term t weighs `weights[i]` in `documents[i]` for i in `offsets[t]:offsets[t+1]`."""
-        postings = sparse.vstack([self._weights(block, "document") for block in blocks]).tocsc()
-        return {"offsets": postings.indptr, "documents": postings.indices, "weights": postings.data}
+        return _postings(sparse.vstack([self._weights(block, "document") for block in blocks]))
+
+    def _chosen(self, parts: Sequence[Saved], rows: Rows) -> dict[str, NDArray[Any]]:
+        return _postings(sparse.vstack([_by_document(part) for part in parts]).tocsr()[rows])
 
     def _check(self, found: Checked) -> None:
         n_terms = found.postings(len(found.texts["ids"]), weights=["float32"])
@@ -89,3 +93,15 @@ class Splade(Encoded):
             raise EngineError(f"{self!r}: the model gives negative weights for a {side}, which no inverted index holds")
         weights = sparse.coo_array((values, made.indices().numpy()), shape=tuple(made.shape)).tocsr()
         return weights[places]
+
+
+def _postings(weights: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401 (a SciPy array)
+    by_term = weights.tocsc()
+    return {"offsets": by_term.indptr, "documents": by_term.indices, "weights": by_term.data}
+
+
+def _by_document(part: Saved) -> sparse.csr_array:
+    """(n, vocabulary) the postings of some documents, the other way round."""
+    held = part.arrays
+    shape = (len(part.texts["ids"]), len(held["offsets"]) - 1)
+    return sparse.csc_array((held["weights"], held["documents"], held["offsets"]), shape=shape).tocsr()

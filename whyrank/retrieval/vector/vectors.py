@@ -2,6 +2,7 @@
 
     vectors.bin      (rows, dimensions) float16 or float32, one row after another, read in blocks by search
     ids.jsonl        one document id a line, in the same order
+    metadata.jsonl   what else is known of each, see `whyrank.retrieval.metadata`
     manifest.json    how many rows count, their checksums, and how the vectors were made
 
 The manifest is replaced after each block. What a killed process wrote past its last manifest is cut off by the next.
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -24,10 +25,12 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadIndex, BadInput, NotFound, need
 from whyrank.io.locks import open_own
-from whyrank.progress import Advance
+from whyrank.progress import Advance, warn
 from whyrank.retrieval.checks import are_ids, is_finite
 from whyrank.retrieval.filters import Filters
 from whyrank.retrieval.folder import kind_of
+from whyrank.retrieval.metadata import FILE as METADATA
+from whyrank.retrieval.metadata import Known
 from whyrank.types import Document, is_fingerprint
 
 FORMAT = "whyrank vectors"
@@ -110,8 +113,8 @@ class Vectors:
 class Manifest:
     """What the folder holds. `about` is the maker's own record and is compared by the maker.
 
-    `corpus` is the digest of the documents in their order, which tells whether they can be gone on with; `collection`
-    their fingerprint, empty in folders of earlier versions.
+    `corpus` is the digest of the documents in their order, which tells whether they can be gone on with, empty where it
+    is not known; `collection` their fingerprint, empty in folders of earlier versions.
     """
 
     dtype: str
@@ -122,6 +125,7 @@ class Manifest:
     ids_bytes: int = 0
     vectors_crc: int = 0
     ids_crc: int = 0
+    metadata_crc: int | None = None
     complete: bool = False
     collection: str = ""
     format: str = FORMAT
@@ -165,13 +169,16 @@ class Folder:
         Raises:
             BadIndex: the folder was made from another collection, or from the same in another order.
         """
-        rows, digest, seen = self.manifest.rows, "", 0
+        rows, digest, ids = self.manifest.rows, "", list[str]()
         remaining = iter(documents)
         for document in islice(remaining, rows):
-            digest, seen = chained(digest, document), seen + 1
-        if seen < rows:
-            raise BadIndex(f"{self.path} holds vectors of {rows} documents, but the collection has {seen}")
-        if digest != self.manifest.corpus:
+            digest = digest if self.unknown else chained(digest, document)
+            ids.append(document.id)
+        if len(ids) < rows:
+            raise BadIndex(f"{self.path} holds vectors of {rows} documents, but the collection has {len(ids)}")
+        if self.unknown and ids == _ids(self._lines()):
+            warn(f"{self.path} was changed since it was made: its documents are known by id, and not by their texts")
+        elif digest != self.manifest.corpus or self.unknown:
             raise BadIndex(
                 f"{self.path} was made from another collection: ids, texts or order of its first {rows} documents "
                 "differ; give a new folder"
@@ -194,11 +201,42 @@ class Folder:
         now.complete = False
         self._write_manifest()
 
-    def finish(self, collection: str = "") -> Vectors:
-        """Mark the folder as complete, with the fingerprint of its documents, and read it."""
+    def finish(self, collection: str = "", known: Known | None = None) -> Vectors:
+        """Mark the folder as complete, with the fingerprint of its documents and what else is known, and read it."""
+        self._note(known)
         self.manifest.complete, self.manifest.collection = True, collection
         self._write_manifest()
         return self.read()
+
+    def followed_by(self, documents: Iterable[Document]) -> str:
+        """The digest of the collection with these documents after those that are here."""
+        return "" if self.unknown else reduce(chained, documents, self.manifest.corpus)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether of which texts the vectors are is not known, since documents were taken out or replaced."""
+        return self.manifest.rows > 0 and not self.manifest.corpus
+
+    def _note(self, known: Known | None) -> None:
+        """Write what is known of the documents besides their texts, if it is not there already."""
+        now, file = self.manifest, self.path / METADATA
+        told = None if known is None else known.written(_ids(self._lines()) or ())
+        crc = None if told is None else zlib.crc32(told)
+        if crc == now.metadata_crc:
+            return
+        now.metadata_crc, now.complete = None, False
+        self._write_manifest()
+        file.unlink(missing_ok=True)
+        if told is not None:
+            with _own(file) as opened:
+                opened.write(told)
+                opened.flush()
+                os.fsync(opened.fileno())
+        now.metadata_crc = crc
+
+    def _lines(self) -> bytes:
+        """The ids as they are written, of the rows that count."""
+        return (self.path / "ids.jsonl").read_bytes()[: self.manifest.ids_bytes] if self.manifest.rows else b""
 
     def read(self) -> Vectors:
         """The vectors that are there, left on disk, after checking every byte.
@@ -211,10 +249,13 @@ class Folder:
             there = (self.path / name).stat().st_size if (self.path / name).is_file() else 0
             if there < size:
                 raise BadIndex(f"{self.path / name} is cut: {there} bytes, where the manifest counts {size}")
-        lines = (self.path / "ids.jsonl").read_bytes()[: now.ids_bytes] if now.rows else b""
+        lines = self._lines()
         matrix = Rows(self.path / "vectors.bin", now.dtype, (now.rows, now.dimensions))
         crc, finite = _looked_through(matrix)
         sums = {"vectors.bin": (crc, now.vectors_crc), "ids.jsonl": (zlib.crc32(lines), now.ids_crc)}
+        if now.metadata_crc is not None:
+            file = self.path / METADATA
+            sums[METADATA] = (zlib.crc32(file.read_bytes()) if file.is_file() else -1, now.metadata_crc)
         for name, (found, told) in sums.items():
             if found != told:
                 raise BadIndex(f"{self.path / name} was changed after it was written: its checksum is wrong")
@@ -264,6 +305,7 @@ def _sound(found: Manifest) -> bool:
     """Whether the values of a manifest are of the types, and in the bounds, that reading relies on."""
     numbers = (found.dimensions, found.rows, found.ids_bytes, found.vectors_crc, found.ids_crc)
     counted = all(type(number) is int and 0 <= number < _MOST for number in numbers) and found.dimensions > 0
+    counted &= found.metadata_crc is None or (type(found.metadata_crc) is int and 0 <= found.metadata_crc < _MOST)
     typed = isinstance(found.about, dict) and isinstance(found.corpus, str) and type(found.complete) is bool
     return counted and typed and is_fingerprint(found.collection)
 
