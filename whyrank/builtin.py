@@ -56,6 +56,7 @@ PARTS: dict[str, dict[str, str]] = {
         "encoder_rerank": "whyrank.rerank.strategies.encoder:EncoderRerank",
         "listwise": "whyrank.rerank.strategies.listwise:Listwise",
         "pointwise": "whyrank.rerank.strategies.pointwise:Pointwise",
+        "scored": "whyrank.rerank.strategies.scored:Scored",
         "pairwise": "whyrank.rerank.strategies.pairwise:Pairwise",
         "adaptive": "whyrank.rerank.strategies.adaptive:Adaptive",
         "consensus": "whyrank.rerank.around.consensus:Consensus",
@@ -89,6 +90,13 @@ PARTS: dict[str, dict[str, str]] = {
         "direct_scores": "whyrank.rerank.formats.scores:DirectScores",
         "best_worst": "whyrank.rerank.formats.ends:BestWorst",
         "first": "whyrank.rerank.formats.first:First",
+        "weighed": "whyrank.rerank.formats.weighed:Weighed",
+    },
+    "whyrank.rerank.formats.weighed:Reading": {
+        "softmax": "whyrank.rerank.formats.weighed:Softmax",
+        "difference": "whyrank.rerank.formats.weighed:Difference",
+        "logit": "whyrank.rerank.formats.weighed:Logit",
+        "expectation": "whyrank.rerank.formats.weighed:Expectation",
     },
     "whyrank.llm.messages:Sampling": {
         "sampling": "whyrank.llm.messages:Sampling",

@@ -18,6 +18,7 @@ class Ok:
         finish: "stop", or "length" when `max_tokens` cut the completion.
         logprobs: per new token the {token: log probability} of the best alternatives, if asked for.
         key: which line of the trace holds the call, once the scheduler has delivered it; no part of what was answered.
+        values: (k,) what was asked of the tokens of `Prompt.targets`, NaN where the engine does not tell; or empty.
         thought_cut: whether the thought was closed at its budget (`budget`), so that the answer rests on part of it.
     """
 
@@ -28,6 +29,7 @@ class Ok:
     logprobs: tuple[dict[str, float], ...] = ()
     key: str = field(default="", compare=False, repr=False)
     thought_cut: bool = False
+    values: tuple[float, ...] = ()
 
 
 Failure = Literal[

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from whyrank.errors import need
@@ -41,6 +42,7 @@ class Asked:
         room: how many tokens the completion may have, bound by `max_tokens` and by the model's window.
         first: the tokens that it may begin with; empty where any may.
         lead: the text that these begin with, which is no part of the completion.
+        weighed: the tokens whose value at the next position is asked for, in place of a completion.
     """
 
     ids: list[int]
@@ -48,6 +50,7 @@ class Asked:
     room: int
     first: tuple[int, ...] = ()
     lead: str = ""
+    weighed: tuple[int, ...] = ()
 
 
 def opens(head: str) -> bool:
@@ -80,10 +83,10 @@ class Chat:
         self._joins = False
         self.starting = lru_cache(maxsize=64)(self._starting)
 
-    def encode(self, text: str) -> list[int]:
-        """The token ids of `text`, without special tokens."""
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """The token ids of `text`, without special tokens unless they are wanted."""
         clean = text.encode(errors="replace").decode()  # a lone surrogate has no UTF-8, which is what tokenizers take
-        return list(self.tokenizer.encode(clean, add_special_tokens=False, verbose=False))  # no word on long texts
+        return list(self.tokenizer.encode(clean, add_special_tokens=special, verbose=False))  # no word on long texts
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids."""
@@ -133,7 +136,7 @@ class Chat:
         """The chat as one text, up to where the assistant goes on; raises jinja2's TemplateError if it may not be."""
         return "".join(self.parts(chat))
 
-    def parts(self, chat: list[dict[str, str]]) -> tuple[str, str]:
+    def parts(self, chat: list[dict[str, str]], options: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, str]:
         """The text of `render` in two: up to where the assistant begins, and what its turn already holds.
 
         A turn that was begun is put behind the template's opening as it is, since templates change the text of such
@@ -141,19 +144,19 @@ class Chat:
         """
         chat = [{**turn, "content": self.plain(turn["content"])} for turn in chat]
         begun = chat[-1]["content"] if chat and chat[-1]["role"] == "assistant" else ""
-        head = self._head(chat[:-1] if begun else chat)
+        head = self._head(chat[:-1] if begun else chat, options)
         return head, begun.removeprefix("<think>") if opens(head) else begun
 
-    def _head(self, asked: list[dict[str, str]]) -> str:
+    def _head(self, asked: list[dict[str, str]], options: Mapping[str, Any]) -> str:
         """The chat by the model's template; one that refuses a system turn is given the instructions in the user's."""
         refusal = need("jinja2", extra="transformers").TemplateError
         try:
-            return self._templated(joined(asked) if self._joins else asked)
+            return self._templated(joined(asked) if self._joins else asked, options)
         except refusal:
             if self._joins or all(turn["role"] != "system" for turn in asked):
                 raise
             try:
-                head = self._templated(joined(asked))
+                head = self._templated(joined(asked), options)
             except refusal:
                 head = None
             if head is None:
@@ -161,10 +164,9 @@ class Chat:
         self._joins = True
         return head
 
-    def _templated(self, asked: list[dict[str, str]]) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **self._options)
-        )
+    def _templated(self, asked: list[dict[str, str]], options: Mapping[str, Any]) -> str:
+        told = {"add_generation_prompt": True, **self._options, **options}
+        return str(self.tokenizer.apply_chat_template(asked, tokenize=False, **told))
 
     def ok(
         self,

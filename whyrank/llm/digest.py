@@ -52,11 +52,12 @@ def sound(came: Completion, kept: Callable[[Places], Places] = tuple) -> Complet
         if len(came.logprobs) > most_places(text, reasoning):
             raise ValueError(f"{len(came.logprobs):,} log probabilities for {len(text) + len(reasoning):,} characters")
         logprobs = tuple(map(_place, kept(came.logprobs)))
+        values = tuple(map(float, came.values))
         if came.finish not in ("stop", "length"):
             raise ValueError(f"it ended with {came.finish!r}")
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         return Failed("bad_answer", f"no answer that can be read: {error}"[:500])
-    return replace(came, text=text, reasoning=reasoning, usage=usage, logprobs=logprobs)
+    return replace(came, text=text, reasoning=reasoning, usage=usage, logprobs=logprobs, values=values)
 
 
 def most_places(text: str, reasoning: str) -> int:

@@ -6,26 +6,17 @@ remembered and what it costs is the scheduler's (`schedule.py`) and the trace's 
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion
 from whyrank.llm.loop import run
 from whyrank.llm.messages import Prompt
+from whyrank.llm.messages import Tokenizer as Tokenizer
 from whyrank.registry import Part
 
 Exchange: TypeAlias = Generator[Prompt, tuple[Prompt, Completion], Completion]
 """How one prompt is asked: yields a call, is sent it as it was asked and what came, and so on to the completion."""
-
-
-class Tokenizer(Protocol):
-    """What the budget needs of a tokenizer; Hugging Face's fast tokenizers wrapped in `budget.py` have it."""
-
-    def encode(self, text: str) -> list[int]:
-        """The token ids of `text`, without special tokens."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids."""
 
 
 class LLM(Part, ABC):

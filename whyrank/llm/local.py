@@ -16,7 +16,7 @@ from whyrank.llm import gguf
 from whyrank.llm.answer import Failed
 from whyrank.llm.chat import Asked, Chat, opens
 from whyrank.llm.engine import LLM
-from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.messages import RAW, Prompt, Sampling
 from whyrank.llm.packaged import PACKAGED
 from whyrank.llm.reasoning import thinking
 from whyrank.progress import no_bars, quiet_hub
@@ -92,15 +92,9 @@ class Local(LLM):
         """The model's tokenizer and chat template, loaded on first use.
 
         Raises:
-            EngineError: there is no such model, or it has no chat template.
+            EngineError: there is no such model.
         """
-        loaded = Chat(self._from_pretrained("AutoTokenizer"), self.chat_template_kwargs)
-        if not loaded.tokenizer.chat_template:
-            raise EngineError(
-                f"{self!r} cannot be used: the tokenizer of {self.model} has no chat template. "
-                "Take a model that is made to answer (its name often ends in Instruct or Chat)"
-            )
-        return loaded
+        return Chat(self._from_pretrained("AutoTokenizer"), self.chat_template_kwargs)
 
     def tokenizer(self) -> Chat:
         """The model's own tokenizer."""
@@ -108,6 +102,9 @@ class Local(LLM):
 
     def chat_tokens(self, chat: list[dict[str, str]]) -> int | None:
         """The exact length of `chat`; None where the model's template refuses it."""
+        if chat and chat[0]["role"] == RAW:
+            return len(self.chat.encode(chat[0]["content"], special=True))
+        self._want_template()
         try:
             return len(self.chat.encode(self.chat.render(chat)))
         except need("jinja2", extra=self.extra).TemplateError:
@@ -116,16 +113,43 @@ class Local(LLM):
     def read(self, prompt: Prompt) -> Asked | Failed:
         """`prompt` as the model reads it; `Failed` if its template refuses it or its window is full."""
         try:
-            head, begun = self.chat.parts(prompt.chat)
+            head, begun = self._text(prompt)
         except need("jinja2", extra=self.extra).TemplateError as error:
             return Failed("bad_request", f"the chat template of {self.model} refuses the prompt: {error}")
-        ids, room = self.chat.encode(head + begun), prompt.sampling.max_tokens
+        text = head + begun if prompt.finish is None else prompt.finish(head + begun)
+        ids, room = self.chat.encode(text, special=prompt.raw and prompt.special_tokens), prompt.sampling.max_tokens
         if self.window is not None:
             if len(ids) >= self.window:
                 return Failed("context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.window}")
             room = min(room, self.window - len(ids))
         asked = Asked(ids, thinking("<think>" * opens(head) + begun), room)
-        return self._healed(asked, begun) if begun else asked
+        return self._healed(asked, begun) if begun and prompt.targets is None else asked
+
+    def targets(self, prompt: Prompt) -> list[int] | Failed:
+        """The ids of the tokens that a prompt wants weighed; `Failed` where a text is not one token of this model."""
+        wanted = prompt.targets.tokens if prompt.targets is not None else ()
+        ids = {token: [token] if isinstance(token, int) else self.chat.encode(token) for token in wanted}
+        if wrong := next((token for token, found in ids.items() if len(found) != 1), None):
+            return Failed("bad_request", f"{wrong!r} is {len(ids[wrong])} tokens of {self.model}, and one is weighed")
+        largest = len(self.chat.tokenizer)
+        if beyond := next((found[0] for found in ids.values() if not 0 <= found[0] < largest), None):
+            return Failed("bad_request", f"{self.model} has {largest} tokens, and none with the id {beyond}")
+        return [ids[token][0] for token in wanted]
+
+    def _text(self, prompt: Prompt) -> tuple[str, str]:
+        """The text of a prompt in two, as `Chat.parts`; a raw one has no template, and its texts end no turn."""
+        if prompt.raw:
+            pieces = (piece for turn in prompt.messages for piece in turn.pieces)
+            return "".join(one.text if one.cut == "never" else self.chat.plain(one.text) for one in pieces), ""
+        self._want_template()
+        return self.chat.parts(prompt.chat, prompt.template_kwargs)
+
+    def _want_template(self) -> None:
+        if not self.chat.tokenizer.chat_template:
+            raise EngineError(
+                f"{self!r} cannot be used: the tokenizer of {self.model} has no chat template. "
+                "Take a model that is made to answer (its name often ends in Instruct or Chat)"
+            )
 
     def _healed(self, asked: Asked, begun: str) -> Asked:
         """The same without its last token where the model may have written a longer one in its place."""
@@ -146,6 +170,11 @@ class Local(LLM):
         except EngineError:  # a model that comes with no settings is greedy, as transformers has it
             return 0.0
         return float(own.temperature or 1.0) if own.do_sample else 0.0
+
+    @cached_property
+    def encoder_decoder(self) -> bool:
+        """Whether the model is of T5's kind, which reads with one half and writes with the other."""
+        return bool(getattr(self._from_pretrained("AutoConfig"), "is_encoder_decoder", False))
 
     @cached_property
     def _positions(self) -> int | None:

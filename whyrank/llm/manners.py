@@ -44,7 +44,7 @@ class Manners:
         said = refusal.detail
         if refusal.kind not in {"bad_request", "server"} or not _NOT_TAKEN.search(said):
             return
-        if _SYSTEM.search(said) and any(message["role"] == "system" for message in sent["messages"]):
+        if _SYSTEM.search(said) and any(message["role"] == "system" for message in sent.get("messages", ())):
             self.system = False
         if refusal.kind == "bad_request":
             self._parameters(said, {**sent, **sent.get("extra_body", {})})

@@ -2,15 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive
 from whyrank.llm.constraint import Constraint
 from whyrank.registry import Part
 
 Cut = Literal["never", "document", "query"]
+
+Unit = Literal["logit", "logprob", "any"]
+
+RAW = "raw"
+"""The role of the one message of a prompt that is a text for no chat template."""
 
 EMPTY = "(empty)"
 """What stands in a prompt for a passage without text."""
@@ -36,7 +41,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat: `role` is system, user or assistant."""
+    """One turn of a chat: `role` is system, user or assistant; of a raw prompt the one message, with the role RAW."""
 
     role: str
     pieces: tuple[Piece, ...]
@@ -93,11 +98,24 @@ def joined(chat: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
+class Targets:
+    """Tokens whose value at the next position is asked for, in place of a completion.
+
+    Attributes:
+        tokens: their ids in the model's vocabulary, or texts of one token each.
+        unit: "logit" as the model gives it, "logprob" over the whole vocabulary, or "any" where both tell the same.
+    """
+
+    tokens: tuple[int | str, ...]
+    unit: Unit = "any"
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What one call asks: the chat so far, how to draw the completion, and which of several draws this is.
 
     A last message of the assistant's is a turn that was begun: the completion goes on where it ends, and holds only
-    what is new (`continued`).
+    what is new (`continued`). A raw prompt is one text that no chat template is put around.
 
     Attributes:
         messages: the chat.
@@ -107,6 +125,13 @@ class Prompt:
         reserve: tokens that are kept free in the model's window beside `max_tokens`, for a call that goes on.
         reads: whether a token is one whose log probabilities are read; others are not kept. None keeps all.
         constraint: what the completion may be, for engines that can keep the model to it.
+        targets: tokens that are weighed instead of a completion; the answer's `values` are theirs.
+        template_kwargs: what the chat template is told beside what the engine tells it, such as `enable_thinking`.
+        special_tokens: whether the tokenizer puts its own special tokens around a raw prompt, such as `<s>`.
+        finish: what is made of the text of the prompt once the chat template is around it; in this process alone.
+        prepare: makes the prompt of the texts that are known before the model's tokenizer is: what is cut token by
+            token, and what gives way in the format's own order. It is given the tokenizer, None where there is none,
+            the tokens that there is room for, None where that is not known, and what counts a whole chat.
     """
 
     messages: tuple[Message, ...]
@@ -116,6 +141,16 @@ class Prompt:
     reserve: int = 0
     reads: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
     constraint: Constraint | None = None
+    targets: Targets | None = None
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    special_tokens: bool = False
+    finish: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
+    prepare: "Prepare | None" = field(default=None, compare=False, repr=False)
+
+    @property
+    def raw(self) -> bool:
+        """Whether it is one text, for no chat template."""
+        return bool(self.messages) and self.messages[0].role == RAW
 
     @property
     def chat(self) -> list[dict[str, str]]:
@@ -134,10 +169,11 @@ class Prompt:
         return replace(self, messages=(*before, turn), sampling=sampling or self.sampling)
 
     def with_documents(self, at_most: int) -> "Prompt":
-        """The prompt whose documents have at most so many tokens each."""
+        """The prompt whose documents have at most so many tokens each; those with a bound of their own keep it."""
 
         def bounded(piece: Piece) -> Piece:
-            return replace(piece, at_most=at_most) if piece.cut == "document" and piece.text != EMPTY else piece
+            free = piece.cut == "document" and piece.at_most is None and piece.text != EMPTY
+            return replace(piece, at_most=at_most) if free else piece
 
         return self.with_pieces(bounded)
 
@@ -148,6 +184,32 @@ class Prompt:
 
     def key(self, model: str) -> str:
         """The identity of this call for cache and resume: model, messages, sampling, sample number, constraint."""
-        kept = [self.constraint.grammar] if self.constraint else []
+        kept: list[Any] = [self.constraint.grammar] if self.constraint else []
+        told = {"template_kwargs": self.template_kwargs, "special_tokens": self.special_tokens}
+        kept += [{name: value} for name, value in told.items() if value]
+        kept += [["targets", self.targets.tokens, self.targets.unit]] if self.targets else []
         text = json.dumps([model, self.chat, vars(self.sampling), self.sample, *kept])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Prepare(Protocol):
+    """What makes a prompt final once the model's tokenizer is known, see `Prompt.prepare`."""
+
+    def __call__(
+        self,
+        prompt: Prompt,
+        tokenizer: "Tokenizer | None",
+        room: int | None,
+        chat_tokens: Callable[[list[dict[str, str]]], int | None],
+    ) -> Prompt:
+        """The prompt as it is asked."""
+
+
+class Tokenizer(Protocol):
+    """What the budget needs of a tokenizer; Hugging Face's fast tokenizers wrapped in `budget.py` have it."""
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`, without special tokens."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""

@@ -19,6 +19,7 @@ from whyrank.llm.manners import LIMITS, Manners
 from whyrank.llm.messages import Prompt, joined
 from whyrank.llm.reasoning import thinking
 from whyrank.llm.response import read_completion, refused
+from whyrank.llm.weighing import as_chat, for_completions, ids_of, unweighable, weighed, weighing
 from whyrank.registry import HOW
 from whyrank.secrets import NAMED, masked, remember
 
@@ -89,6 +90,15 @@ class OpenAI(LLM):
         return await asyncio.gather(*map(self._one, prompts))
 
     async def _one(self, prompt: Prompt) -> Completion:
+        if (why := unweighable(prompt)) is not None:
+            return why
+        ids = ids_of(prompt.targets, self.tokenizer()) if prompt.targets is not None else None
+        if isinstance(ids, Failed):
+            return ids
+        came = await self._told(prompt, ids)
+        return came if prompt.targets is None else weighed(came, prompt.targets, ids, self.tokenizer())
+
+    async def _told(self, prompt: Prompt, ids: Sequence[int] | None) -> Completion:
         openai = need("openai", extra="openai", asked_by="openai(...)")
         client = self._client(openai)
         if isinstance(client, Failed):
@@ -96,11 +106,11 @@ class OpenAI(LLM):
         try:
             async with asyncio.timeout(self.timeout):
                 for _ in range(FORMS):
-                    sent = self._arguments(prompt)
+                    sent = self._arguments(prompt, ids)
                     said = await self._ask(openai, client, sent, prompt)
                     if isinstance(said, Failed):
                         self._manners.learn(said, sent)
-                    if self._arguments(prompt) == sent:
+                    if self._arguments(prompt, ids) == sent:
                         break
                 return said
         except (TimeoutError, openai.APITimeoutError):
@@ -109,7 +119,10 @@ class OpenAI(LLM):
     async def _ask(self, openai: Any, client: Any, arguments: dict[str, Any], prompt: Prompt) -> Completion:  # noqa: ANN401
         """One request, and what came of it."""
         try:
-            response = await client.chat.completions.with_raw_response.create(**arguments)
+            if prompt.raw:
+                response = await client.completions.with_raw_response.create(**for_completions(arguments))
+            else:
+                response = await client.chat.completions.with_raw_response.create(**arguments)
         except openai.APITimeoutError:
             raise
         except openai.APIStatusError as error:
@@ -123,7 +136,8 @@ class OpenAI(LLM):
             )
         except BadResponse as error:
             return _unread(error)
-        return read_completion(response.http_response.content, prompt)
+        said = response.http_response.content
+        return read_completion(as_chat(said) if prompt.raw else said, prompt)
 
     def _client(self, openai: Any) -> Any:  # noqa: ANN401 (an optional package)
         """The client of the running loop, since connections belong to one loop; or why there is none."""
@@ -156,7 +170,7 @@ class OpenAI(LLM):
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [bounded(http)]}),
         )
 
-    def _arguments(self, prompt: Prompt) -> dict[str, Any]:
+    def _arguments(self, prompt: Prompt, ids: Sequence[int] | None = None) -> dict[str, Any]:
         drawn, manners = prompt.sampling, self._manners
         prefill = bool(self.base_url) if self.prefill is None else self.prefill
         chat = [{**turn, "content": turn["content"].encode(errors="replace").decode()} for turn in prompt.chat]
@@ -172,7 +186,13 @@ class OpenAI(LLM):
         }
         if drawn.logprobs:
             arguments |= {"logprobs": True, "top_logprobs": drawn.logprobs}
-        extra: dict[str, Any] = {"top_k": drawn.top_k or None}
+        extra: dict[str, Any] = {"top_k": drawn.top_k or None, "chat_template_kwargs": dict(prompt.template_kwargs)}
+        if prompt.raw and self.base_url:
+            extra["add_special_tokens"] = prompt.special_tokens
+        if prompt.targets is not None:
+            asked, beyond = weighing(prompt.targets, ids, ours=bool(self.base_url))
+            arguments |= {**asked, manners.limit: asked.pop("max_tokens")}
+            extra |= beyond
         if prompt.begun and prefill:
             extra |= {"continue_final_message": True, "add_generation_prompt": False}
         if (kept := prompt.constraint) is not None and not thinking(prompt.begun):

@@ -184,9 +184,9 @@ class _Scheduler(Generic[T]):
             heapq.heappush(self.ready, walk)
 
     def _ask(self, asking: Asking[T]) -> None:
-        walk, prompt = asking.walk, capped(asking.call, self._clip)
-        asking.call = prompt
+        walk, prompt = asking.walk, asking.call
         try:
+            asking.call = prompt = capped(self._prepared(prompt), self._clip)
             fitted = self._fit(prompt)
         except BadInput as error:
             failed = Failed("context", str(error))
@@ -378,6 +378,13 @@ class _Scheduler(Generic[T]):
         """Ask nothing more; the first error is the one that is raised."""
         self.error = self.error or error
         self.stopped.set()
+
+    def _prepared(self, prompt: Prompt) -> Prompt:
+        if prompt.prepare is None:
+            return prompt
+        room = None if self._window is None else self._window - prompt.sampling.max_tokens - prompt.reserve
+        made = prompt.prepare(prompt, self._tokenizer, room, self.llm.chat_tokens)
+        return replace(made, prepare=None)
 
     def _fit(self, prompt: Prompt) -> Prompt:
         if (context := self._window) is None:

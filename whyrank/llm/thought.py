@@ -95,6 +95,8 @@ class Budget(LLM):
 
     def exchange(self, prompt: Prompt) -> Exchange:
         """The thought, then the answer; one call where there is nothing to think about or nothing left to answer."""
+        if prompt.targets is not None:  # there is nothing to be written, so nothing to be thought
+            return (yield prompt)[1]
         drawn = self._answering(prompt)
         open = thinking(prompt.begun)
         if not open and THOUGHT in prompt.begun:

@@ -266,7 +266,10 @@ def _to_record(call: Call, prompt: Prompt) -> dict[str, Any]:
     came = call.completion
     if isinstance(came, Failed):
         return _head(call) | _failed(came) | _tail(call) | asked
-    answer = {"text": came.text, "reasoning": came.reasoning, "finish": came.finish, "usage": asdict(came.usage)}
+    answer: dict[str, Any] = {"text": came.text, "reasoning": came.reasoning}
+    answer |= {"finish": came.finish, "usage": asdict(came.usage)}
+    if came.values:
+        answer["values"] = [value if math.isfinite(value) else str(value) for value in came.values]
     return _head(call) | {"status": "ok"} | answer | {"logprobs": _packed(came.logprobs)} | _tail(call) | asked
 
 
@@ -290,7 +293,8 @@ def _to_call(record: dict[str, Any]) -> Call:
     else:
         usage, most = Usage(**record["usage"]), most_places(str(record["text"]), str(record["reasoning"]))
         logprobs = tuple(islice(_unpacked(record["logprobs"]), most + 1))
-        completion = Ok(record["text"], record["reasoning"], usage, record["finish"], logprobs)
+        values = tuple(map(float, record.get("values", ())))
+        completion = Ok(record["text"], record["reasoning"], usage, record["finish"], logprobs, values=values)
     texts = [_of(str, record[name], name) for name in ("key", "model", "query")]
     seconds, cut = float(record["seconds"]), tuple(_of(str, one, "cut") for one in record["cut"])
     numbers = _of(int, record["retries"], "retries"), seconds

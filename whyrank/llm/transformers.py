@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 
 from whyrank.errors import need
 from whyrank.fields import Positive
-from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.chat import Asked, Chat
 from whyrank.llm.local import Local, shared
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import HOW
+from whyrank.types import Usage
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 
@@ -57,15 +58,19 @@ class Transformers(Local):
             if isinstance(one, Asked)
         ]
         rows.sort(key=lambda row: len(row[1].asked.ids))
-        for begin in range(0, len(rows), self.batch):
-            some = rows[begin : begin + self.batch]
-            for (at, _), completion in zip(some, self._complete([row for _, row in some], stopped), strict=True):
-                completions[at] = completion
+        for kind in (True, False):
+            alike = [row for row in rows if (row[1].prompt.targets is not None) is kind]
+            for begin in range(0, len(alike), self.batch):
+                some = alike[begin : begin + self.batch]
+                for (at, _), completion in zip(some, self._complete([row for _, row in some], stopped), strict=True):
+                    completions[at] = completion
         return completions  # type: ignore[return-value]
 
     def _complete(self, rows: Sequence["_Row"], stopped: threading.Event) -> list[Completion]:
         """Answer one batch, or, where memory does not suffice, its halves one after the other."""
         try:
+            if rows[0].prompt.targets is not None:
+                return self._weighed(rows)
             self._model.write(rows, stopped)
             return [row.completion() for row in rows]
         except RuntimeError as error:
@@ -78,6 +83,15 @@ class Transformers(Local):
         fresh = [_Row(row.asked, row.prompt, row.chat, row.temperature) for row in rows]
         half = len(rows) // 2
         return self._complete(fresh[:half], stopped) + self._complete(fresh[half:], stopped)
+
+    def _weighed(self, rows: Sequence["_Row"]) -> list[Completion]:
+        """What the model gives to the targets of each row at the position after its prompt."""
+        wanted = [self.targets(row.prompt) for row in rows]
+        logits = self._model.next_logits(rows)
+        return [
+            ids if isinstance(ids, Failed) else row.weighed(scores, ids)
+            for row, ids, scores in zip(rows, wanted, logits, strict=True)
+        ]
 
     @cached_property
     def _model(self) -> "_Model":
@@ -93,16 +107,34 @@ class _Model:
         gpu = self._torch.accelerator.current_accelerator() if self._torch.accelerator.is_available() else None
         self._device = self._torch.device(part.device or gpu or "cpu")
         dtype = "float32" if part.dtype == "auto" and self._device.type == "cpu" else part.dtype
-        self._model = part._from_pretrained("AutoModelForCausalLM", dtype=dtype).to(self._device).eval()
+        self._pairs = part.encoder_decoder
+        kind = "AutoModelForSeq2SeqLM" if self._pairs else "AutoModelForCausalLM"
+        self._model = part._from_pretrained(kind, dtype=dtype).to(self._device).eval()
         # Only what ends a completion is kept of the model's own settings: temperature and so on come with each prompt.
         own, tokenizer = self._model.generation_config, part.chat.tokenizer
         self._end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
         self._ends = set(self._end) if isinstance(self._end, list) else {self._end}
+        self._start = getattr(self._model.config, "decoder_start_token_id", None)
         self._pad = next((id for id in (tokenizer.pad_token_id, *self._ends) if id is not None), 0)
         self._model.generation_config = self._lists.GenerationConfig()
 
-    def write(self, rows: Sequence["_Row"], stopped: threading.Event) -> None:
-        """Let the model write until every row has ended, or until `stopped` is set."""
+    def next_logits(self, rows: Sequence["_Row"]) -> Any:  # noqa: ANN401
+        """(rows, vocabulary) float32: the logits at the position after each prompt; of the first new one of a T5."""
+        torch = self._torch
+        ids, mask = self._padded(rows)
+        with torch.inference_mode():
+            if self._pairs:
+                start = torch.full((len(rows), 1), self._start, device=self._device)
+                return self._model(input_ids=ids, attention_mask=mask, decoder_input_ids=start).logits[:, -1].float()
+            places = (mask.cumsum(-1) - 1).clamp(min=0)
+            return (
+                self._model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=1)
+                .logits[:, -1]
+                .float()
+            )
+
+    def _padded(self, rows: Sequence["_Row"]) -> tuple[Any, Any]:
+        """(rows, width) the ids of all prompts, ending together; and which of them are the prompts' own."""
         torch = self._torch
         width = max(len(row.asked.ids) for row in rows)
         ids = torch.full((len(rows), width), self._pad)
@@ -110,6 +142,12 @@ class _Model:
         for at, row in enumerate(rows):
             ids[at, width - len(row.asked.ids) :] = torch.tensor(row.asked.ids)
             mask[at, width - len(row.asked.ids) :] = 1
+        return ids.to(self._device), mask.to(self._device)
+
+    def write(self, rows: Sequence["_Row"], stopped: threading.Event) -> None:
+        """Let the model write until every row has ended, or until `stopped` is set."""
+        torch = self._torch
+        ids, mask = self._padded(rows)
 
         def draw(_: Any, logits: Any) -> Any:  # noqa: ANN401
             return torch.stack([row.draw(torch, scores) for row, scores in zip(rows, logits, strict=True)])
@@ -121,8 +159,8 @@ class _Model:
 
         with torch.inference_mode():
             self._model.generate(
-                input_ids=ids.to(self._device),
-                attention_mask=mask.to(self._device),
+                input_ids=ids,
+                attention_mask=mask,
                 generation_config=self._lists.GenerationConfig(
                     max_new_tokens=max(row.asked.room for row in rows),
                     eos_token_id=self._end,
@@ -204,6 +242,12 @@ class _Row:
         finish = self.finish or "length"
         new = self.written[1:] if self.asked.first else self.written  # the first stands for one that was asked
         return self.chat.ok(self.asked, new, text, finish, logprobs=tuple(self.logprobs))
+
+    def weighed(self, logits: Any, ids: Sequence[int]) -> Ok:  # noqa: ANN401
+        """The logits (vocabulary,) of some tokens, or, as the prompt asks for it, their log probabilities."""
+        assert self.prompt.targets is not None
+        told = logits if self.prompt.targets.unit == "logit" else logits.log_softmax(-1)
+        return Ok("", usage=Usage(len(self.asked.ids), 0), values=tuple(told[list(ids)].tolist()))
 
     def _meets_stop(self) -> bool:
         if not (stops := self.prompt.sampling.stop):

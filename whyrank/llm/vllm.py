@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import itertools
+import math
 import os
 import threading
 import weakref
@@ -14,11 +15,12 @@ from typing import Annotated, Any, ClassVar
 
 from whyrank.errors import EngineError, need
 from whyrank.fields import Above, AtMost, Positive
-from whyrank.llm.answer import Completion, Failed
+from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.chat import Asked
 from whyrank.llm.local import Local, located, shared
 from whyrank.llm.messages import Prompt
 from whyrank.registry import HOW
+from whyrank.types import Usage
 
 _SETTINGS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -44,6 +46,7 @@ class VLLM(Local):
         concurrency: how many requests may be under way at once.
         gpu_memory: share of each GPU's memory that weights and cache may take.
         gpus: how many GPUs the model is spread over (tensor parallelism).
+        logits: whether it tells logits in the place of log probabilities, which scores of one token are read from.
 
     Raises:
         MissingExtra: vllm is not installed.
@@ -56,13 +59,27 @@ class VLLM(Local):
     concurrency: Positive = field(default=256, metadata=HOW)
     gpu_memory: Annotated[float, Above(0), AtMost(1)] = field(default=0.9, metadata=HOW)
     gpus: Positive = field(default=1, metadata=HOW)
+    logits: bool = False
 
     async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
         return await asyncio.gather(*map(self._one, prompts))
 
     async def _one(self, prompt: Prompt) -> Completion:
-        asked = self.read(prompt)
-        return asked if isinstance(asked, Failed) else await self._engine.ask(self, asked, prompt)
+        asked, weighed = self.read(prompt), self._weighed(prompt)
+        if isinstance(asked, Failed):
+            return asked
+        if isinstance(weighed, Failed):
+            return weighed
+        return await self._engine.ask(self, replace(asked, weighed=tuple(weighed)), prompt)
+
+    def _weighed(self, prompt: Prompt) -> list[int] | Failed:
+        """The tokens that the engine is to weigh; none where a completion is asked for."""
+        if prompt.targets is not None and prompt.targets.unit == ("logprob" if self.logits else "logit"):
+            return Failed(
+                "bad_request",
+                f"this score is read from a {prompt.targets.unit}: give vllm(..., logits={not self.logits})",
+            )
+        return self.targets(prompt)
 
     @cached_property
     def _engine(self) -> "_Engine":
@@ -107,8 +124,11 @@ class _Engine:
         written = result.outputs[0]
         if written.finish_reason not in {"stop", "length"}:
             return Failed("server", f"vLLM ended the request with {written.finish_reason!r}")
-        logprobs = _logprobs(written.logprobs, prompt.sampling.logprobs)
         cached = result.num_cached_tokens or 0
+        if asked.weighed:
+            usage = Usage(len(asked.ids), 0, cached=cached)
+            return Ok("", usage=usage, values=_values(written.logprobs, asked.weighed))
+        logprobs = _logprobs(written.logprobs, prompt.sampling.logprobs)
         text = rest + (part.chat.spoken(written.text) if part.chat.marks else written.text)
         return part.chat.ok(asked, written.token_ids, text, written.finish_reason, logprobs, cached)
 
@@ -145,6 +165,7 @@ def _options(part: VLLM) -> dict[str, Any]:
         "max_num_seqs": part.concurrency,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
+        "logprobs_mode": "raw_logits" if part.logits else "raw_logprobs",
     }
 
 
@@ -198,6 +219,11 @@ async def _end(started: list[Any]) -> None:
 
 def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
     drawn, vllm = prompt.sampling, need("vllm", extra="vllm")
+    final = need("vllm.sampling_params", extra="vllm").RequestOutputKind.FINAL_ONLY
+    if asked.weighed:
+        return vllm.SamplingParams(
+            temperature=0.0, max_tokens=1, logprob_token_ids=list(dict.fromkeys(asked.weighed)), output_kind=final
+        )
     return vllm.SamplingParams(
         temperature=part.temperature(drawn),
         max_tokens=asked.room,
@@ -208,7 +234,7 @@ def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
         logprobs=drawn.logprobs or None,
         skip_special_tokens=not part.chat.marks,
         structured_outputs=_kept(asked, prompt),
-        output_kind=need("vllm.sampling_params", extra="vllm").RequestOutputKind.FINAL_ONLY,
+        output_kind=final,
     )
 
 
@@ -217,6 +243,12 @@ def _kept(asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
     if prompt.constraint is None or asked.opened:
         return None
     return need("vllm.sampling_params", extra="vllm").StructuredOutputsParams(grammar=prompt.constraint.grammar)
+
+
+def _values(places: Sequence[dict[int, Any]] | None, ids: Sequence[int]) -> tuple[float, ...]:
+    """What the engine tells of some tokens at the first place, NaN where it tells nothing."""
+    told = places[0] if places else {}
+    return tuple(float(told[id].logprob) if id in told else math.nan for id in ids)
 
 
 def _logprobs(places: Sequence[dict[int, Any]] | None, best: int) -> tuple[dict[str, float], ...]:

@@ -71,13 +71,13 @@ class Pointwise(Strategy[Graded]):
         """One pass over all documents, and one over the best."""
         everyone = range(asker.n)
         scores = yield from self._pass(asker, everyone, range(self.samples))
-        order = _best_first(everyone, scores)
+        order = best_first(everyone, scores)
         if self.refine:
             best, drawn = sorted(order[: self.refine]), range(self.samples, self.samples + self.refine_samples)
             refined = yield from self._pass(asker, best, drawn)
             for at, score in zip(best, refined, strict=True):
                 scores[at] = scores[at] if math.isnan(score) else score
-            order = _best_first(best, [scores[at] for at in best]) + order[self.refine :]
+            order = best_first(best, [scores[at] for at in best]) + order[self.refine :]
         return asker.order(order, scores)
 
     def _pass(self, asker: Asker[Graded], whom: Sequence[int], drawn: Iterable[int]) -> Plan[list[float]]:
@@ -97,7 +97,7 @@ class Pointwise(Strategy[Graded]):
         return [math.fsum(scores) / len(scores) if scores else math.nan for scores in known.values()]
 
 
-def _best_first(whom: Sequence[int], scores: Sequence[float]) -> list[int]:
+def best_first(whom: Sequence[int], scores: Sequence[float]) -> list[int]:
     """`whom`, which stand in first-stage order, by falling score; a missing score is taken from its place."""
     known = sorted((score for score in scores if not math.isnan(score)), reverse=True)
     if not known:
