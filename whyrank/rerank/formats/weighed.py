@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from whyrank.errors import BadInput
 from whyrank.fields import Above, Length
@@ -173,7 +173,7 @@ class Weighed(Format[Graded]):
         (-0.2876820724517809, -1.3862943611198906)
     """
 
-    format: Format[Any]
+    format: Format[Graded]
     reading: Reading
 
     def __post_init__(self) -> None:
