@@ -90,7 +90,7 @@ def _read(answered: Any, prompt: Prompt | None) -> Completion:  # noqa: ANN401
     reasoning, answer = split_reasoning("<think>" * (thinks and opened) + content)
     if finish in _BROKEN or (finish not in {"stop", "length"} and not answer):
         return Failed("bad_answer", f"the answer ended with finish_reason {finish!r}: {excerpt(content, 200)!r}")
-    wanted = prompt is None or prompt.sampling.logprobs
+    wanted = prompt is None or prompt.sampling.logprobs or prompt.targets
     logprobs = _logprobs((choice.get("logprobs") or {}).get("content") or ()) if wanted else ()
     return sound(Ok(answer, thought or reasoning, counted, "length" if finish == "length" else "stop", logprobs))
 
