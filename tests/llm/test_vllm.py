@@ -136,14 +136,18 @@ def test_the_spec_is_read_back(model: str, context: int | None, memory: float, k
 
 
 SCRIPT = """
-import gc, json, sys
+import contextlib, gc, json, sys
 import psutil
 from tiny import ask
 from whyrank.llm.vllm import VLLM
 
 def engines():
-    children = psutil.Process().children(recursive=True)
-    return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 if __name__ == "__main__":
     llm, said = VLLM(sys.argv[1], context=512), {}
