@@ -9,6 +9,7 @@
     ├── MissingExtra (ImportError)   an optional package is not installed: the command that installs it
     ├── EngineError (RuntimeError)   a model or its server cannot be used at all (authentication, unknown model)
     ├── BudgetSpent (RuntimeError)   a limit on cost or tokens was reached; finished work is kept
+    ├── ChunksFailed (RuntimeError)  of work that is done in chunks some failed; the others are done, and kept
     └── TrainingStopped (RuntimeError) training cannot go on: a reward raised, the disk is full; checkpoints stay whole
 
 Each also inherits the standard error a caller would expect. The failure of a *single* model call is no
@@ -73,6 +74,10 @@ class EngineError(WhyrankError, RuntimeError):
 
 class BudgetSpent(WhyrankError, RuntimeError):
     """A limit on cost or tokens was reached. Finished calls are kept: the same command goes on from here."""
+
+
+class ChunksFailed(WhyrankError, RuntimeError):
+    """Chunks of a larger work failed. The others are done: the same command tries only these again."""
 
 
 class TrainingStopped(WhyrankError, RuntimeError):

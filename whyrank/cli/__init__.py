@@ -14,6 +14,7 @@ from whyrank.cli.explain import explain
 from whyrank.cli.export import export
 from whyrank.cli.fuse import fuse
 from whyrank.cli.index import index
+from whyrank.cli.join import join, status
 from whyrank.cli.output import say
 from whyrank.cli.reproduce import reproduce
 from whyrank.cli.rerank import rerank
@@ -22,7 +23,7 @@ from whyrank.cli.simulate import simulate
 from whyrank.cli.synth import synth
 from whyrank.cli.train import training
 from whyrank.cli.view import view
-from whyrank.errors import BudgetSpent, WhyrankError
+from whyrank.errors import BudgetSpent, ChunksFailed, WhyrankError
 from whyrank.io.files import FULL
 from whyrank.progress import show
 from whyrank.terminal import plain
@@ -60,6 +61,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "index": index,
     "search": search,
     "rerank": rerank,
+    "join": join,
+    "status": status,
     "explain": explain,
     "export": export,
     "fuse": fuse,
@@ -81,7 +84,7 @@ GO_ON = {"index", "search", "rerank", "fuse", "synth", "train", "demo", "reprodu
 
 
 def main() -> None:
-    """Run the command line and exit: 0; 1 after an error, 2 after a wrong call, 3 at a limit, 130 after Ctrl-C.
+    """Run the command line and exit: 0; 1 after an error, 2 a wrong call, 3 at a limit, 4 failed chunks, 130 Ctrl-C.
 
     An error that whyrank raises on purpose, or that the system reports, is one line on stderr; a traceback is a fault
     of whyrank's.
@@ -101,6 +104,8 @@ def _run() -> int:
         ended = 130
     except BudgetSpent as error:
         return _end(3, f"stopped: {error}")
+    except ChunksFailed as error:
+        return _end(4, f"error: {error}")
     except WhyrankError as error:
         return _end(1, f"error: {error}")
     except OSError as error:

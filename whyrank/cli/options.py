@@ -1,7 +1,7 @@
 """Options that several verbs share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and 
 Split = Annotated[
     str | None,
     typer.Option("--split", help="Which judgements: test, dev or train; else test, or the only ones there are."),
+]
+Kept = Annotated[
+    Literal["full", "lean"] | None,
+    typer.Option(
+        "--trace", help="How model calls are recorded: full, or lean, without prompts, a tenth of it; lean in chunks."
+    ),
 ]
 MaxCost = Annotated[
     float | None, typer.Option("--max-cost", min=0, help="Stop once model calls cost this much; wants --prices.")

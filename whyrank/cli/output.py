@@ -51,23 +51,28 @@ def tell_trained(trained: "Trained", json: bool) -> None:
 
 def tell(result: "Result", json: bool) -> None:
     """Say what a run folder holds now."""
+    tell_done(result.folder, result.report, json)
+
+
+def tell_done(folder: Path, report: "Mapping[str, Any]", json: bool) -> None:
+    """Say what a run folder with this report holds."""
     if json:
-        say_json({"folder": str(result.folder), **result.report})
-        end_unanswered(result.report, result.folder / "run.trec")
+        say_json({"folder": str(folder), **report})
+        end_unanswered(report, folder / "run.trec")
         return
-    lines = [f"{result.folder}: {result.report['queries']:,} queries, {result.report['entries']:,} entries"]
-    if calls := result.report.get("calls"):
+    lines = [f"{folder}: {report['queries']:,} queries, {report['entries']:,} entries"]
+    if calls := report.get("calls"):
         lines.append("model calls: " + ", ".join(f"{status} {count:,}" for status, count in calls.items()))
-    if rewrites := result.report.get("rewrites"):
+    if rewrites := report.get("rewrites"):
         lines.append("queries: " + ", ".join(f"{outcome} {count:,}" for outcome, count in rewrites.items()))
-    lines += [f"{name} lacks {count:,} queries" for name, count in result.report.get("lacks", {}).items() if count]
-    if tuned := result.report.get("tuned"):
+    lines += [f"{name} lacks {count:,} queries" for name, count in report.get("lacks", {}).items() if count]
+    if tuned := report.get("tuned"):
         where = f"{tuned['measure']} on {tuned['queries']:,} queries of {tuned['data']}, {tuned['split']}"
-        lines.append(f"{result.report['spec']}: {tuned['value']:.4f} {where} ({tuned['equal_weights']:.4f} evenly)")
-    if empty := result.report.get("empty"):
+        lines.append(f"{report['spec']}: {tuned['value']:.4f} {where} ({tuned['equal_weights']:.4f} evenly)")
+    if empty := report.get("empty"):
         lines.append(f"nothing was found for {empty:,} of the queries")
     say("\n".join(lines))
-    end_unanswered(result.report, result.folder / "run.trec")
+    end_unanswered(report, folder / "run.trec")
 
 
 def end_unanswered(report: "Mapping[str, Any]", file: Path) -> None:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import RUN, AsJson, Asked, MaxCost, MaxTokens, Out, PriceTable, Split, asking
+from whyrank.cli.options import RUN, AsJson, Asked, Kept, MaxCost, MaxTokens, Out, PriceTable, Split, asking
 from whyrank.cli.output import prices_of, tell, without_effect
+from whyrank.cli.places import ChunkSize, OfChunks, On, place, tell_job
 
 
 def rerank(
@@ -29,6 +30,10 @@ def rerank(
         ),
     ] = None,
     split: Split = None,
+    on: On = None,
+    chunk: OfChunks = None,
+    chunk_size: ChunkSize = None,
+    trace: Kept = None,
     json: AsJson = False,
 ) -> None:
     """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
@@ -41,5 +46,12 @@ def rerank(
     limits = experiment.Limits(prices_of(prices), max_cost, max_tokens, seconds_per_query)
     if data is None:
         without_effect(ctx, "is of --data", "split", "query")
+    if (where := place(on, chunk, chunk_size)) is not None:
+        from whyrank import distributed
+
+        given = data if data is None or not query else asking(load(data, split=split), query)
+        work = (run, reranker, given, out, depth, limits)
+        tell_job(distributed.rerank(*work, on=where, chunk_size=chunk_size, split=split, trace=trace or "lean"), json)
+        return
     texts = None if data is None else asking(load(data, split=split), query)
-    tell(experiment.rerank(run, reranker, texts, out, depth, limits), json)
+    tell(experiment.rerank(run, reranker, texts, out, depth, limits, trace=trace or "full"), json)

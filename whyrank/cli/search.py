@@ -5,8 +5,22 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import AsJson, Asked, Data, MaxCost, MaxTokens, Out, PriceTable, Split, Where, asking, keeping
+from whyrank.cli.options import (
+    AsJson,
+    Asked,
+    Data,
+    Kept,
+    MaxCost,
+    MaxTokens,
+    Out,
+    PriceTable,
+    Split,
+    Where,
+    asking,
+    keeping,
+)
 from whyrank.cli.output import prices_of, tell
+from whyrank.cli.places import ChunkSize, OfChunks, On, place, tell_job
 
 
 def search(
@@ -26,6 +40,10 @@ def search(
     max_tokens: MaxTokens = None,
     prices: PriceTable = None,
     split: Split = None,
+    on: On = None,
+    chunk: OfChunks = None,
+    chunk_size: ChunkSize = None,
+    trace: Kept = None,
     json: AsJson = False,
 ) -> None:
     """Search all queries of a data set, or those given by --query."""
@@ -44,4 +62,12 @@ def search(
     found = asking(load(data, split=split), query)
     if not found.queries:
         raise BadInput(f"{data} has no queries: ask by --query 'why?', or put queries.jsonl beside the collection")
-    tell(experiment.search(retriever, keeping(found, where), out, k, limits), json)
+    found = keeping(found, where)
+    if (there := place(on, chunk, chunk_size)) is not None:
+        from whyrank import distributed
+
+        given = found if query or where else data
+        work = (retriever, given, out, k, limits)
+        tell_job(distributed.search(*work, on=there, chunk_size=chunk_size, split=split, trace=trace or "lean"), json)
+        return
+    tell(experiment.search(retriever, found, out, k, limits, trace=trace or "full"), json)

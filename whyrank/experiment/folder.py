@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from whyrank.errors import BudgetSpent
 from whyrank.experiment.runs import open_run, run_file, run_name
 from whyrank.io import write_run
+from whyrank.io.chunks import Attempt
 from whyrank.io.folders import read_json, write_json, write_lines, write_manifest
 from whyrank.io.taking import outputs, taking
 from whyrank.io.weights import content_of
@@ -19,7 +20,7 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import Part, hows, walk
 from whyrank.rerank.around.route import routes
 from whyrank.rerank.base import statuses
-from whyrank.types import Corpus, Dataset, Document, Fingerprint, Query, Run
+from whyrank.types import Dataset, Document, Fingerprint, Query, Run, fingerprint
 
 PARTIAL = "run.partial.trec"
 """What is there of a run that a limit stopped."""
@@ -53,21 +54,30 @@ class Limits:
     seconds: float | None = None
 
 
-def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: Work, partial: bool = False) -> Result:
+def once(
+    out: Path,
+    task: Mapping[str, Any],
+    part: Part,
+    limits: Limits,
+    work: Work,
+    partial: bool = False,
+    lean: bool = False,
+    attempt: Attempt | None = None,
+) -> Result:
     """Do `work` for `task` in the folder `out`, unless it is done already.
 
     Where model calls failed for a reason that may pass, the run is written, and the folder stays unfinished: its report
     has them as `unanswered`, and the same call asks them, and what follows from them, again. Where a limit on cost or
-    tokens is reached and `partial` is wanted, `run.partial.trec` is what comes out of the calls so far.
+    tokens is reached and `partial` is wanted, `run.partial.trec` is what comes out of the calls so far. Where it is an
+    attempt at a chunk of a larger run, it has the name of that, and goes on from what earlier attempts paid for.
     """
-    if models := sorted(filter(None, map(content_of, _models(part)))):
-        task = {**task, "models": models}
+    task, name = with_models(task, part), run_name(out if attempt is None else attempt.job)
     with taking(out, task, ENGINES, how=hows(part)) as done:
         if done is not None:
             return Result(open_run(out, notes=True), out, read_json(out / "report.json"))
         report: dict[str, Any] = {}
         start = time.perf_counter()
-        run = _traced(out, part, limits, report, work, partial).named(run_name(out))
+        run = _traced(out, part, limits, report, work, partial, lean, attempt).named(name)
         report |= {"seconds": round(time.perf_counter() - start, 3), "queries": len(run), "entries": len(run.codes)}
         if empty := sum(not size for size in run.sizes.values()):
             report["empty"] = empty
@@ -82,17 +92,30 @@ def once(out: Path, task: Mapping[str, Any], part: Part, limits: Limits, work: W
         return Result(run, out, report)
 
 
-def _models(part: Part) -> set[str]:
-    """What parts call their models, be it a folder or a name."""
-    return {model for inner in walk(part) if isinstance(model := getattr(inner, "model", None), str)}
+def with_models(task: Mapping[str, Any], part: Part) -> dict[str, Any]:
+    """The task with what the models of `part` are known by, be they called by a folder or a name."""
+    called = {model for inner in walk(part) if isinstance(model := getattr(inner, "model", None), str)}
+    models = sorted(filter(None, map(content_of, called)))
+    return {**task, "models": models} if models else dict(task)
 
 
-def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work: Work, partial: bool) -> Run:
+def _traced(
+    out: Path,
+    part: Part,
+    limits: Limits,
+    report: dict[str, Any],
+    work: Work,
+    partial: bool,
+    lean: bool,
+    attempt: Attempt | None,
+) -> Run:
     """Do `work`, with what is finished of it in the folder; model calls, if `part` asks a language model."""
     asks = any(isinstance(inner, LLM) for inner in walk(part))
     bounds = limits if asks else Limits()
     calls, scores = out / "trace.jsonl" if asks else None, out / "scores.jsonl"
-    with Trace(calls, bounds.prices, bounds.max_cost, bounds.max_tokens, bounds.seconds, scores) as trace:
+    older = () if attempt is None else attempt.older
+    spend = (bounds.prices, bounds.max_cost, bounds.max_tokens, bounds.seconds)
+    with Trace(calls, *spend, scores, older=older, lean=lean) as trace:
         try:
             run = work(report, trace)
         except BudgetSpent as error:
@@ -110,13 +133,15 @@ def _traced(out: Path, part: Part, limits: Limits, report: dict[str, Any], work:
             report["unanswered"] = dict(sorted(passing.items()))
         if taken := routes(run):
             report["routes"] = taken
-    refuse_all_failed(report)
+    if attempt is None:  # of a chunk they may well have; the whole is looked at when it is joined
+        refuse_all_failed(report)
     return run
 
 
 def asked_of(source: str | Path) -> dict[str, str]:
     """What a manifest tells of the run that an experiment starts from."""
-    return {"run": str(source), "sha256": hashlib.sha256(run_file(source).read_bytes()).hexdigest()}
+    with run_file(source).open("rb") as file:
+        return {"run": str(source), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def about(
@@ -129,9 +154,24 @@ def about(
         queries: those that are used; None is all.
         documents: those that are used, once or more often; None is all.
     """
-    used = data.corpus if documents is None else Corpus({document.id: document for document in documents}.values())
-    asked = data.queries if queries is None else queries
-    content = {"queries": content_of_queries(asked), "documents": used.fingerprint}
+    content = {
+        "queries": content_of_queries(data.queries if queries is None else queries),
+        "documents": data.corpus.fingerprint if documents is None else fingerprint(_once(documents)),
+    }
+    return about_content(data, content)
+
+
+def _once(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, each but once."""
+    seen = set[str]()
+    for document in documents:
+        if document.id not in seen:
+            seen.add(document.id)
+            yield document
+
+
+def about_content(data: Dataset, content: Mapping[str, str]) -> dict[str, Any]:
+    """What a manifest tells of a data set of which what is used is known by `content`."""
     told = {"name": data.name, "documents": len(data.corpus), "queries": len(data.queries), "content": content}
     if data.qrels.protocol:
         told |= {"protocol": data.qrels.protocol, "left_out": dict(data.left_out)}

@@ -1,8 +1,9 @@
 """The two experiments that models take part in: searching, and reranking what was found."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from whyrank.experiment.finished import texts_of
 from whyrank.experiment.folder import Limits, Result, about, asked_of, once
 from whyrank.experiment.runs import run_file
 from whyrank.io import read_run
+from whyrank.io.chunks import Attempt
 from whyrank.llm.trace import Trace
 from whyrank.progress import note
 from whyrank.registry import parameters, walk
@@ -19,30 +21,46 @@ from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes
 from whyrank.types import Dataset, Run
 
+Kept: TypeAlias = Literal["full", "lean"]
 
-def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, limits: Limits | None = None) -> Result:
+
+def search(
+    retriever: Retriever,
+    data: Dataset,
+    out: str | Path,
+    k: int = 100,
+    limits: Limits | None = None,
+    *,
+    trace: Kept = "full",
+    attempt: Attempt | None = None,
+    ready: Retriever | None = None,
+) -> Result:
     """Search all queries of `data` and write the run folder `out`.
+
+    Args:
+        retriever: the part.
+        data: the data set.
+        out: the folder.
+        k: how many documents for each query.
+        limits: on what model calls may cost.
+        trace: what is recorded of each model call: with the messages of its prompt ("full") or without ("lean").
+        attempt: that the folder is an attempt at a chunk of a larger run.
+        ready: the retriever, if it has indexed these documents already.
 
     Raises:
         BadInput: `out` holds another experiment, `data` has no documents or no queries, or the retriever's index or
             its file of rewrites is of other data.
         BudgetSpent, EngineError: as for `rerank`.
     """
-    if not data.queries:
-        raise BadInput(f"{data.name!r} has no queries to search for")
-    task = {"verb": "search", "spec": repr(retriever), "part": parameters(retriever), "data": about(data), "k": k}
-    if files := [part for part in walk(retriever) if isinstance(part, FromFile)]:
-        task["rewrites"] = {file.path: file.sha256() for file in files}
-        for file in files:
-            file.refuse_foreign(data.queries)
+    task = searching(retriever, data, k)
 
     def work(report: dict[str, Any], trace: Trace) -> Run:
         start = time.perf_counter()
         for path in _unwritten(retriever):
             note(f"{path}: no index lies there yet, so it is written there")
-        ready = retriever.ready(data.corpus)
+        searched = retriever.ready(data.corpus) if ready is None else ready
         report["index_seconds"] = round(time.perf_counter() - start, 3)
-        run = ready.search(data.queries, k, trace)
+        run = searched.search(data.queries, k, trace)
         foreign = next((id for code in np.unique(run.codes) if (id := run.documents[code]) not in data.corpus), None)
         if foreign is not None:
             raise BadInput(
@@ -52,7 +70,23 @@ def search(retriever: Retriever, data: Dataset, out: str | Path, k: int = 100, l
             report["rewrites"] = rewrites
         return run
 
-    return once(Path(out), task, retriever, limits or Limits(), work)
+    return once(Path(out), task, retriever, limits or Limits(), work, lean=trace == "lean", attempt=attempt)
+
+
+def searching(retriever: Retriever, data: Dataset, k: int) -> dict[str, Any]:
+    """What a manifest says is asked by a search.
+
+    Raises:
+        BadInput: `data` has no queries, or a file of rewrites has none of them.
+    """
+    if not data.queries:
+        raise BadInput(f"{data.name!r} has no queries to search for")
+    task = {"verb": "search", "spec": repr(retriever), "part": parameters(retriever), "data": about(data), "k": k}
+    if files := [part for part in walk(retriever) if isinstance(part, FromFile)]:
+        task["rewrites"] = {file.path: file.sha256() for file in files}
+        for file in files:
+            file.refuse_foreign(data.queries)
+    return task
 
 
 def _unwritten(retriever: Retriever) -> list[str]:
@@ -68,6 +102,9 @@ def rerank(
     out: str | Path,
     depth: int = 100,
     limits: Limits | None = None,
+    *,
+    trace: Kept = "full",
+    attempt: Attempt | None = None,
 ) -> Result:
     """Rerank the run at `source` (a run folder or a file) and write the run folder `out`.
 
@@ -78,6 +115,8 @@ def rerank(
         out: the folder.
         depth: how many documents of each query are reranked.
         limits: on what model calls may cost.
+        trace: what is recorded of each model call: with the messages of its prompt ("full") or without ("lean").
+        attempt: that the folder is an attempt at a chunk of a larger run.
 
     Raises:
         BadInput: `out` holds another experiment, the run and `data` do not belong together, or there is no text.
@@ -88,19 +127,26 @@ def rerank(
     first = read_run(run_file(source))
     requests, _ = requests_of(first, data, depth)
     shown = (document for request in requests for document in request.documents)
-    task = {
-        "verb": "rerank",
-        "spec": repr(reranker),
-        "part": parameters(reranker),
-        "data": about(data, [request.query for request in requests], shown),
-        "depth": depth,
-        "input": asked_of(source),
-    }
+    used = about(data, [request.query for request in requests], shown)
     return once(
         Path(out),
-        task,
+        reranking(source, reranker, used, depth),
         reranker,
         limits or Limits(),
         lambda _, trace: reranker.rerank(first, data, depth, trace),
-        partial=True,
+        partial=attempt is None,
+        lean=trace == "lean",
+        attempt=attempt,
     )
+
+
+def reranking(source: str | Path, reranker: Reranker, data: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """What a manifest says is asked by a reranking, of data that it tells of as `about` does."""
+    return {
+        "verb": "rerank",
+        "spec": repr(reranker),
+        "part": parameters(reranker),
+        "data": data,
+        "depth": depth,
+        "input": asked_of(source),
+    }

@@ -60,7 +60,7 @@ def read_candidates(path: str | Path) -> Dataset:
     return Dataset(str(path), Corpus(documents.values()), tuple(queries.values()), candidates=run)
 
 
-def write_candidates(run: Run, data: Dataset, path: str | Path, k: int | None = None) -> None:
+def write_candidates(run: Run, data: Dataset, path: str | Path, k: int | None = None, *, exact: bool = False) -> None:
     """Write a run with its texts as candidates: `.jsonl` for one record a line, `.json` for one array; also `.gz`.
 
     The scores written are `run.strict_scores`, as `write_run` writes them. What queries exclude is not written.
@@ -70,6 +70,7 @@ def write_candidates(run: Run, data: Dataset, path: str | Path, k: int | None = 
         data: where the texts of queries and documents are taken from.
         path: the file.
         k: how many documents of each query; None is all.
+        exact: write the scores as they are.
 
     Raises:
         BadInput: another ending, or `data` lacks a query or a document of the run.
@@ -77,7 +78,7 @@ def write_candidates(run: Run, data: Dataset, path: str | Path, k: int | None = 
     ending, queries = suffix(path), {query.id: query for query in data.queries}
     if ending not in (".json", ".jsonl"):
         raise BadInput(f"{path}: a file of candidates ends in .jsonl or .json (or .jsonl.gz, .json.gz)")
-    texts = run.strict_scores.astype(np.dtypes.StringDType())
+    texts = run.scores if exact else run.strict_scores.astype(np.dtypes.StringDType())
     with atomic_write(path) as file:
         before = "[\n" if ending == ".json" else ""
         for (id, (ids, _)), (start, end) in zip(run.items(), pairwise(run.offsets.tolist()), strict=True):

@@ -24,6 +24,9 @@ _FORMS = {".trec", ".run", ".res", ".txt", ".tsv", ".csv", ".json", ".jsonl", ".
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or the size of a file is used up; of a write it names no file."""
 
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)
+"""What file systems say that know none; there a file that is new is written in its place, which is as exclusive."""
+
 AGE = 60.0
 """Seconds after which what a killed process was writing is swept from a folder that nobody holds."""
 
@@ -73,6 +76,38 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and (error.filename == str(partial) or error.errno in FULL):
             error.filename = str(target)  # what was asked for
         raise
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file, whole, where there is none; False where there is one, which stays as it is.
+
+    Of several processes that try at once exactly one is told True, on any file system that they share.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        _write_alone(partial, data)
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        try:
+            _write_alone(path, data)
+        except FileExistsError:
+            return False
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+    return True
+
+
+def _write_alone(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def is_partial(path: Path) -> bool:

@@ -75,7 +75,12 @@ def plain(task: Mapping[str, Any]) -> dict[str, Any]:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one object, indented."""
     with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        file.write(as_json(value))
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """One object, indented, as files hold it."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:

@@ -13,7 +13,7 @@ from whyrank.errors import BadInput, want
 from whyrank.io.candidates import read_candidates
 from whyrank.io.files import atomic_write, blocks, columns, lines, stem, suffix
 from whyrank.io.records import from_json
-from whyrank.io.trec import read_trec, trec_text
+from whyrank.io.trec import read_trec, read_trec_parts, trec_text
 from whyrank.progress import note
 from whyrank.types import Run
 
@@ -41,16 +41,34 @@ def read_run(path: str | Path) -> Run:
     return _read_msmarco(Path(path)) if _is_msmarco(Path(path)) else read_trec(Path(path))
 
 
-def write_run(run: Run, path: str | Path) -> None:
+def read_run_parts(path: str | Path, size: int) -> Iterator[Run]:
+    """The run that `read_run` reads, in its order, in parts of `size` queries; of a TREC file one is in memory at once.
+
+    Raises:
+        NotFound, BadInput: as `read_run`; or the lines of a query of a TREC file do not stand together.
+    """
+    if suffix(path) in (".json", ".jsonl") or _is_msmarco(Path(path)):
+        run = read_run(path)
+        yield from (run.part(first, first + size) for first in range(0, len(run), size))
+    else:
+        yield from read_trec_parts(Path(path), size)
+
+
+def write_run(run: Run, path: str | Path, *, exact: bool = False) -> None:
     r"""Write a run: JSON if the path ends in `.json`, else TREC; compressed if it ends in `.gz`.
 
     The scores written are `run.strict_scores`, in the fewest digits that give back the same float32, so that they fall
     strictly for every tool. In TREC columns white space in ids is written as `\uXXXX`, and a query without documents
     leaves no trace.
+
+    Args:
+        run: the rankings.
+        path: the file.
+        exact: write the scores of `run` to TREC columns as they are, ties and all: what reads them back has the same.
     """
     want(run, Run, "write_run: the run", "hand in a Run first, then the path")
     with atomic_write(path) as file:
-        for text in _json_text(run) if suffix(path) == ".json" else trec_text(run):
+        for text in _json_text(run) if suffix(path) == ".json" else trec_text(run, exact):
             file.write(text.encode())
 
 

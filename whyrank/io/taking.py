@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.io.files import sweep
-from whyrank.io.folders import plain, read_manifest, write_manifest
+from whyrank.io.files import is_partial, sweep, write_new
+from whyrank.io.folders import as_json, plain, read_manifest, versions, write_json, write_manifest
 from whyrank.journal import holding
 from whyrank.progress import warn
 
@@ -59,6 +59,46 @@ def taking(
         yield done
 
 
+def sharing(
+    folder: Path, task: Mapping[str, Any], packages: Sequence[str], chunks: Mapping[str, Any], how: Collection[str] = ()
+) -> dict[str, Any] | None:
+    """As `taking`, for a folder in which several processes may work at once, each at chunks of its own: none holds it.
+
+    Args:
+        folder: made where it is missing.
+        task: what is asked, in plain types.
+        packages: whose versions the manifest tells.
+        chunks: what the manifest tells of how the work is cut.
+        how: as for `taking`.
+
+    Returns:
+        The manifest if all is done and joined, or None.
+
+    Raises:
+        BadInput: as `taking`, or the work was begun there otherwise: in one piece, or cut into other chunks.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file, and a folder is wanted: choose another with -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = _done(folder, plain(task), "another run", "no run", how, in_chunks=True)
+    if done is not None:
+        return done
+    manifest = folder / "manifest.json"
+    told = {"task": task, "made_with": versions(packages), "finished": False, "chunks": chunks}
+    if write_new(manifest, as_json(told)):
+        return None
+    before = read_manifest(folder)
+    if _idle(folder, {path.name for path in folder.iterdir() if not is_partial(path)}):
+        if (before["task"], before.get("chunks")) != (plain(task), chunks):
+            write_json(manifest, told)
+    elif before.get("chunks") != chunks:
+        raise BadInput(
+            f"{folder} is cut into chunks of {before['chunks'].get('size')}, and chunks of {chunks['size']} are wanted "
+            "now: leave --chunk-size as it was, or choose another folder with -o"
+        )
+    return None
+
+
 def outputs(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """The SHA-256 of those of these files that are there, by which the manifest knows them."""
     return {name: _sha256(folder / name) for name in names if (folder / name).is_file()}
@@ -86,11 +126,11 @@ def meaning(task: Mapping[str, Any], how: Collection[str] = ()) -> dict[str, Any
 
 
 def _done(
-    folder: Path, task: dict[str, Any], another: str, nothing: str, how: Collection[str]
+    folder: Path, task: dict[str, Any], another: str, nothing: str, how: Collection[str], in_chunks: bool = False
 ) -> dict[str, Any] | None:
     """The manifest, if all is done and as it was left."""
     before = read_manifest(folder)
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if not is_partial(path)}
     if not before:
         if names and not (names & PAID and names <= PAID | MADE):
             raise BadInput(f"the folder {folder} is not empty and holds {nothing}: choose another with -o")
@@ -99,10 +139,13 @@ def _done(
     if not finished and _idle(folder, names):
         return None
     _refuse_another(folder, before.get("task", {}), task, another, how)
-    if not finished:
-        return None
     made = before.get("outputs")
     made = made if isinstance(made, dict) else {}
+    if in_chunks != ("chunks" in before) and not (finished and made.keys() <= names):
+        begun = "in one piece: go on without --on and --chunk" if in_chunks else "in chunks: go on with --on or --chunk"
+        raise BadInput(f"the work in {folder} was begun {begun}, as before")
+    if not finished:
+        return None
     if changed := next((one for one in made if one in names and _sha256(folder / one) != made[one]), None):
         raise BadInput(
             f"{folder / changed} was changed after it was written: put it back; or remove it, and the same command "

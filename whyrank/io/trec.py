@@ -46,10 +46,56 @@ def read_trec(path: Path) -> Run:
     return run
 
 
-def trec_text(run: Run) -> Iterator[str]:
-    """A run as TREC text, in one piece for each query."""
+def read_trec_parts(path: Path, size: int) -> Iterator[Run]:
+    """The runs of `size` queries each, in the order of the file, that `read_trec` would give as one; one is in memory.
+
+    Raises:
+        BadInput: as `read_trec`, or the lines of a query do not stand together.
+    """
+    entries, count, seen, tag, more = _Entries(path), 0, set[bytes](), b"", False
+    for block in blocks(path):
+        columns, at = _columns(block) or _columns_by_line(path, block), 0
+        tag = tag or _tag(block)
+        for start, query in _begun(columns.queries, entries.query):
+            if query in seen:
+                raise BadInput(
+                    f"{path}: the lines of query {unescape(query.decode())!r} do not stand together, and what is cut "
+                    "into chunks is read once, from front to back: sort it, as by sort -s -k1,1"
+                )
+            seen.add(query)
+            if count == size:
+                entries.add(_rows(columns, at, start))
+                yield entries.run(unescape(tag.decode()))
+                more |= entries.ranks_say_more
+                entries, count, at = _Entries(path), 0, start
+            count += 1
+        entries.add(_rows(columns, at, len(columns.queries)))
+    if not seen:
+        raise BadInput(f"{path}: the file has only blank lines and comments")
+    _refuse_cut_tag(path, block, tag)
+    yield entries.run(unescape(tag.decode()))
+    if (more or entries.ranks_say_more) and path.is_file():
+        _tell_contradictions(path)
+
+
+def _begun(queries: Sequence[bytes], before: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where in a column of queries another one than before begins, and which."""
+    for at, query in enumerate(queries):
+        if query != before:
+            yield at, query
+            before = query
+
+
+def _rows(columns: _Columns, start: int, end: int) -> _Columns:
+    queries, documents, ranks, scores = columns
+    return _Columns(queries[start:end], documents[start:end], ranks[start:end], scores[start:end])
+
+
+def trec_text(run: Run, exact: bool = False) -> Iterator[str]:
+    """A run as TREC text, in one piece for each query; exact are the scores as they are, else `strict_scores`."""
     ranks = [str(rank) for rank in range(1, int(np.diff(run.offsets).max(initial=0)) + 1)]
-    texts, tag = run.strict_scores.astype(np.dtypes.StringDType()), escape(run.name) or "run"
+    texts: NDArray[Any] = run.scores if exact else run.strict_scores.astype(np.dtypes.StringDType())
+    tag = escape(run.name) or "run"
     for (query, (ids, _)), (start, end) in zip(run.items(), pairwise(run.offsets.tolist()), strict=True):
         entries = zip(escape_all(ids), ranks, texts[start:end].tolist(), strict=False)
         start_of_line = escape(query)
@@ -65,7 +111,7 @@ class _Entries:
         self._rows: list[NDArray[np.int32]] = []
         self._documents: list[NDArray[Any]] = []
         self._scores: list[NDArray[np.float64]] = []
-        self._query, self._seen, self._first = b"", set[bytes](), 1
+        self.query, self._seen, self._first = b"", set[bytes](), 1
         self.ranks_say_more = False
         """Whether ranks do not just count the lines of each query, or scores do not fall with the lines."""
 
@@ -75,8 +121,8 @@ class _Entries:
         at = 0
         for query, group in groupby(given.queries):
             end = at + len(list(group))
-            if query != self._query:
-                self._query, self._seen, self._first = query, set(), int(given.ranks[at] != b"0")
+            if query != self.query:
+                self.query, self._seen, self._first = query, set(), int(given.ranks[at] != b"0")
             known = len(self._seen)
             self._seen.update(given.documents[at:end])
             if len(self._seen) < known + end - at:

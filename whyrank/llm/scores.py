@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ class Scores:
     The file is JSON lines. It comes with the first block; a line that cannot be read is computed again.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Open the file, if it is there; without a path nothing is kept."""
+    def __init__(self, path: Path | None = None, older: Iterable[Path] = ()) -> None:
+        """Open the file, if it is there; without a path nothing is kept. What `older` files hold is known, too."""
         self._path = path
         self._journal: Journal | None = None
         self._known: dict[str, list[float | None]] = {}
+        for file in older:
+            self._look_into(file)
         if path is not None and path.exists():
             self._open(path)
 
@@ -57,7 +59,14 @@ class Scores:
             self._journal = None
 
     def _open(self, path: Path) -> None:
-        self._journal, end = Journal(path, "file"), 0
+        self._journal = Journal(path, "file")
+        self._journal.mend(self._look_into(path))
+
+    def _look_into(self, path: Path) -> int:
+        """Know what a file holds, if it is there; returns where its last whole line ends."""
+        end = 0
+        if not path.is_file():
+            return end
         with path.open("rb") as file:
             for line in file:
                 end += len(line) if line.endswith(b"\n") else 0
@@ -66,4 +75,4 @@ class Scores:
                     self._known[str(told["key"])] = [None if one is None else float(one) for one in told["scores"]]
                 except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
                     continue
-        self._journal.mend(end)
+        return end

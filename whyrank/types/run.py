@@ -182,6 +182,11 @@ class Run(Mapping[str, Ranking]):
         kept = [id for id, want in zip(self.query_ids, wanted.tolist(), strict=True) if want]
         return self._with(kept, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), keep)
 
+    def part(self, first: int, end: int) -> "Run":
+        """The run with its queries from the `first` (from 0) up to `end`, without that; copies none of its entries."""
+        offsets = self.offsets[first : end + 1] - self.offsets[first]
+        return self._with(self.query_ids[first:end], offsets, slice(self.offsets[first], self.offsets[end]))
+
     def named(self, name: str) -> "Run":
         """The same run under another name."""
         renamed = copy(self)
@@ -226,7 +231,7 @@ class Run(Mapping[str, Ranking]):
         counts = np.bincount(self.rows[keep], minlength=len(self))
         return self._with(self.query_ids, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), keep)
 
-    def _with(self, query_ids: Sequence[str], offsets: NDArray[np.int64], keep: NDArray[np.bool_]) -> "Run":
+    def _with(self, query_ids: Sequence[str], offsets: NDArray[np.int64], keep: NDArray[np.bool_] | slice) -> "Run":
         codes, scores = self.codes[keep], self.scores[keep]
         part = Run(query_ids, offsets, codes, self.documents, scores, name=self.name, notes=self._notes)
         part.places = None if self.places is None else self.places[keep]

@@ -1,0 +1,13 @@
+"""Work beyond one process: cut into chunks that are ordinary run folders, done wherever there are workers, and joined.
+
+    rerank("runs/bm25", "listwise(vllm('Qwen/Qwen3-8B'))", "beir/scifact", "runs/big", on=Local(4))
+
+Where it runs is no part of what is asked: any place, any number of workers, any order and any number of deaths give the
+bytes of one process. See `whyrank.io.chunks` for the folder.
+"""
+
+from whyrank.distributed.job import Job, join, rerank, search, status
+from whyrank.distributed.local import Local, Share
+from whyrank.distributed.place import Place
+
+__all__ = ["Job", "Local", "Place", "Share", "join", "rerank", "search", "status"]

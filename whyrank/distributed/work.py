@@ -1,0 +1,222 @@
+"""What a worker is told, in text and numbers, and the verbs whose work can be cut: how it is asked, cut and done."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from whyrank import experiment
+from whyrank.datasets import load
+from whyrank.errors import BadInput, BadSpec
+from whyrank.experiment import Limits, run_file
+from whyrank.experiment.finished import texts_of
+from whyrank.experiment.folder import about_content, content_of_queries
+from whyrank.experiment.stages import Kept, reranking, searching
+from whyrank.io.candidates import write_candidates
+from whyrank.io.chunks import Attempt, Chunk, Chunks
+from whyrank.io.runs import read_run_parts, write_run
+from whyrank.registry import Part, make
+from whyrank.rerank.base import Reranker, requests_of
+from whyrank.retrieval.base import Retriever
+from whyrank.types import Dataset, Document, Query, Run, fingerprint, trec_order
+
+PART = 256
+"""So many lists are looked at at a time where work is cut."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a worker is told of the work.
+
+    Attributes:
+        verb: "rerank" or "search".
+        spec: the part that does it, as text.
+        out: the folder.
+        data: the data set by name, or itself where workers are on this machine; None where the input has its own texts.
+        split: which of its splits.
+        source: the run to rerank.
+        depth: how many documents of each query are reranked, or found.
+        limits: on what the calls of the whole work may cost.
+        trace: what is recorded of each model call, as for `whyrank.experiment.rerank`.
+        workers: how many there are; each stops at its share of what is left.
+    """
+
+    verb: str
+    spec: str
+    out: str
+    data: str | Dataset | None = None
+    split: str | None = None
+    source: str = ""
+    depth: int = 100
+    limits: Limits = field(default_factory=Limits)
+    trace: Kept = "lean"
+    workers: int = 1
+
+
+class Verb(ABC):
+    """A verb whose work can be cut."""
+
+    made: ClassVar[tuple[str, ...]] = ("run.trec", "notes.jsonl")
+    """The files that are joined."""
+
+    def __init__(self, work: Work) -> None:
+        """Build the part and load the data.
+
+        Raises:
+            BadSpec: the part cannot be said in text: workers build it from its spec.
+            NotFound, BadInput: as for `load`.
+        """
+        self.work = work
+
+    @property
+    @abstractmethod
+    def part(self) -> Part:
+        """What does it."""
+
+    @abstractmethod
+    def asked(self) -> tuple[dict[str, Any], int]:
+        """The task, as the manifest of one process would have it, and how many lists there are."""
+
+    @abstractmethod
+    def cut(self, chunks: Chunks) -> None:
+        """Write the inputs of the chunks, where they need one and have none yet."""
+
+    @abstractmethod
+    def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
+        """Do one chunk in the folder of an attempt; returns its report."""
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set."""
+        given = self.work.data
+        return given if isinstance(given, Dataset) else load(str(given), split=self.work.split)
+
+
+class Reranking(Verb):
+    """Chunks of the lists of a run."""
+
+    @cached_property
+    def part(self) -> Reranker:
+        """The reranker."""
+        return make(self.work.spec, Reranker)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The texts."""
+        return texts_of(self.work.source) if self.work.data is None else super().data
+
+    @cached_property
+    def _queries(self) -> dict[str, Query]:
+        return {query.id: query for query in self.data.queries}
+
+    def asked(self) -> tuple[dict[str, Any], int]:
+        """The task: all lists are looked at, a part of them at a time."""
+        lists, queries = 0, list[Query]()
+
+        def shown() -> Iterator[Document]:
+            nonlocal lists
+            seen = set[str]()
+            for part in self._parts():
+                lists += len(part)
+                requests, _ = requests_of(part, self._of(part), self.work.depth)
+                for request in requests:
+                    queries.append(request.query)
+                    for document in request.documents:
+                        if document.id not in seen:
+                            seen.add(document.id)
+                            yield document
+
+        documents = fingerprint(shown())
+        used = about_content(self.data, {"queries": content_of_queries(queries), "documents": documents})
+        return reranking(self.work.source, self.part, used, self.work.depth), lists
+
+    def cut(self, chunks: Chunks) -> None:
+        """Write the lists of each chunk, with their scores as they are."""
+        missing = {chunk.number for chunk in chunks if chunk.input() is None}
+        if not missing:
+            return
+        for number, part in enumerate(read_run_parts(run_file(self.work.source), chunks.cut.size)):
+            if number in missing:
+                folder = chunks[number].folder
+                if self.work.data is None or not _in_trec_order(part):
+                    write_candidates(part, self._of(part), folder / "input.jsonl", exact=True)
+                else:
+                    write_run(part, folder / "input.trec", exact=True)
+
+    def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
+        """Rerank the lists of the chunk."""
+        source = chunk.input()
+        if source is None:
+            raise BadInput(f"{chunk.folder}: the lists of this chunk are gone: run the command that began it again")
+        data = None if self.work.data is None else self._of(next(read_run_parts(source, len(lists))))
+        out, depth = attempt.folder, self.work.depth
+        return experiment.rerank(
+            source, self.part, data, out, depth, limits, trace=self.work.trace, attempt=attempt
+        ).report
+
+    def _parts(self) -> Iterator[Run]:
+        return read_run_parts(run_file(self.work.source), PART)
+
+    def _of(self, run: Run) -> Dataset:
+        """The data with the queries of a run alone."""
+        known = (self._queries.get(id) for id in run)
+        return replace(self.data, queries=tuple(filter(None, known)))
+
+
+class Searching(Verb):
+    """Chunks of the queries of a data set."""
+
+    @cached_property
+    def part(self) -> Retriever:
+        """The retriever."""
+        return make(self.work.spec, Retriever)
+
+    def asked(self) -> tuple[dict[str, Any], int]:
+        """The task."""
+        return searching(self.part, self.data, self.work.depth), len(self.data.queries)
+
+    def cut(self, chunks: Chunks) -> None:
+        """Nothing: queries are found by their places."""
+
+    @cached_property
+    def _ready(self) -> Retriever:
+        return self.part.ready(self.data.corpus)
+
+    def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
+        """Search for the queries of the chunk."""
+        data = replace(self.data, queries=self.data.queries[lists.start : lists.stop])
+        out, k = attempt.folder, self.work.depth
+        one = (self.part, data, out, k, limits)
+        return experiment.search(*one, trace=self.work.trace, attempt=attempt, ready=self._ready).report
+
+
+VERBS: dict[str, type[Verb]] = {"rerank": Reranking, "search": Searching}
+
+
+def spec_of(part: Part | str) -> str:
+    """The text from which workers build a part.
+
+    Raises:
+        BadSpec: no text says what it is.
+    """
+    if isinstance(part, str):
+        return part
+    try:
+        if make(repr(part)) == part:
+            return repr(part)
+    except BadSpec:
+        pass
+    raise BadSpec(
+        f"workers build a part from its spec, and {part!r:.200} is none: give what it holds a module of its own, and "
+        "name it by its dotted path"
+    )
+
+
+def _in_trec_order(run: Run) -> bool:
+    """Whether a TREC file would keep the order, ties and all."""
+    return not run.ties or all(
+        np.array_equal(trec_order(*ranking), range(len(ranking.ids))) for ranking in run.values()
+    )
