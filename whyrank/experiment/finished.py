@@ -1,6 +1,7 @@
 """What a finished run can tell: why its documents stand where they do, and its texts for other tools."""
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from whyrank.datasets import load
 from whyrank.errors import BadInput, Untrusted
 from whyrank.experiment.runs import made_on, open_run, run_file, task_of
 from whyrank.io import read_candidates, write_candidates
+from whyrank.io.chunks import Chunks
 from whyrank.llm.trace import records
 from whyrank.progress import warn
 from whyrank.rerank.answer.ranked_list import RankedList
@@ -45,7 +47,7 @@ def explain(
         raise BadInput(f"{folder} has no query {query_id!r}; its {len(run)} queries begin with {', '.join([*run][:5])}")
     if data is not None:
         _refuse_foreign(folder, query_id, run, data)
-    seconds = _seconds(Path(folder) / "trace.jsonl", query_id)
+    seconds = _seconds(Path(folder), query_id)
     if note := run.notes.get(query_id):
         calls = tuple(replace(call, seconds=seconds.get(call.key)) for call in note.calls)
         run = run.with_notes({query_id: replace(note, calls=calls)})
@@ -63,9 +65,10 @@ def _refuse_foreign(folder: str | Path, query_id: str, run: Run, data: Dataset) 
         raise BadInput(f"{folder}{made_on(folder)}: {what} is not in {data.name!r}: check --data and --split")
 
 
-def _seconds(trace: Path, query_id: str) -> dict[str, float]:
+def _seconds(folder: Path, query_id: str) -> dict[str, float]:
     """How long the calls of a query took, by key; the last try of each counts."""
-    calls = records(trace) if trace.is_file() else ()
+    traces = [folder, *(attempt.folder for chunk in Chunks.of(folder) or () for attempt in chunk.attempts())]
+    calls = chain.from_iterable(records(path) for at in traces if (path := at / "trace.jsonl").is_file())
     return {call["key"]: call["seconds"] for call in calls if call["query"] == query_id}
 
 

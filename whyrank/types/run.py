@@ -183,9 +183,9 @@ class Run(Mapping[str, Ranking]):
         return self._with(kept, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), keep)
 
     def part(self, first: int, end: int) -> "Run":
-        """The run with its queries from the `first` (from 0) up to `end`, without that; copies none of its entries."""
-        offsets = self.offsets[first : end + 1] - self.offsets[first]
-        return self._with(self.query_ids[first:end], offsets, slice(self.offsets[first], self.offsets[end]))
+        """The run with its queries from the `first` (from 0) up to `end`, without that; no entry is copied."""
+        offsets = self.offsets[first : end + 1]
+        return self._with(self.query_ids[first:end], offsets - offsets[0], slice(offsets[0], offsets[-1]))
 
     def named(self, name: str) -> "Run":
         """The same run under another name."""
