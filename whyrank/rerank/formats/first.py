@@ -102,16 +102,15 @@ class First(Format[Parsed]):
         cut = completion.finish == "length" and self.think != "no"
         silent = self.think == "no" and bool(completion.reasoning) and not region.strip()  # it thinks all the same
         unread = silent or ((unclosed or cut) and not tagged)
-        word = None if unread else _ANSWER.fullmatch(region)
-        named = word[1].upper() if word else ""
+        named = [] if unread else _named(region)
         place = {} if unread else self._place(completion.logprobs)
         absurd = probabilities(place) is None
         chances = {} if absurd else _chances(place, LETTERS[:n])
-        if not chances and not absurd and named and named in LETTERS[:n]:
-            chances = {named: 0.0}
+        if not chances and not absurd:  # a letter, or several: the first is the best
+            chances = {letter: -float(rank) for rank, letter in enumerate(named) if letter in LETTERS[:n]}
         order = sorted(range(n), key=lambda at: -chances.get(LETTERS[at] if at < len(LETTERS) else "", -math.inf))
-        missing, beyond = n - len(chances), int(bool(named) and named not in LETTERS[:n])
-        plain = bool(word) and not missing and not beyond and tagged == (self.think != "no")
+        missing, beyond = n - len(chances), sum(letter not in LETTERS[:n] for letter in named)
+        plain = len(named) == 1 and not missing and not beyond and tagged == (self.think != "no")
         status: Status = "exact" if plain and n else "repaired" if chances else "no_answer"
         if unclosed or unread:
             status = "truncated"
@@ -146,6 +145,13 @@ def _letters(n: int) -> str:
     return LETTERS[:n]
 
 
+def _named(answer: str) -> list[str]:
+    """The letters that an answer consists of, each once: one as it was asked for, or `[B] > [C] > [A]`, best first."""
+    if word := _ANSWER.fullmatch(answer):
+        return [word[1].upper()]
+    return list(dict.fromkeys(_LABEL.findall(answer))) if _LIST.fullmatch(answer) else []
+
+
 def _letter(token: str) -> str:
     """The letter that a token is, but for blanks around it; else nothing."""
     bare = token.strip()
@@ -170,3 +176,6 @@ _ANSWER = re.compile(
     r"\A(?:\W{0,9}(?:(?:the|my)\s)?(?:final\s)?(?:answer|choice|passage|Answer|Choice|Passage)(?:\s?:|\sis)?\s)?["
     r"\s\[(*\"'`]*([A-Za-z])[\s\])*\"'`.]*"
 )
+
+_LIST = re.compile(r"\s*\[?[A-Z]\]?(?:\s{0,9}[>=]\s{0,9}\[?[A-Z]\]?){1,99}[\s.]*")
+_LABEL = re.compile("[A-Z]")
