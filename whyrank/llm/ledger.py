@@ -178,9 +178,9 @@ class Call:
 class Ledger:
     """The tally of each query and of all together."""
 
-    def __init__(self, prices: Prices | None = None) -> None:
-        """Begin at nothing; without `prices` no cost is known."""
-        self.prices = prices
+    def __init__(self, prices: Prices | None = None, per_query: bool = True) -> None:
+        """Begin at nothing; without `prices` no cost is known, and without `per_query` only the total."""
+        self.prices, self.per_query = prices, per_query
         self.total = self._nothing()
         self.queries: dict[str, Tally] = {}
 
@@ -188,7 +188,7 @@ class Ledger:
         """Count a call."""
         usage = call.completion.usage if isinstance(call.completion, Ok) else Usage()
         cost = self.prices.cost(call.model, usage) if self.prices is not None else None
-        for tally in (self.total, self.queries.setdefault(call.query, self._nothing())):
+        for tally in self._tallies(call.query):
             tally.calls += 1
             tally.retries += call.retries
             tally.usage += usage
@@ -202,8 +202,12 @@ class Ledger:
 
     def replay(self, query: str) -> None:
         """Count an answer that was there already."""
-        for tally in (self.total, self.queries.setdefault(query, self._nothing())):
+        for tally in self._tallies(query):
             tally.replayed += 1
+
+    def _tallies(self, query: str) -> tuple[Tally, ...]:
+        own = (self.queries.setdefault(query, self._nothing()),) if self.per_query else ()
+        return (self.total, *own)
 
     def _nothing(self) -> Tally:
         return Tally(cost=None if self.prices is None else 0.0)

@@ -12,10 +12,12 @@ import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError
 from whyrank.llm.answer import FATAL, Completion, Failed, Ok
@@ -42,6 +44,26 @@ CLIPPED = 20_000
 
 SLOWER = 0.8
 """By what the number of requests under way is multiplied when the engine says that they come too fast."""
+
+
+class Driver(Protocol):
+    """Who runs plans in the place of a scheduler of their own: `whyrank.llm.hub`."""
+
+    def drive(self, plans: Mapping[str, Plan[T]], llm: LLM) -> dict[str, T]:
+        """Run the plans to their ends; see `drive`."""
+
+
+_driver: ContextVar[Driver | None] = ContextVar("_driver", default=None)
+
+
+@contextmanager
+def driven_by(driver: Driver) -> Iterator[None]:
+    """Let all that `drive` is asked for in this context be run by `driver`, with its own trace, as long as this lasts."""
+    token = _driver.set(driver)
+    try:
+        yield
+    finally:
+        _driver.reset(token)
 
 
 def drive(
@@ -79,14 +101,18 @@ def drive(
         WhyrankError: a plan failed: which query, and how; an error of ours stays of its kind.
 
     Whatever stops a run early, calls that are under way finish first and are recorded.
+
+    In a process that serves, the plans join those of other requests: `driven_by`.
     """
+    if (driver := _driver.get()) is not None:
+        return driver.drive(plans, llm)
     trace = Trace() if trace is None else trace
     if trace.ledger.prices is not None:
         trace.ledger.prices.cost(llm.model, Usage())
     guess = round(sum(map(rehearsed, like)) / len(like) * len(plans)) if like and shown() else None
     with progress(f"asking {llm.model}", guess) as advance:
         with trace.within(seconds):
-            return run(_Scheduler(plans, llm, trace, advance).run())
+            return run(Scheduler(plans, llm, trace, advance).run())
 
 
 def wait_before(retry: int, retry_after: float | None = None) -> float:
@@ -101,7 +127,7 @@ def _clipping(llm: LLM) -> Callable[[str, int], str]:
     return lru_cache(CLIPPED)(lambda text, most: clip(text, tokenizer(), most))
 
 
-class _Scheduler(Generic[T]):
+class Scheduler(Generic[T]):
     """The state of one `drive`."""
 
     def __init__(self, plans: Mapping[str, Plan[T]], llm: LLM, trace: Trace, advance: Advance) -> None:
@@ -170,11 +196,10 @@ class _Scheduler(Generic[T]):
             if wrong := next((prompt for prompt in prompts if not isinstance(prompt, Prompt)), None):
                 raise TypeError(f"a plan yields sequences of Prompt, but this one has {wrong!r}")
         except StopIteration as end:
-            self.results[walk.query] = end.value
-            self._tell(0)
+            self._finish(walk, end.value)
             return
         except Exception as error:
-            self._stop(named(walk, error, self.trace))
+            self._spoil(walk, named(walk, error, self.trace))
             return
         walk.step, walk.missing, walk.answers = walk.step + 1, len(prompts), [None] * len(prompts)
         for at, prompt in enumerate(prompts):
@@ -182,6 +207,15 @@ class _Scheduler(Generic[T]):
             self._ask(Asking(walk, at, exchange, next(exchange)))
         if not prompts:
             heapq.heappush(self.ready, walk)
+
+    def _finish(self, walk: Walk[T], result: T) -> None:
+        """A plan came to its end."""
+        self.results[walk.query] = result
+        self._tell(0)
+
+    def _spoil(self, walk: Walk[T], error: BaseException) -> None:
+        """A plan failed."""
+        self._stop(error)
 
     def _ask(self, asking: Asking[T]) -> None:
         walk, prompt = asking.walk, asking.call
@@ -199,16 +233,16 @@ class _Scheduler(Generic[T]):
         if (known := self.trace.get(key)) is not None:
             self.trace.ledger.replay(walk.query)
             self._deliver(asking, known, key)
-        elif (same := self.open.get(key)) is not None:
-            self.trace.ledger.replay(walk.query)
-            same.receivers.append(asking)
-            if any(same in calls for calls in self.requests.values()):
-                self._begin(walk)
         elif self.trace.replays:
             self._deliver(asking, Failed("budget", "not asked"), key)
         elif self._late(walk):
             self._record(Open(key, fitted, walk.query, walk.step, (), [asking]), self._no_time())
             self._deliver(asking, self._no_time(), key)
+        elif (same := self.open.get(key)) is not None:
+            self.trace.ledger.replay(walk.query)
+            same.receivers.append(asking)
+            if any(same in calls for calls in self.requests.values()):
+                self._begin(walk)
         else:
             cut = tuple(kind for kind, number in cuts(prompt, fitted).items() if number) if fitted is not prompt else ()
             self.open[key] = Open(key, fitted, walk.query, walk.step, cut, [asking])

@@ -6,14 +6,14 @@ replayed, and only what failed or never finished is asked again.
 
 import json
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want_count
 from whyrank.journal import Journal
 from whyrank.llm.answer import PASSING, Failed, Ok
 from whyrank.llm.digest import believed
@@ -47,6 +47,7 @@ class Trace:
         *,
         older: Sequence[Path] = (),
         lean: bool = False,
+        keep: int | None = None,
     ) -> None:
         """Open the trace at `path`, or begin it; without a path it lives in memory only.
 
@@ -60,22 +61,27 @@ class Trace:
             older: folders of earlier tries of the same work, which another process may still write to: what their
                 `trace.jsonl` and `scores.jsonl` hold is known here, and counts as if it stood in this trace.
             lean: record of each prompt how long it is, and not its messages: a tenth of the bytes.
+            keep: how many calls stay in memory, those that were used last; the ledger goes on counting all, and tells
+                only their total. None keeps them all.
 
         Raises:
-            BadInput: a line of the file is damaged, another process writes to it, `max_cost` lacks prices, or `seconds`
-                are none.
+            BadInput: a line of the file is damaged, another process writes to it, `max_cost` lacks prices, `seconds`
+                are none, or `keep` is below 1.
         """
         if max_cost is not None and prices is None:
             raise BadInput("max_cost needs a price table, per model and million tokens: give prices (--prices FILE)")
         self.path = Path(path) if path is not None else None
-        self.ledger = Ledger(prices)
+        if keep is not None:
+            want_count(keep, "keep")
+        self.keep = keep
+        self.ledger = Ledger(prices, per_query=keep is None)
         self.max_cost, self.max_tokens = max_cost, max_tokens
         self.seconds = _positive(seconds)
         self._ends: dict[str, float] = {}
         self.replays = False
         self.failing: dict[str, Failed] = {}
         self._taken, self._cost = Usage(), 0.0
-        self._calls: dict[str, Call] = {}
+        self._calls: OrderedDict[str, Call] = OrderedDict()
         self._lean = lean
         for folder in older:
             self._look_into(folder / "trace.jsonl")
@@ -86,7 +92,11 @@ class Trace:
     def get(self, key: str) -> Ok | None:
         """The answer to the call of that key, if there is one."""
         call = self._calls.get(key)
-        return call.completion if call is not None and isinstance(call.completion, Ok) else None
+        if call is None or not isinstance(call.completion, Ok):
+            return None
+        if self.keep is not None:
+            self._calls.move_to_end(key)
+        return call.completion
 
     def call(self, key: str) -> Call | None:
         """The call of that key as it last ended, answered or failed, if there was one."""
@@ -100,10 +110,10 @@ class Trace:
         """
         self._write(to_record(call, prompt, self._lean))
         self._keep(call, characters(prompt))
-        if isinstance(call.completion, Failed):
-            self.failing[call.key] = call.completion
-        else:
+        if isinstance(call.completion, Ok):
             self.failing.pop(call.key, None)
+        elif call.key in self._calls:
+            self.failing[call.key] = call.completion
 
     def set_aside(self, keys: Iterable[str]) -> list[str]:
         """Take back answers of earlier runs, since what reads them fails on them; they are asked again.
@@ -229,6 +239,8 @@ class Trace:
             self._cost += self.ledger.prices.cost(call.model, usage)
         if isinstance(call.completion, Ok) or self.get(call.key) is None:
             self._calls[call.key] = call
+        while self.keep is not None and len(self._calls) > self.keep:
+            self.failing.pop(self._calls.popitem(last=False)[0], None)
 
 
 def _positive(seconds: float | None) -> float | None:
