@@ -1,8 +1,8 @@
 """The scheduler that stays: one for the whole process, for those who serve many requests at once.
 
-Plans of all requests meet here, so that an engine's `concurrency` bounds the process and not each request, equal prompts
-of different requests are asked once, and all is recorded in one trace. Whoever handles a request, in a thread of its
-own, works as `Caller`: then every `drive` in there, however deep, hands its plans over and waits for their results.
+Plans of all requests meet here, so that an engine's `concurrency` bounds the process and not each request, equal
+prompts of different requests are asked once, and all is recorded in one trace. Whoever handles a request, in a thread
+of its own, works as `Caller`: then every `drive` in there, however deep, hands its plans over and waits for results.
 
 A request ends when its time is over or its client has gone. What its plans still wait for, and all that they ask from
 then on, is `Failed("timeout")`, so that they end by their own rules; calls that wait for nobody else are taken out of
@@ -52,7 +52,7 @@ class Job:
     order: list[str]
     results: dict[str, Any] = field(default_factory=dict)
     done: "Future[dict[str, Any]]" = field(default_factory=Future)
-    walks: set["_Walk"] = field(default_factory=set)
+    walks: set[Walk[Any]] = field(default_factory=set)
     timer: asyncio.TimerHandle | None = None
 
 
@@ -210,7 +210,7 @@ class _Standing(Scheduler[Any]):
         """Begin the plans of a job."""
         self.jobs.add(job)
         for query, plan in plans.items():
-            walk = _Walk(query, next(self._places), plan, job=job, priority=job.caller.priority)
+            walk: Walk[Any] = _Walk(query, next(self._places), plan, job=job, priority=job.caller.priority)
             job.walks.add(walk)
             self.ready.append(walk)
         self.ready.sort()
@@ -273,7 +273,7 @@ class _Standing(Scheduler[Any]):
     def _finish(self, walk: Walk[Any], result: object) -> None:
         job = _job(walk)
         job.results[walk.query] = result
-        job.walks.discard(walk)  # type: ignore[arg-type]
+        job.walks.discard(walk)
         if not job.walks:
             self._complete(job)
 

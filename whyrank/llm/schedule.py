@@ -58,7 +58,7 @@ _driver: ContextVar[Driver | None] = ContextVar("_driver", default=None)
 
 @contextmanager
 def driven_by(driver: Driver) -> Iterator[None]:
-    """Let all that `drive` is asked for in this context be run by `driver`, with its own trace, as long as this lasts."""
+    """Let `driver` run all that `drive` is asked for in this context, with its own trace."""
     token = _driver.set(driver)
     try:
         yield
