@@ -9,6 +9,7 @@ or a model of the Hugging Face hub.
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -71,7 +72,7 @@ class BiEncoder:
     """A sentence-transformers model: texts in, vectors out."""
 
     def __init__(self, engine: Any, name: str) -> None:  # noqa: ANN401 (a SentenceTransformer)
-        self.engine, self.name = engine, name
+        self.engine, self.name, self._alone = engine, name, threading.Lock()
 
     def encode(
         self,
@@ -99,7 +100,10 @@ class BiEncoder:
         encode, own = for_side(self.engine, side, prompt)
 
         def work(part: list[str]) -> NDArray[np.float32]:
-            vectors = encode(part, prompt=own, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
+            with self._alone:  # tokenizers keep how they cut and pad, and are not for two threads at once
+                vectors = encode(
+                    part, prompt=own, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True
+                )
             vectors = np.asarray(vectors, dtype=np.float32)
             return _unit(vectors) if normalize else vectors
 
@@ -110,7 +114,7 @@ class CrossEncoder:
     """A sentence-transformers CrossEncoder with one output: pairs of query and document in, scores out."""
 
     def __init__(self, engine: Any, name: str) -> None:  # noqa: ANN401 (a CrossEncoder)
-        self.engine, self.name = engine, name
+        self.engine, self.name, self._alone = engine, name, threading.Lock()
 
     @property
     def dtype(self) -> str:
@@ -142,9 +146,10 @@ class CrossEncoder:
         told = {} if prompt is None else {"prompt": prompt}
 
         def work(part: list[tuple[str, str]]) -> NDArray[np.float32]:
-            scores = self.engine.predict(
-                part, batch_size=batch_size, activation_fn=identity, show_progress_bar=False, **told
-            )
+            with self._alone:
+                scores = self.engine.predict(
+                    part, batch_size=batch_size, activation_fn=identity, show_progress_bar=False, **told
+                )
             return np.asarray(scores, dtype=np.float32).reshape(len(part))
 
         return _sorted_by_length(pairs, lambda pair: len(pair[0]) + len(pair[1]), work, batch_size, advance, keep)

@@ -19,6 +19,7 @@ from whyrank.cli.output import say
 from whyrank.cli.reproduce import reproduce
 from whyrank.cli.rerank import rerank
 from whyrank.cli.search import search
+from whyrank.cli.serve import serve
 from whyrank.cli.simulate import simulate
 from whyrank.cli.synth import synth
 from whyrank.cli.train import training
@@ -72,10 +73,12 @@ VERBS: dict[str, Callable[..., None]] = {
     "synth": synth,
     "simulate": simulate,
     "reproduce": reproduce,
+    "serve": serve,
     "doctor": doctor,
 }
 for name, verb in VERBS.items():
-    app.command(name, short_help=verb.__doc__)(verb)
+    settings = {"auto_envvar_prefix": "WHYRANK_SERVE"} if verb is serve else {}
+    app.command(name, short_help=verb.__doc__, context_settings=settings)(verb)
 app.add_typer(training, name="train")
 
 

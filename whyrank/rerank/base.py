@@ -132,20 +132,15 @@ class Reranker(Part, ABC):
             reason: Only the second tells.
             calls: exact 1
         """
-        asked = query if isinstance(query, Query) else Query("query", query)
-        documents = _documents(docs)
-        request = Request(asked, documents, tuple(float(n) for n in range(len(documents), 0, -1)))
+        request = request_of(query, docs)
         trace = Trace() if trace is None else trace
         with trace.within(seconds):
             (order,) = self.rank_requests([request], trace)
-        scores, calls = order.scores or (None,) * len(documents), tuple(_timed(call, trace) for call in order.calls)
-        shown = showings(calls)
-        items = []
-        for rank, at in enumerate(order.ranking, start=1):
-            one = documents[at]
-            head = (rank, at, one.id, one.text, scores[at], None)
-            items.append(Ranked(*head, *shown.get(at, ((), ())), metadata=one.metadata))
-        return RankedList(tuple(items), calls, asked, repr(self), tuple(document.id for document in documents))
+        return answered(request, order, repr(self), trace)
+
+    def unit(self, score: float) -> float | None:
+        """The model's own score on a scale from 0 to 1 that means the same for every query; None where it has none."""
+        return None
 
     def rank_requests(self, requests: Sequence[Request], trace: Trace | None = None) -> list[Order]:
         """One order for each request, checked: what rerankers that are made of other rerankers call.
@@ -195,6 +190,37 @@ class LLMReranker(Reranker):
         return [orders[request.query.id] for request in requests]
 
 
+def request_of(query: str | Query, docs: Iterable[str | Document]) -> Request:
+    """Texts or documents for one query, best first, without a first stage's scores.
+
+    Raises:
+        BadInput: as `Reranker.rank`.
+    """
+    asked = query if isinstance(query, Query) else Query("query", query)
+    documents = documents_of(docs)
+    return Request(asked, documents, tuple(float(n) for n in range(len(documents), 0, -1)))
+
+
+def answered(request: Request, order: Order, name: str, trace: Trace) -> RankedList:
+    """The answer for one request, document by document.
+
+    Args:
+        request: what was handed in.
+        order: what a reranker made of it.
+        name: the reranker's spec.
+        trace: where the seconds and the cost of its calls are found.
+    """
+    documents = request.documents
+    scores, calls = order.scores or (None,) * len(documents), tuple(_timed(call, trace) for call in order.calls)
+    shown = showings(calls)
+    items = []
+    for rank, at in enumerate(order.ranking, start=1):
+        one = documents[at]
+        head = (rank, at, one.id, one.text, scores[at], None)
+        items.append(Ranked(*head, *shown.get(at, ((), ())), metadata=one.metadata))
+    return RankedList(tuple(items), calls, request.query, name, tuple(document.id for document in documents))
+
+
 def statuses(run: Run) -> dict[str, int]:
     """How many model calls behind a reranked run ended in each status, so that no repair or failure goes unseen.
 
@@ -204,7 +230,8 @@ def statuses(run: Run) -> dict[str, int]:
     return count_statuses(call for note in run.notes.values() for call in note.calls)
 
 
-def _documents(docs: Iterable[str | Document]) -> tuple[Document, ...]:
+def documents_of(docs: Iterable[str | Document]) -> tuple[Document, ...]:
+    """Texts or documents as documents; a text's id is its place."""
     if isinstance(docs, str | bytes | Document):
         raise BadInput("docs is one text: hand in a list of texts or Documents")
     if isinstance(docs, Mapping):

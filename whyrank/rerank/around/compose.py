@@ -50,6 +50,10 @@ class Cascade(Reranker):
         if self.depths and len(self.depths) != len(self.rerankers):
             raise BadInput(f"cascade: {len(self.depths)} depths are given for {len(self.rerankers)} rerankers")
 
+    def unit(self, score: float) -> float | None:
+        """As the last reranker has it, whose scores these are."""
+        return self.rerankers[-1].unit(score)
+
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = [Order(tuple(range(len(request.documents)))) for request in requests]
         given = [request.scores for request in requests]
@@ -89,6 +93,10 @@ class Hybrid(Reranker):
     reranker: Reranker
     weight: Share = 0.2
     norm: Mix = "zscore"
+
+    def unit(self, score: float) -> float | None:
+        """As the reranker has it."""
+        return self.reranker.unit(score)
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         orders = self.reranker.rank_requests(requests, trace)
@@ -135,6 +143,10 @@ class WithScores(Reranker):
     """
 
     reranker: Reranker
+
+    def unit(self, score: float) -> float | None:
+        """As the reranker has it."""
+        return self.reranker.unit(score)
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         return self.reranker.rank_requests([_with_scores(request) for request in requests], trace)

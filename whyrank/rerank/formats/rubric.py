@@ -44,6 +44,11 @@ class Rubric(PointFormat):
     document_type: str = "passage"
     weighted: bool = False
 
+    @property
+    def highest(self) -> float:
+        """The highest grade."""
+        return float(self.top)
+
     def __post_init__(self) -> None:
         """Refuse another scale."""
         super().__post_init__()

@@ -1,5 +1,6 @@
 """Reranking by an encoder: cosine of two vectors (bi-encoder), or one score of the pair (cross-encoder)."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,12 @@ class EncoderRerank(Reranker):
     device: str | None = field(default=None, metadata=HOW)
     trust_remote_code: bool = False
     dtype: Literal["float32", "float16", "bfloat16", "auto"] = "float32"
+
+    def unit(self, score: float) -> float | None:
+        """The sigmoid of a cross-encoder's score; a cosine moved to 0 to 1; no dot product."""
+        if self._kind() == "cross":
+            return 1 / (1 + math.exp(-score)) if score > -700 else 0.0
+        return min(max((1 + score) / 2, 0.0), 1.0) if self.normalize else None
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         sizes = [len(request.documents) for request in requests]

@@ -51,6 +51,10 @@ class Groupwise(Strategy[Scores]):
     seed: int = 0
     format: Format[Scores] = field(default_factory=ReasonedScores, kw_only=True)
 
+    def unit(self, score: float) -> float:
+        """The share of 10, the highest score."""
+        return score / 10
+
     def _plan(self, asker: Asker[Scores]) -> Plan[Order]:
         n = asker.n
         if n < 2:

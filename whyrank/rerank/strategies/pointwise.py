@@ -67,6 +67,10 @@ class Pointwise(Strategy[Graded]):
                 "pointwise: at temperature 0 all samples are the same: give sampling=sampling(temperature=0.6)"
             )
 
+    def unit(self, score: float) -> float:
+        """The share of the format's highest score."""
+        return score / self.format.highest
+
     def _plan(self, asker: Asker[Graded]) -> Plan[Order]:
         """One pass over all documents, and one over the best."""
         everyone = range(asker.n)
