@@ -1,12 +1,23 @@
 """A server in this process, and what it serves."""
 
-from collections.abc import Iterator
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.testclient import TestClient
 
 from whyrank import BM25, Document, Fake, Listwise
+from whyrank.llm.answer import Completion, Ok
+from whyrank.llm.engine import LLM
+from whyrank.llm.messages import Prompt
 from whyrank.serve.http import application
 from whyrank.serve.service import Service
 from whyrank.serve.settings import Settings
@@ -27,6 +38,27 @@ def deep() -> Listwise:
     return Listwise(Fake(THOUGHT))
 
 
+@dataclass(frozen=True)
+class Gated(LLM):
+    model: str = "gated"
+    concurrency: int = 2
+    gate: threading.Event = field(default_factory=threading.Event, repr=False)
+    asked: list[str] = field(default_factory=list, repr=False)
+
+    async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
+        self.asked.extend(prompt.messages[-1].content for prompt in prompts)
+        while not self.gate.is_set():
+            await asyncio.sleep(0.001)
+        return [Ok(THOUGHT) for _ in prompts]
+
+
+def until(holds: Callable[[], object], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never came to this"
+        time.sleep(0.002)
+
+
 @contextmanager
 def serving(service: Service | None = None, keys: tuple[str, ...] = (), **settings: Any) -> Iterator[TestClient]:
     service = service or Service({"deep": deep()}, {"docs": BM25().index(CORPUS)}, CORPUS)
@@ -35,3 +67,37 @@ def serving(service: Service | None = None, keys: tuple[str, ...] = (), **settin
         client.service = service  # type: ignore[attr-defined]
         client.server = app.state.server  # type: ignore[attr-defined]
         yield client
+
+
+@contextmanager
+def running(*options: str, spec: str | None = None, env: dict[str, str] | None = None) -> Iterator[str]:
+    """`whyrank serve` in a process of its own on a free port; gives its address."""
+    with started(*options, spec=spec, env=env) as (url, _):
+        yield url
+
+
+@contextmanager
+def started(
+    *options: str, spec: str | None = None, env: dict[str, str] | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """The same, with the process."""
+    command = [sys.executable, "-m", "whyrank", "serve", *([spec] if spec else []), "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if found := re.match(r"serving at (http://\S+)", line):
+                    break
+            else:
+                raise AssertionError("".join(said))
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            yield found[1], process
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()

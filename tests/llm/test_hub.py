@@ -17,7 +17,7 @@ from whyrank.llm.hub import Caller, Hub
 from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.schedule import Plan
 from whyrank.llm.trace import Trace
-from whyrank.rerank.compose import Cascade
+from whyrank.rerank.around.compose import Cascade
 
 
 def ask(text: str) -> Prompt:

@@ -3,13 +3,12 @@
 import json
 import re
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
-from serve_helpers import CORPUS, THOUGHT, serving
+from serve_helpers import CORPUS, THOUGHT, Gated, serving, until
 
 from whyrank import BM25, EncoderRerank, Fake, Listwise, Pointwise
 from whyrank.errors import BadInput
@@ -348,22 +347,6 @@ def test_cost_is_told():
 # Time and load
 
 
-@dataclass(frozen=True)
-class Gated(LLM):
-    model: str = "gated"
-    concurrency: int = 2
-    gate: threading.Event = field(default_factory=threading.Event, repr=False)
-    asked: list[str] = field(default_factory=list, repr=False)
-
-    async def _generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion]:
-        import asyncio
-
-        self.asked.extend(prompt.messages[-1].content for prompt in prompts)
-        while not self.gate.is_set():
-            await asyncio.sleep(0.001)
-        return [Ok(THOUGHT) for _ in prompts]
-
-
 def test_a_deadline_before_any_answer_is_502_and_a_later_retry_finds_what_was_under_way():
     llm = Gated()
     with serving(Service({"deep": Listwise(llm)})) as client:
@@ -472,10 +455,3 @@ def test_an_encoder_ranks_the_requests_of_many_clients_together():
         assert one["whyrank"]["scores"] == "own"
         own = [(1 + item.score) / 2 for item in alone]
         assert [item["relevance_score"] for item in one["results"]] == pytest.approx(own, abs=1e-4)
-
-
-def until(holds, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came to this"
-        time.sleep(0.002)

@@ -15,6 +15,7 @@ from whyrank.cli.export import export
 from whyrank.cli.fuse import fuse
 from whyrank.cli.index import index
 from whyrank.cli.join import join, status
+from whyrank.cli.mcp import mcp
 from whyrank.cli.output import say
 from whyrank.cli.reproduce import reproduce
 from whyrank.cli.rerank import rerank
@@ -74,6 +75,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "simulate": simulate,
     "reproduce": reproduce,
     "serve": serve,
+    "mcp": mcp,
     "doctor": doctor,
 }
 for name, verb in VERBS.items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whyrank.cli.options import MaxCost, MaxTokens, PriceTable
-from whyrank.cli.tell import prices_of
+from whyrank.cli.output import prices_of
 
 if TYPE_CHECKING:
     from whyrank.serve.service import Service

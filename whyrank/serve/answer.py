@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from whyrank.rerank.ranked import Ranked, RankedList
+from whyrank.rerank.answer.ranked import Ranked
+from whyrank.rerank.answer.ranked_list import RankedList
 from whyrank.serve.scores import How
 
 

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from whyrank.llm.hub import Caller
 from whyrank.serve import dialects, openapi, scoring, searching
@@ -257,7 +257,7 @@ def application(service: Service, settings: Settings | None = None, keys: Sequen
     def to(path: str, handler: Handler, method: str = "POST") -> Route:
         return Route(path, answering(handler), methods=[method])
 
-    routes: list[Route | Mount] = [to(path, server.rerank) for path in RERANK]
+    routes: list[Any] = [to(path, server.rerank) for path in RERANK]
     routes += [to(path, server.score) for path in SCORE]
     routes += [
         to("/v1/search", server.search),
@@ -365,7 +365,7 @@ def _static(name: str) -> str:
     return files("whyrank.serve").joinpath(name).read_text(encoding="utf-8")
 
 
-def _mcp(service: Service, settings: Settings) -> tuple[list[Mount], Callable[[], Any]]:
+def _mcp(service: Service, settings: Settings) -> tuple[list[Any], Callable[[], Any]]:
     """MCP below /mcp, and what must run as long as the app does."""
     if not settings.mcp:
         return [], contextlib.nullcontext

@@ -14,8 +14,8 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.hub import Caller, Hub
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, walk
+from whyrank.rerank.answer.ranked_list import RankedList
 from whyrank.rerank.base import Order, Request, Reranker, answered, request_of
-from whyrank.rerank.ranked import RankedList
 from whyrank.retrieval.base import Retriever
 from whyrank.serve.answer import Answer
 from whyrank.serve.batches import Batches
