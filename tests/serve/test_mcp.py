@@ -66,7 +66,7 @@ def test_pages_of_a_search_join_to_the_whole():
 
 
 def test_an_answer_has_a_bound_and_says_where_to_go_on():
-    corpus = Corpus([Document(f"d{n}", f"bees {n} " + "and their dances " * 2500) for n in range(60)])
+    corpus = Corpus([Document(f"d{n}", f"bees {n} " + "and their dances " * 2000) for n in range(60)])
 
     async def ask(client):
         listed = (await client.call_tool("search", {"query": "bees", "k": 50})).structured_content
