@@ -40,6 +40,8 @@ MODULES = {
     "train": ("trl>=1.16", "peft", "datasets", "tensorboard", "matplotlib", "transformers>=5", "torch"),
     "stats": ("ranx",),
     "plot": ("matplotlib",),
+    "serve": ("starlette", "uvicorn", "prometheus_client"),
+    "mcp": ("mcp",),
 }
 """The modules that each extra brings, and how new one must be where another extra is content with less."""
 
