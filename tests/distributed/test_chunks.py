@@ -1,53 +1,31 @@
 """Work in chunks gives the bytes of one process, whatever the size of a chunk and whoever does them in which order."""
 
 import json
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from counting import asked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from in_chunks import QUERIES, alone, same, spec
+from in_chunks import QUERIES, Here, alone, same, spec
 
 from whyrank import distributed, experiment
 from whyrank.datasets import load
-from whyrank.distributed import Place, Share
+from whyrank.distributed import Share
 from whyrank.distributed.budget import Budget
-from whyrank.distributed.place import Take
 from whyrank.distributed.work import Work
-from whyrank.distributed.worker import Outcome, Worker
+from whyrank.distributed.worker import Worker
 from whyrank.errors import BadInput, BadSpec, BudgetSpent, ChunksFailed, EngineError, NotFound
 from whyrank.experiment import Limits
 from whyrank.io import read_run
-from whyrank.io.chunks import Chunk, Chunks
+from whyrank.io.chunks import Chunks
 from whyrank.llm.fake import Fake
 from whyrank.llm.ledger import Price, Prices
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.base import Retriever
-
-
-@dataclass(frozen=True)
-class Here(Place):
-    """Does chunks in this process, in the order of `seed`; some begin twice, as when a network splits."""
-
-    workers: int = 1
-    seed: int = 0
-    twice: float = 0.0
-
-    def mine(self, chunks: Chunks) -> list[Chunk]:
-        return random.Random(self.seed).sample(list(chunks), len(chunks))
-
-    def run(self, work: Work, start: str, take: Take) -> Iterator[Outcome]:
-        crew, draw = [Worker(work, start) for _ in range(self.workers)], random.Random(self.seed)
-        while (number := take()) is not None:
-            if draw.random() < self.twice:
-                Chunks.of(work.out)[number].begin(start)  # and its worker was never heard of again
-            yield draw.choice(crew).do(number)
 
 
 @pytest.fixture(scope="session")

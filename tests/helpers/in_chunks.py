@@ -1,16 +1,43 @@
 """A small task to do in chunks, and what one process makes of it."""
 
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from whyrank import experiment
 from whyrank.datasets import load
+from whyrank.distributed import Place
+from whyrank.distributed.place import Take
+from whyrank.distributed.work import Work
+from whyrank.distributed.worker import Outcome, Worker
 from whyrank.io import write_corpus, write_run
+from whyrank.io.chunks import Chunk, Chunks
 from whyrank.io.folders import write_lines
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker
 from whyrank.types import Corpus, Document, Run
 
 QUERIES, DOCUMENTS = 24, 30
+
+
+@dataclass(frozen=True)
+class Here(Place):
+    """Does chunks in this process, in the order of `seed`; some begin twice, as when a network splits."""
+
+    workers: int = 1
+    seed: int = 0
+    twice: float = 0.0
+
+    def mine(self, chunks: Chunks) -> list[Chunk]:
+        return random.Random(self.seed).sample(list(chunks), len(chunks))
+
+    def run(self, work: Work, start: str, take: Take) -> Iterator[Outcome]:
+        crew, draw = [Worker(work, start) for _ in range(self.workers)], random.Random(self.seed)
+        while (number := take()) is not None:
+            if draw.random() < self.twice:
+                Chunks.of(work.out)[number].begin(start)  # and its worker was never heard of again
+            yield draw.choice(crew).do(number)
 
 
 def write_task(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from whyrank.progress import warn
 from whyrank.terminal import json_text, plain
 
 if TYPE_CHECKING:
@@ -73,6 +74,21 @@ def tell_done(folder: Path, report: "Mapping[str, Any]", json: bool) -> None:
         lines.append(f"nothing was found for {empty:,} of the queries")
     say("\n".join(lines))
     end_unanswered(report, folder / "run.trec")
+
+
+def tell_made(file: Path, report: "Mapping[str, Any]", json: bool) -> None:
+    """Say what a synthesis made."""
+    if json:
+        say_json({"file": str(file), **report})
+        end_unanswered(report, file)
+        return
+    say(f"{file}: {report['made']:,} made of {report['read']:,} tasks")
+    for name, title in (("dropped", "attempts dropped"), ("counts", "also"), ("calls", "model calls")):
+        if counts := report[name]:
+            say(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))
+    if not report["made"]:
+        warn(f"nothing was made of {report['read']:,} tasks: {file.parent / 'dropped.jsonl'} says why")
+    end_unanswered(report, file)
 
 
 def end_unanswered(report: "Mapping[str, Any]", file: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyrank.cli.output import say, say_json, tell_done
+from whyrank.cli.output import say, say_json, tell_done, tell_made
 
 if TYPE_CHECKING:
     from whyrank.distributed import Job, Place
@@ -49,6 +49,10 @@ def place(on: str | None, chunk: str | None, chunk_size: int | None) -> "Place |
 
 def tell_job(job: "Job", json: bool) -> None:
     """Say how far a job is."""
+    if "made" in job.report:
+        made = next(name for name in ("pairs.jsonl", "tasks.jsonl") if (job.folder / name).is_file())
+        tell_made(job.folder / made, job.report, json)
+        return
     if job.report:
         tell_done(job.folder, job.report, json)
         return

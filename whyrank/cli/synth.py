@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from whyrank.cli.options import AsJson, MaxCost, MaxTokens, PriceTable, Split
-from whyrank.cli.output import end_unanswered, prices_of, say, say_json, without_effect
-from whyrank.progress import warn
+from whyrank.cli.options import AsJson, Kept, MaxCost, MaxTokens, PriceTable, Split
+from whyrank.cli.output import prices_of, tell_made, without_effect
+from whyrank.cli.places import ChunkSize, OfChunks, On, place, tell_job
 
 
 def synth(
@@ -24,6 +24,10 @@ def synth(
     max_tokens: MaxTokens = None,
     prices: PriceTable = None,
     split: Split = None,
+    on: On = None,
+    chunk: OfChunks = None,
+    chunk_size: ChunkSize = None,
+    trace: Kept = None,
     json: AsJson = False,
 ) -> None:
     """Make training data: queries, negatives, teacher rankings, pairs; says what was dropped and why."""
@@ -35,19 +39,26 @@ def synth(
     method = make(spec, Synth)
     if data is None:
         without_effect(ctx, "is of --data", "split")
+    if (where := place(on, chunk, chunk_size)) is not None:
+        from whyrank import distributed
+        from whyrank.experiment import Limits
+
+        work = (method, source, data, out, depth, Limits(prices_of(prices), max_cost, max_tokens))
+        how = trace or "lean"
+        tell_job(
+            distributed.synthesise(*work, limit=limit, on=where, chunk_size=chunk_size, split=split, trace=how), json
+        )
+        return
     collection = None if data is None else load(data, split=split)
     tasks = tasks_of(source, collection, method, depth, limit)
     made = synthesise(
-        method, tasks, out, collection, prices=prices_of(prices), max_cost=max_cost, max_tokens=max_tokens
+        method,
+        tasks,
+        out,
+        collection,
+        prices=prices_of(prices),
+        max_cost=max_cost,
+        max_tokens=max_tokens,
+        trace=trace or "full",
     )
-    if json:
-        say_json({"file": str(made.file), **made.report})
-        end_unanswered(made.report, made.file)
-        return
-    say(f"{made.file}: {made.report['made']:,} made of {made.report['read']:,} tasks")
-    for name, title in (("dropped", "attempts dropped"), ("counts", "also"), ("calls", "model calls")):
-        if counts := made.report[name]:
-            say(f"{title}: " + ", ".join(f"{what} {count:,}" for what, count in counts.items()))
-    if not made.report["made"]:
-        warn(f"nothing was made of {made.report['read']:,} tasks: {made.file.parent / 'dropped.jsonl'} says why")
-    end_unanswered(made.report, made.file)
+    tell_made(made.file, made.report, json)

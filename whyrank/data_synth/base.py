@@ -73,6 +73,9 @@ class Synth(Part, ABC):
     """What of a data set it starts from where no tasks are given: its documents, each a list of one without a query; or
     its queries, each with its judged documents."""
 
+    apart: ClassVar[bool] = False
+    """Whether what becomes of a task depends on no other task, so that they may be worked on in chunks."""
+
     def apply(self, tasks: Sequence[RankTask], data: Dataset | None = None, trace: Trace | None = None) -> list[Made]:
         """What becomes of each task, in order.
 
@@ -109,6 +112,8 @@ class LLMSynth(Synth):
         sampling: how its completions are drawn.
         max_passage_tokens: longer passages are cut to this.
     """
+
+    apart: ClassVar[bool] = True
 
     llm: LLM
     sampling: Sampling = field(default_factory=drawn, kw_only=True)

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from whyrank.data_synth.base import Made, Synth
 from whyrank.data_synth.teacher import sourced
@@ -29,6 +29,8 @@ class Draws(Synth):
         k: its cut-off.
         seed: of the draws, with the id of the query.
     """
+
+    apart: ClassVar[bool] = True
 
     times: Positive = 50
     size: Annotated[int, AtLeast(2)] = 20

@@ -19,11 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from whyrank.data_synth.base import Made, Preference, Synth
 from whyrank.errors import BadInput, NotFound
 from whyrank.io import read_run, read_tasks
+from whyrank.io.chunks import Attempt
 from whyrank.io.folders import read_json, write_json, write_lines, write_manifest
 from whyrank.io.taking import outputs, taking
 from whyrank.io.tasks import task_record
@@ -51,6 +52,8 @@ def synthesise(
     prices: Prices | None = None,
     max_cost: float | None = None,
     max_tokens: int | None = None,
+    trace: Literal["full", "lean"] = "full",
+    attempt: Attempt | None = None,
 ) -> Synthesised:
     """Apply `method` to `tasks` and write the synth folder `out`; called again, it goes on where it was stopped.
 
@@ -62,33 +65,29 @@ def synthesise(
         prices: the price table; the report then tells the cost.
         max_cost: no new model call starts once they have cost this much.
         max_tokens: no new model call starts once they have taken this many tokens.
+        trace: what is recorded of each model call: with the messages of its prompt ("full") or without ("lean").
+        attempt: that the folder is an attempt at a chunk of a larger synthesis.
 
     Raises:
         BadInput: there are no tasks, or `out` holds something else.
         BudgetSpent: a limit was reached; the same call with a higher limit goes on.
         EngineError: the engine cannot be used, or every single model call failed.
     """
-    if not tasks:
-        raise BadInput("nothing to synthesise from: there are no tasks")
-    folder = Path(out)
-    task = {
-        "verb": "synth",
-        "spec": repr(method),
-        "part": parameters(method),
-        "input": {"tasks": len(tasks), "sha256": _hash(tasks)},
-        **({} if data is None else {"data": _about(data)}),
-    }
+    folder, task = Path(out), synthesising(method, tasks, data)
+    asks = any(isinstance(inner, LLM) for inner in walk(method))
     limits = (prices, max_cost, max_tokens)
+    older = () if attempt is None else attempt.older
     with taking(folder, task, another="something else", nothing="no synthesis", how=hows(method)) as done:
         if done is not None:
             return Synthesised(folder / str(done["file"]), read_json(folder / "report.json"))
         start = time.perf_counter()
-        with _trace(folder, method, *limits) as trace:
-            made = method.apply(tasks, data, trace)
-            report = _report(made) | {"ledger": trace.ledger.total.to_dict()}
-            if passing := trace.passing:
+        with Trace(folder / "trace.jsonl" if asks else None, *limits, older=older, lean=trace == "lean") as calls:
+            made = method.apply(tasks, data, calls)
+            report = _report(made) | {"ledger": calls.ledger.total.to_dict()}
+            if passing := calls.passing:
                 report["unanswered"] = dict(sorted(passing.items()))
-        refuse_all_failed(report)
+        if attempt is None:  # of a chunk they may well have; the whole is looked at when it is joined
+            refuse_all_failed(report)
         report["seconds"] = round(time.perf_counter() - start, 3)
         file = folder / ("pairs.jsonl" if any(isinstance(one, Preference) for one in _items(made)) else "tasks.jsonl")
         write_lines(file, (_record(one) for one in _items(made)))
@@ -97,6 +96,23 @@ def synthesise(
         told = {"file": file.name, "outputs": outputs(folder, [file.name, "dropped.jsonl", "report.json"])}
         write_manifest(folder, task, (), finished="unanswered" not in report, **told)
         return Synthesised(file, report)
+
+
+def synthesising(method: Synth, tasks: Sequence[RankTask], data: Dataset | None) -> dict[str, Any]:
+    """What a manifest says is asked by a synthesis.
+
+    Raises:
+        BadInput: there are no tasks.
+    """
+    if not tasks:
+        raise BadInput("nothing to synthesise from: there are no tasks")
+    return {
+        "verb": "synth",
+        "spec": repr(method),
+        "part": parameters(method),
+        "input": {"tasks": len(tasks), "sha256": _hash(tasks)},
+        **({} if data is None else {"data": _about(data)}),
+    }
 
 
 def _about(data: Dataset) -> dict[str, Any]:
@@ -172,11 +188,6 @@ def from_run(run: Run, data: Dataset, depth: int = 100, limit: int | None = None
             source = {"data": data.name, "first_stage": run.name}
             tasks.append(RankTask(queries[id], tuple(data.corpus[one] for one in shown), grades, source=source))
     return tasks
-
-
-def _trace(folder: Path, method: Synth, prices: Prices | None, max_cost: float | None, max_tokens: int | None) -> Trace:
-    asks = any(isinstance(inner, LLM) for inner in walk(method))
-    return Trace(folder / "trace.jsonl" if asks else None, prices, max_cost, max_tokens)
 
 
 def _report(made: Sequence[Made]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from whyrank.data_synth.base import Made, Synth, distinct
 from whyrank.data_synth.hard_queries import level
@@ -43,6 +43,8 @@ class HardNegatives(Synth):
         sampling: how the teacher is asked.
         max_passage_tokens: longer passages are cut to this.
     """
+
+    apart: ClassVar[bool] = True
 
     retriever: Retriever
     bands: Annotated[tuple[tuple[Positive, Positive, Positive], ...], Length(1)] = ((20, 100, 10),)

@@ -6,17 +6,18 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from whyrank.data_synth.base import Synth
 from whyrank.distributed.local import Local
 from whyrank.distributed.place import Place
-from whyrank.distributed.work import VERBS, Work, spec_of
+from whyrank.distributed.work import VERBS, Verb, Work, spec_of
 from whyrank.distributed.worker import Outcome
 from whyrank.errors import BadInput, BudgetSpent, ChunksFailed, EngineError, NotFound
 from whyrank.experiment import Limits
-from whyrank.experiment.folder import ENGINES, PARTIAL, with_models
+from whyrank.experiment.folder import ENGINES, with_models
 from whyrank.experiment.stages import Kept
 from whyrank.io.chunks import Chunks, Cut, State, added, concatenate, size_of
 from whyrank.io.folders import read_json, read_manifest, write_json, write_manifest
@@ -78,8 +79,8 @@ def rerank(
         BudgetSpent: a limit was reached; the same call with a higher limit goes on.
         ChunksFailed: some chunks failed, be it that their workers died; the same call tries these again.
     """
-    about = (str(data) if isinstance(data, Path) else data, split, str(run), depth)
-    return do(Work("rerank", spec_of(reranker), str(out), *about, limits or Limits(), trace), on or Local(), chunk_size)
+    work = Work("rerank", spec_of(reranker), str(out), _data(data), split, str(run), depth)
+    return do(replace(work, limits=limits or Limits(), trace=trace), on or Local(), chunk_size)
 
 
 def search(
@@ -95,10 +96,49 @@ def search(
     trace: Kept = "lean",
 ) -> Job:
     """Search all queries of a data set in chunks; as `whyrank.experiment.search`, and `rerank` here."""
-    about = (str(data) if isinstance(data, Path) else data, split, "", k)
-    return do(
-        Work("search", spec_of(retriever), str(out), *about, limits or Limits(), trace), on or Local(), chunk_size
-    )
+    work = Work("search", spec_of(retriever), str(out), _data(data), split, depth=k)
+    return do(replace(work, limits=limits or Limits(), trace=trace), on or Local(), chunk_size)
+
+
+def synthesise(
+    method: Synth | str,
+    source: str | Path | None,
+    data: str | Path | Dataset | None,
+    out: str | Path,
+    depth: int = 100,
+    limits: Limits | None = None,
+    *,
+    limit: int | None = None,
+    on: Place | None = None,
+    chunk_size: int | None = None,
+    split: str | None = None,
+    trace: Kept = "lean",
+) -> Job:
+    """Make training data in chunks; as `whyrank.data_synth.folder.synthesise`, and `rerank` here.
+
+    Args:
+        method: the part, or its spec; one to which tasks are independent of each other.
+        source: what to start from, as for `whyrank.data_synth.folder.tasks_of`.
+        data: the collection, for methods that search, and for a source without texts.
+        out: the folder.
+        depth: how many documents of each query of a run make its list.
+        limits: on what all chunks together may cost.
+        limit: start from so many tasks only.
+        on: where; by default a process for each core.
+        chunk_size: how many tasks a chunk has.
+        split: which split of `data`.
+        trace: what is recorded of each model call.
+
+    Raises:
+        BadInput: as for one process, or what becomes of a task depends on the others.
+        BudgetSpent, ChunksFailed, EngineError: as for `rerank`.
+    """
+    work = Work("synth", spec_of(method), str(out), _data(data), split, str(source or ""), depth, limit)
+    return do(replace(work, limits=limits or Limits(), trace=trace), on or Local(), chunk_size)
+
+
+def _data(given: str | Path | Dataset | None) -> str | Dataset | None:
+    return str(given) if isinstance(given, Path) else given
 
 
 def do(work: Work, on: Place, chunk_size: int | None = None) -> Job:
@@ -118,7 +158,7 @@ def do(work: Work, on: Place, chunk_size: int | None = None) -> Job:
         _refuse_open_end(_run(work, on, chunks), chunks)
         if not on.joins:
             return Job(folder, {}, _states(chunks))
-        return _joined(chunks, verb.made)
+        return _joined(chunks, verb)
 
 
 def join(folder: str | Path, *, partial: bool = False) -> Job:
@@ -126,7 +166,8 @@ def join(folder: str | Path, *, partial: bool = False) -> Job:
 
     Args:
         folder: the folder.
-        partial: of what is there, too, if that is not all; then into `run.partial.trec`, and nothing is finished.
+        partial: of what is there, too, if that is not all; then into `run.partial.trec` (or `tasks.partial.jsonl`), and
+            nothing is finished.
 
     Raises:
         NotFound: there is no work in chunks.
@@ -146,8 +187,10 @@ def join(folder: str | Path, *, partial: bool = False) -> Job:
             "status` tells more): do them, or join what is there with --partial"
         )
     if not missing:
-        return _joined(chunks, verb.made)
-    concatenate([result for result in results if result is not None], verb.made[0], chunks.folder / PARTIAL)
+        return _joined(chunks, verb)
+    there = [result for result in results if result is not None]
+    main = verb.files(there)[0][0]
+    concatenate(there, main, chunks.folder / _partial(main))
     return Job(chunks.folder, {}, _states(chunks))
 
 
@@ -218,21 +261,27 @@ def _refuse_open_end(outcomes: list[Outcome], chunks: Chunks) -> None:
         )
 
 
-def _joined(chunks: Chunks, made: tuple[str, ...]) -> Job:
+def _joined(chunks: Chunks, verb: Verb | type[Verb]) -> Job:
     """Write the files of the whole, and say that it is finished."""
     folder, manifest = chunks.folder, read_manifest(chunks.folder)
     results = [result for chunk in chunks if (result := chunk.result()) is not None]
     report = added(read_json(result / "report.json") for result in results) | {"chunks": len(chunks)}
     if "ledger" in report:
         refuse_all_failed(report)
-    for name in made:
+    names, more = verb.files(results)
+    for name in names:
         if any((result / name).is_file() for result in results):
             concatenate(results, name, folder / name)
     write_json(folder / "report.json", report)
-    told = {"chunks": chunks.told(), "outputs": outputs(folder, [*made, "report.json"])}
+    told = {"chunks": chunks.told(), "outputs": outputs(folder, [*names, "report.json"]), **more}
     write_manifest(folder, manifest["task"], ENGINES, finished="unanswered" not in report, **told)
-    (folder / PARTIAL).unlink(missing_ok=True)
+    (folder / _partial(names[0])).unlink(missing_ok=True)
     return Job(folder, report, _states(chunks))
+
+
+def _partial(name: str) -> str:
+    """What a file is called that holds a part of what it should: `run.partial.trec`."""
+    return f"{Path(name).stem}.partial{Path(name).suffix}"
 
 
 def _states(chunks: Chunks) -> dict[State, int]:

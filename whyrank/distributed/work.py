@@ -1,14 +1,17 @@
 """What a worker is told, in text and numbers, and the verbs whose work can be cut: how it is asked, cut and done."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from whyrank import experiment
+from whyrank.data_synth.base import Synth
+from whyrank.data_synth.folder import synthesise, synthesising, tasks_of
 from whyrank.datasets import load
 from whyrank.errors import BadInput, BadSpec
 from whyrank.experiment import Limits, run_file
@@ -18,10 +21,11 @@ from whyrank.experiment.stages import Kept, reranking, searching
 from whyrank.io.candidates import write_candidates
 from whyrank.io.chunks import Attempt, Chunk, Chunks
 from whyrank.io.runs import read_run_parts, write_run
+from whyrank.io.tasks import read_tasks, write_tasks
 from whyrank.registry import Part, make
 from whyrank.rerank.base import Reranker, requests_of
 from whyrank.retrieval.base import Retriever
-from whyrank.types import Dataset, Document, Query, Run, fingerprint, trec_order
+from whyrank.types import Dataset, Document, Query, RankTask, Run, fingerprint, trec_order
 
 PART = 256
 """So many lists are looked at at a time where work is cut."""
@@ -32,13 +36,14 @@ class Work:
     """All that a worker is told of the work.
 
     Attributes:
-        verb: "rerank" or "search".
+        verb: "rerank", "search" or "synth".
         spec: the part that does it, as text.
         out: the folder.
         data: the data set by name, or itself where workers are on this machine; None where the input has its own texts.
         split: which of its splits.
-        source: the run to rerank.
+        source: the run to rerank, or what a synthesis starts from.
         depth: how many documents of each query are reranked, or found.
+        limit: of how many tasks a synthesis starts.
         limits: on what the calls of the whole work may cost.
         trace: what is recorded of each model call, as for `whyrank.experiment.rerank`.
         workers: how many there are; each stops at its share of what is left.
@@ -51,6 +56,7 @@ class Work:
     split: str | None = None
     source: str = ""
     depth: int = 100
+    limit: int | None = None
     limits: Limits = field(default_factory=Limits)
     trace: Kept = "lean"
     workers: int = 1
@@ -58,9 +64,6 @@ class Work:
 
 class Verb(ABC):
     """A verb whose work can be cut."""
-
-    made: ClassVar[tuple[str, ...]] = ("run.trec", "notes.jsonl")
-    """The files that are joined."""
 
     def __init__(self, work: Work) -> None:
         """Build the part and load the data.
@@ -87,6 +90,11 @@ class Verb(ABC):
     @abstractmethod
     def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
         """Do one chunk in the folder of an attempt; returns its report."""
+
+    @staticmethod
+    def files(results: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
+        """Which files of these folders are joined, the most important first; and what else the manifest then tells."""
+        return ["run.trec", "notes.jsonl"], {}
 
     @cached_property
     def data(self) -> Dataset:
@@ -148,9 +156,7 @@ class Reranking(Verb):
 
     def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
         """Rerank the lists of the chunk."""
-        source = chunk.input()
-        if source is None:
-            raise BadInput(f"{chunk.folder}: the lists of this chunk are gone: run the command that began it again")
+        source = _there(chunk)
         data = None if self.work.data is None else self._of(next(read_run_parts(source, len(lists))))
         out, depth = attempt.folder, self.work.depth
         return experiment.rerank(
@@ -193,7 +199,69 @@ class Searching(Verb):
         return experiment.search(*one, trace=self.work.trace, attempt=attempt, ready=self._ready).report
 
 
-VERBS: dict[str, type[Verb]] = {"rerank": Reranking, "search": Searching}
+class Synthesising(Verb):
+    """Chunks of the tasks that a method of synthesis starts from."""
+
+    @cached_property
+    def part(self) -> Synth:
+        """The method."""
+        method = make(self.work.spec, Synth)
+        if not method.apart:
+            raise BadInput(
+                f"{self.work.spec}: what becomes of a task depends on the others, so that they cannot be worked on in "
+                "chunks: leave out --on and --chunk"
+            )
+        return method
+
+    @cached_property
+    def _collection(self) -> Dataset | None:
+        return None if self.work.data is None else self.data
+
+    @cached_property
+    def _tasks(self) -> list[RankTask]:
+        source = self.work.source or None
+        return tasks_of(source, self._collection, self.part, self.work.depth, self.work.limit)
+
+    def asked(self) -> tuple[dict[str, Any], int]:
+        """The task."""
+        return synthesising(self.part, self._tasks, self._collection), len(self._tasks)
+
+    def cut(self, chunks: Chunks) -> None:
+        """Write the tasks of each chunk, texts and all."""
+        for chunk in chunks:
+            if chunk.input() is None:
+                lists = chunks.cut.span(chunk.number)
+                write_tasks(self._tasks[lists.start : lists.stop], chunk.folder / "input.jsonl")
+
+    def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
+        """Work on the tasks of the chunk."""
+        return synthesise(
+            self.part,
+            list(read_tasks(_there(chunk))),
+            attempt.folder,
+            self._collection,
+            prices=limits.prices,
+            max_cost=limits.max_cost,
+            max_tokens=limits.max_tokens,
+            trace=self.work.trace,
+            attempt=attempt,
+        ).report
+
+    @staticmethod
+    def files(results: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
+        """Tasks or pairs, and what was dropped."""
+        made = "pairs.jsonl" if any((result / "pairs.jsonl").is_file() for result in results) else "tasks.jsonl"
+        return [made, "dropped.jsonl"], {"file": made}
+
+
+VERBS: dict[str, type[Verb]] = {"rerank": Reranking, "search": Searching, "synth": Synthesising}
+
+
+def _there(chunk: Chunk) -> Path:
+    """The input of a chunk."""
+    if (source := chunk.input()) is None:
+        raise BadInput(f"{chunk.folder}: the lists of this chunk are gone: run the command that began it again")
+    return source
 
 
 def spec_of(part: Part | str) -> str:
