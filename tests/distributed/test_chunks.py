@@ -34,7 +34,7 @@ def whole(task: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return alone(task, folder / "out", spec(folder / "log"))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     size=st.integers(1, QUERIES + 3), workers=st.integers(1, 3), seed=st.integers(0, 9), twice=st.sampled_from([0, 0.3])
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 from whyrank.errors import NotFound
 from whyrank.types import Corpus, Document
@@ -38,6 +39,10 @@ class LazyCorpus(Corpus):
         """The document of that id; a KeyError where there is none."""
         return self._corpus()[id]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process is sent is what was read."""
+        return _itself, (self._corpus(),)
+
     @cached_property
     def fingerprint(self) -> str:
         """What the collection is known by; that of no documents where they cannot be had."""
@@ -52,3 +57,7 @@ class LazyCorpus(Corpus):
         if isinstance(self._found, NotFound):
             raise self._found
         return self._found
+
+
+def _itself(corpus: Corpus) -> Corpus:
+    return corpus

@@ -23,7 +23,7 @@ from whyrank.io.chunks import Attempt, Chunk, Chunks
 from whyrank.io.runs import read_run_parts, write_run
 from whyrank.io.tasks import read_tasks, write_tasks
 from whyrank.registry import Part, make
-from whyrank.rerank.base import Reranker, requests_of
+from whyrank.rerank.base import Reranker, allowed, document_in
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Dataset, Document, Query, RankTask, Run, fingerprint, trec_order
 
@@ -129,13 +129,12 @@ class Reranking(Verb):
             seen = set[str]()
             for part in self._parts():
                 lists += len(part)
-                requests, _ = requests_of(part, self._of(part), self.work.depth)
-                for request in requests:
-                    queries.append(request.query)
-                    for document in request.documents:
-                        if document.id not in seen:
-                            seen.add(document.id)
-                            yield document
+                for query, (ids, _) in allowed(part, self._of(part)):
+                    queries.append(query)
+                    for id in ids[: self.work.depth]:
+                        if id not in seen:
+                            seen.add(id)
+                            yield document_in(self.data, id, part.name, query)
 
         documents = fingerprint(shown())
         used = about_content(self.data, {"queries": content_of_queries(queries), "documents": documents})

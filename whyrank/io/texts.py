@@ -12,7 +12,7 @@ from whyrank.io.pages import pages
 from whyrank.io.records import from_json, records
 from whyrank.io.tables import table
 from whyrank.io.topics import topics
-from whyrank.types import NO_METADATA, Corpus, Document, Query
+from whyrank.types import NO_METADATA, Document, Query
 
 TEXTS = ("text", "contents", "content")
 """Under which keys a document may have its text."""
@@ -24,11 +24,6 @@ _LINE = 'write {"_id": "d1", "text": "…"}, or an id, a tab and a text, or a .c
 _COLUMNS = (*TEXTS, "body", "passage", "document")
 _ASKED = ("text", "query", "question", "title")
 """The names of a table's column of texts."""
-
-
-def read_corpus(path: str | Path) -> Corpus:
-    """Read a whole collection into memory; raises what `iter_corpus` raises."""
-    return Corpus(iter_corpus(path))
 
 
 def iter_corpus(path: str | Path) -> Iterator[Document]:
@@ -47,16 +42,30 @@ def iter_corpus(path: str | Path) -> Iterator[Document]:
     """
     seen: dict[str, int] = {}
     for where, number, given in _objects(path, _COLUMNS):
-        id = _id(given, where, seen, number)
-        title = given.get("title") or ""
-        text, title = _text(given, TEXTS, where), _clean(title, "title", where)
-        try:
-            document = Document(id, text, title, metadata=metadata_of(given, _DOCUMENT))
-        except BadInput as error:
-            raise BadInput(f"{where}: {error}") from None
+        document = document_of(given, where)
+        _refuse_twice(document.id, where, seen, number)
         yield document
     if not seen:
         raise BadInput(f"{path}: the file has no documents")
+
+
+def documents_in(path: str | Path) -> Iterator[Document]:
+    """As `iter_corpus`, for whoever sees to it that ids are unique: nothing is held of what has gone by."""
+    return (document_of(given, where) for where, _, given in _objects(path, _COLUMNS))
+
+
+def document_of(given: Mapping[str, Any], where: str) -> Document:
+    """The document that a record holds, see `iter_corpus`.
+
+    Raises:
+        BadInput: an id that is missing or empty, no text; it begins with `where`.
+    """
+    id, title = _id(given, where), given.get("title") or ""
+    text, title = _text(given, TEXTS, where), _clean(title, "title", where)
+    try:
+        return Document(id, text, title, metadata=metadata_of(given, _DOCUMENT))
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
 
 
 def write_corpus(documents: Iterable[Document], path: str | Path) -> int:
@@ -119,7 +128,8 @@ def read_queries(path: str | Path) -> tuple[Query, ...]:
     seen: dict[str, int] = {}
     queries = []
     for where, number, given in _objects(path, _ASKED):
-        id = _id(given, where, seen, number)
+        id = _id(given, where)
+        _refuse_twice(id, where, seen, number)
         text = _text(given, ("text", "query"), where)
         excluded, only = (_ids(given, key, where) for key in ("excluded_ids", "only_ids"))
         try:
@@ -158,15 +168,18 @@ def _jsonl(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
         yield where, number, given
 
 
-def _id(given: Mapping[str, Any], where: str, seen: dict[str, int], number: int) -> str:
+def _id(given: Mapping[str, Any], where: str) -> str:
     id = given.get("_id", given.get("id"))
     if type(id) is int:
         id = str(id)
     if not isinstance(id, str) or not id:
         raise BadInput(f"{where}: an id ('_id' or 'id') that is a text or a whole number is wanted, found {id!r}")
+    return id
+
+
+def _refuse_twice(id: str, where: str, seen: dict[str, int], number: int) -> None:
     if (before := seen.setdefault(id, number)) != number:
         raise BadInput(f"{where}: the id {id!r} occurs twice, first in line {before}")
-    return id
 
 
 def _ids(given: Mapping[str, Any], key: str, where: str) -> frozenset[str] | None:

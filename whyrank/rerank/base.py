@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -258,22 +258,39 @@ def requests_of(run: Run, data: Dataset, depth: int) -> tuple[list[Request], lis
     Raises:
         BadInput: a query or document of the run is not in `data`.
     """
-    queries = {query.id: query for query in data.queries}
-    if unknown := [id for id in run if id not in queries]:
-        raise BadInput(
-            f"run {run.name!r}: query {unknown[0]!r} is not among the {len(queries)} queries of {data.name!r}"
-        )
     requests, tails = [], []
-    for id, (ids, scores) in run.without(data.queries).items():
-        if missing := next((doc for doc in ids[:depth] if doc not in data.corpus), None):
-            raise BadInput(
-                f"run {run.name!r}, query {id!r}: document {missing!r} is not among the {len(data.corpus)} documents "
-                f"of {data.name!r}"
-            )
-        documents = tuple(data.corpus[doc] for doc in ids[:depth])
-        requests.append(Request(queries[id], documents, tuple(scores[:depth].tolist())))
+    for query, (ids, scores) in allowed(run, data):
+        documents = tuple(document_in(data, doc, run.name, query) for doc in ids[:depth])
+        requests.append(Request(query, documents, tuple(scores[:depth].tolist())))
         tails.append(list(ids[depth:]))
     return requests, tails
+
+
+def allowed(run: Run, data: Dataset) -> Iterator[tuple[Query, Ranking]]:
+    """Each query of `run` with its documents, without those that it does not allow.
+
+    Raises:
+        BadInput: a query of the run is not in `data`.
+    """
+    queries = {query.id: query for query in data.queries}
+    if unknown := next((id for id in run if id not in queries), None):
+        raise BadInput(f"run {run.name!r}: query {unknown!r} is not among the {len(queries)} queries of {data.name!r}")
+    return ((queries[id], ranking) for id, ranking in run.without(data.queries).items())
+
+
+def document_in(data: Dataset, id: str, run: str, query: Query) -> Document:
+    """The document of that id, which the run called `run` has for `query`.
+
+    Raises:
+        BadInput: it is not in `data`.
+    """
+    try:
+        return data.corpus[id]
+    except KeyError:
+        raise BadInput(
+            f"run {run!r}, query {query.id!r}: document {id!r} is not among the {len(data.corpus)} documents "
+            f"of {data.name!r}"
+        ) from None
 
 
 def _note(request: Request, order: Order, trace: Trace | None) -> Note:
