@@ -31,6 +31,7 @@ POOL = (
     *("SetF(beta=2.0)", "SetAP", "SetP(judged_only=True)", "Success@1", "Success(rel=2)@3", "Judged@3", "Judged@5"),
     *("NumQ", "NumRet", "NumRet(rel=2)", "NumRelRet", "NumRel", "NumRel(rel=2)", "ERR@5", "ERR", "RBP(p=0.8)", "RBP@5"),
     *("RBP(p=0.5,rel=2)", "Compat(p=0.9)", "Accuracy", "Accuracy(rel=2)@5"),
+    *("INST(max_rel=3)", "SDCG(max_rel=3)@5"),
 )
 
 SCRIPT = """
@@ -95,6 +96,7 @@ def test_every_measure_that_is_computed_here_has_a_value_for_odd_runs():
 def test_each_measure_alone_is_that_of_ir_measures():
     """But for what ir_measures has not (fractional gains, ERR and RBP without Perl and cwl) or divides by zero for."""
     ours = {"nDCG(gains={1:0.5})@5", "nDCG(dcg='exp-log2')@5", "ERR@5", "ERR", "NumRel(rel=2)"}
+    ours |= {"INST(max_rel=3)", "SDCG(max_rel=3)@5"}
     names = [name for name in POOL if name not in ours and not name.startswith("RBP")]
     for run, qrels in cases(random.Random(6), 4):
         ranked = {query: grades for query, grades in qrels.items() if query in run}

@@ -1,4 +1,4 @@
-"""Measures computed here: what trec_eval's code has not (fractional grades and gains, 2^g - 1, ERR, RBP), and counts.
+"""Measures computed here: what trec_eval's code has not (fractional grades, 2^g - 1, ERR, RBP, C/W/L), and counts.
 
 Each is a function of a query's grades, its ranked ids and the measure's parameters. They agree with gdeval, cwl_eval
 and, on whole numbers, with trec_eval (tests).
@@ -6,10 +6,11 @@ and, on whole numbers, with trec_eval (tests).
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from whyrank.errors import BadInput
-from whyrank.eval import orders
+from whyrank.eval import cwl, orders
 
 Grades = Mapping[str, float]
 Formula = Callable[[Grades, Sequence[str], Mapping[str, Any]], float]
@@ -101,7 +102,13 @@ def num_ret(grades: Grades, ranking: Sequence[str], given: Mapping[str, Any]) ->
 COUNTS: Mapping[str, Formula] = {"NumQ": num_q, "NumRel": num_rel, "NumRet": num_ret}
 """Of these the sum over queries is told, as trec_eval tells it, and a query that a run lacks has its own count."""
 
-ALWAYS: Mapping[str, Formula] = {"ERR": err, "RBP": rbp, "Accuracy": accuracy, **COUNTS}
+ALWAYS: Mapping[str, Formula] = {
+    "ERR": err,
+    "RBP": rbp,
+    "Accuracy": accuracy,
+    **{name: partial(cwl.value, user) for name, user in cwl.USERS.items()},
+    **COUNTS,
+}
 """Computed here whatever the grades."""
 
 

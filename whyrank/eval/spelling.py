@@ -59,7 +59,7 @@ def read(name: str) -> ir_measures.Measure:
     if base.NAME not in _HERE:
         raise BadInput(not_here(name))
     try:
-        measure = base(**_parameters(written[2]))
+        measure = base(**_parameters(written[2], base))
         measure = measure if (at := written[3] or written[4]) is None else measure @ ast.literal_eval(at)
         _check(measure)
     except BadInput:
@@ -89,6 +89,11 @@ def _check(measure: ir_measures.Measure) -> None:
         raise BadInput(f"the measure '{measure}' looks at no document: its cut-off must be at least 1")
     if not 0 < measure.params.get("p", 0.5) < 1:
         raise BadInput(f"the measure '{measure}' has no such p: it must be above 0 and below 1")
+    low, high = measure.params.get("min_rel", 0), measure.params.get("max_rel", math.inf)
+    if "max_rel" in measure.SUPPORTED_PARAMS and not low < high < math.inf:
+        raise BadInput(f"the measure '{measure}' needs the highest grade, above min_rel: {measure.NAME}(max_rel=3)")
+    if not 0 < measure.params.get("T", 1) < math.inf:
+        raise BadInput(f"the measure '{measure}' has no such T: it must be above 0")
     if not all(math.isfinite(number) for pair in measure.params.get("gains", {}).items() for number in pair):
         raise ValueError
 
@@ -98,13 +103,15 @@ def _registry() -> dict[str, str]:
     return {name.lower(): name for name in reversed(list(ir_measures.measures.registry))}
 
 
-def _parameters(written: str | None) -> dict[str, object]:
+def _parameters(written: str | None, base: ir_measures.Measure) -> dict[str, object]:
     if written is None:
         return {}
     call = ast.parse(f"_{written}", mode="eval").body
     if not isinstance(call, ast.Call) or call.args or not all(keyword.arg for keyword in call.keywords):
         raise ValueError
-    return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    given = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    real = {name for name, info in base.SUPPORTED_PARAMS.items() if info.dtype is float}
+    return {name: float(value) if name in real and type(value) is int else value for name, value in given.items()}
 
 
 def _takes(stem: str, base: ir_measures.Measure) -> str:
@@ -114,6 +121,8 @@ def _takes(stem: str, base: ir_measures.Measure) -> str:
     rest = [name for name in base.SUPPORTED_PARAMS if name != at]
     cut = f"a cut-off as in {stem}{example}" if at == "cutoff" else f"{at} as in {stem}{example}" if at else ""
     named = f"the parameter{'s' * (len(rest) > 1)} {', '.join(rest)}" if rest else ""
+    if needed := [name for name in rest if base.SUPPORTED_PARAMS[name].required]:
+        named += f", of which {' and '.join(needed)} must be given, as in {stem}({needed[0]}=3){example}"
     return f"{stem} takes {', and '.join(filter(None, (cut, named))) or 'neither cut-off nor parameters'}"
 
 
