@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 import tiny
+from hypothesis import settings
 
 from whyrank import cli
 from whyrank.llm.vllm import VLLM
 from whyrank.progress import show
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test waits for a network
+
+settings.register_profile("whyrank", deadline=None)  # no test depends on how busy the machine is
+settings.load_profile("whyrank")
 
 ROOT = Path(__file__).parent.parent
 

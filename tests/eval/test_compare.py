@@ -131,5 +131,9 @@ def test_what_cannot_be_compared():
         compare([a, b], baseline="z")
     with pytest.raises(BadInput, match="no measure in common"):
         compare([a, b])
+    with pytest.raises(BadInput, match=r"is one list, and nothing stands behind it: compare takes a list of reports"):
+        compare(a, b, {"q": {"d": 1}})
+    with pytest.raises(BadInput, match="the baseline is a Report: give the name of its run"):
+        compare([a, b], b)
     with pytest.raises(BadInput, match=r"'b' and 'a' were evaluated on different queries \(1 differ, such as 'q2'\)"):
         compare([a, report("b", [0.1, 0.2, 0.3])])

@@ -100,11 +100,12 @@ def end_unanswered(report: "Mapping[str, Any]", file: Path) -> None:
     """
     if failed := report.get("unanswered"):
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in failed.items())
-        say(
-            f"unfinished: {sum(failed.values()):,} model calls failed ({kinds}), and {file} is what came out without "
-            "them: the same command asks them again, and no answered one",
-            err=True,
-        )
+        calls = report.get("calls", {})
+        if calls and calls.get("failed") == sum(calls.values()):
+            told = f"every model call failed ({kinds}), and {file} is the order that came in, unchanged"
+        else:
+            told = f"{sum(failed.values()):,} model calls failed ({kinds}), and {file} is what came out without them"
+        say(f"unfinished: {told}: the same command asks them again, and no answered one", err=True)
         raise typer.Exit(3)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from whyrank.terminal import line
 
 _CHUNK = 2_000_000  # random numbers held at once
 _EQUAL = 1e-12  # differences below are rounding
+_EVALUATED = "compare takes a list of reports: evaluate(run, qrels) of each run"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Comparison:
 def compare(
     reports: Sequence[Report],
     baseline: str | None = None,
-    *,
+    *more: Never,
     permutations: int = 10_000,
     resamples: int = 10_000,
     confidence: float = 0.95,
@@ -97,6 +98,7 @@ def compare(
     Args:
         reports: evaluations of at least two runs on the same judgements.
         baseline: the name of the run that the others are compared with; the first if None.
+        more: nothing; a third argument is refused in words.
         permutations: draws of the randomisation test; the smallest p value is 1 / (permutations + 1).
         resamples: draws of the bootstrap.
         confidence: level of the interval.
@@ -106,6 +108,8 @@ def compare(
         BadInput: something that is no report, fewer than two runs, no baseline of that name, other judged queries, no
             common measure.
     """
+    if more:
+        raise BadInput(f"compare: what is compared is one list, and nothing stands behind it: {_EVALUATED}")
     base, others = _parted(reports, baseline)
     shared = [measure for measure in base.means if all(measure in report.means for report in others)]
     measures = [measure for measure in shared if measure not in base.counts]
@@ -176,10 +180,10 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _parted(reports: Sequence[Report], baseline: str | None) -> tuple[Report, list[Report]]:
-    evaluated = "compare takes a list of reports: evaluate(run, qrels) of each run"
-    want(reports, Sequence, "compare: what is compared", evaluated)
+    want(reports, Sequence, "compare: what is compared", _EVALUATED)
     for at, report in enumerate(reports):
-        want(report, Report, f"compare: reports[{at}]", evaluated)
+        want(report, Report, f"compare: reports[{at}]", _EVALUATED)
+    want(baseline, (str, type(None)), "compare: the baseline", "give the name of its run")
     if len(reports) < 2:
         raise BadInput(f"a comparison needs at least two runs, not {len(reports)}")
     names = [report.name for report in reports]

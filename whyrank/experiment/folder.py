@@ -67,7 +67,8 @@ def once(
     """Do `work` for `task` in the folder `out`, unless it is done already.
 
     Where model calls failed for a reason that may pass, the run is written, and the folder stays unfinished: its report
-    has them as `unanswered`, and the same call asks them, and what follows from them, again. Where a limit on cost or
+    has them as `unanswered`, and the same call asks them, and what follows from them, again. So it is where all failed,
+    if queries had their time: then the order that came in is what was asked for. Where a limit on cost or
     tokens is reached and `partial` is wanted, `run.partial.trec` is what comes out of the calls so far. Where it is an
     attempt at a chunk of a larger run, it has the name of that, and goes on from what earlier attempts paid for.
     """
@@ -133,7 +134,7 @@ def _traced(
             report["unanswered"] = dict(sorted(passing.items()))
         if taken := routes(run):
             report["routes"] = taken
-    if attempt is None:  # of a chunk they may well have; the whole is looked at when it is joined
+    if attempt is None and not (bounds.seconds is not None and passing):  # a chunk is looked at when it is joined
         refuse_all_failed(report)
     return run
 
