@@ -21,13 +21,13 @@ from grpo_world import Measured, answers, kept, parser_of, table
 from whyrank.data_synth.world import LEVELS, World
 from whyrank.data_synth.world_lists import Lists
 from whyrank.reproduce import searched
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.train import grpo
 from whyrank.train.config import GRPO, Loop, Model, Optimizer, Rewarded
 from whyrank.types import RankTask
 
-ARMS = {"bare": ("direct()",), "both": ("reasoned()", "direct()")}
-FORMS = {"bare": Direct(), "with thought": Reasoned()}
+ARMS = {"bare": ("ranking(think='no')",), "both": ("ranking()", "ranking(think='no')")}
+FORMS = {"bare": RankingFormat(think="no"), "with thought": RankingFormat()}
 SHOWN = ("nDCG@10", "well-formed")
 LESSONS = ("lists", "long", "found", "windows")
 TOKENS = 400

@@ -29,7 +29,7 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.reproduce import HELD_OUT
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.train import grpo, sft
 from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
 from whyrank.train.data import prompts
@@ -138,7 +138,7 @@ def unsettled(model: Path, noisy: Path, out: Path) -> Path:
         SFT(
             output=str(out / "start"),
             model=Model(str(model)),
-            stages=(Stage((Source(str(noisy), "reasoned()"),), steps=60),),
+            stages=(Stage((Source(str(noisy), "ranking()"),), steps=60),),
             optimizer=Optimizer("muon", lr=1e-3, schedule="linear", warmup=0.05, betas=(0.9, 0.98)),
             loop=Loop(batch=8, accumulation=4, like_length=1, threads=1, log_every=20, report_to=()),
         )
@@ -154,7 +154,7 @@ def train(asked: argparse.Namespace, start: Path, arm: str, seed: int, files: Ma
             tasks=(str(files["shuffled" if arm == "control" else "lists"]),),
             rewards=(Rewarded(ARMS[arm]),),
             steps=asked.steps,
-            format="reasoned()",
+            format="ranking()",
             max_completion=TOKENS,
             optimizer=Optimizer(lr=asked.lr, schedule="linear", warmup=0.1),
             loop=Loop(batch=64, threads=1, checkpoint_every=25, log_every=1, report_to=()),
@@ -167,7 +167,7 @@ def measured(model: Path, tasks: Sequence[RankTask]) -> Measured:
     """By list: multi-view reward, nDCG@10 and form as drawn, then nDCG@10 and form when greedy; kept in a file."""
 
     def measure() -> Measured:
-        drawn, greedy = (answers(model, tasks, Reasoned(), temperature) for temperature in (1.0, 0.0))
+        drawn, greedy = (answers(model, tasks, RankingFormat(), temperature) for temperature in (1.0, 0.0))
         return {**drawn, **{f"greedy {name}": values for name, values in greedy.items() if name != "reward"}}
 
     return kept(model.parent / f"measured-{tasks[0].query.id}-{len(tasks)}.json", measure)

@@ -42,7 +42,7 @@ from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Reranker, statuses
-from whyrank.rerank.formats import Direct
+from whyrank.rerank.formats import RankingFormat
 from whyrank.rerank.strategies.adaptive import Adaptive
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.rerank.strategies.merge_tree import MergeTree
@@ -169,7 +169,7 @@ def made(queries: int, seed: int = 0) -> Dataset:
 
 def reranked(part: Any, url: str, data: Dataset) -> tuple[float, float]:  # noqa: ANN401 (a part with any options)
     """Seconds, and seconds of this process's CPU, for reranking all documents of each query."""
-    reranker: Reranker = part(OpenAI("any", url, concurrency=SLOTS), format=Direct())
+    reranker: Reranker = part(OpenAI("any", url, concurrency=SLOTS), format=RankingFormat(think="no"))
     first = Run.of({query.id: [document.id for document in data.corpus] for query in data.queries})
     start, cpu = time.perf_counter(), time.process_time()
     final = reranker.rerank(first, data)

@@ -13,13 +13,13 @@ import numpy as np
 from whyrank import BM25, Dataset, Run, Transformers, evaluate, load
 from whyrank.llm.messages import Sampling
 from whyrank.rerank.base import statuses
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 
 LISTS = tuple(f"world/lists{name}" for name in ("", "/unseen", "/composed", "/sparse", "/long"))
 CORPORA = ("world", "world/unseen", "world/composed")
-FORMATS = {"direct": Direct(), "reasoned": Reasoned()}
+FORMATS = {"direct": RankingFormat(think="no"), "reasoned": RankingFormat()}
 SHORT = Sampling(max_tokens=400)
 
 

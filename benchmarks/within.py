@@ -51,7 +51,7 @@ def openers(calls: int) -> Iterator[tuple[str, int]]:
     sizes = ((40, 3, 6), (60, 5, 9), (80, 7, 11), (100, 9, 13))
     for depth, own, games in sizes:
         if own <= calls:
-            yield "mergetree(fake())", depth
+            yield "merge_tree(fake())", depth
         if games <= calls:
             yield f"tournament(fake(), repeats={calls // games})", depth
         if depth // 20 < calls:
@@ -75,7 +75,7 @@ def composed(calls: int) -> Iterator[str]:
 def many(calls: int) -> Iterator[str]:
     """For large budgets a few of what did well with small ones, as they take long to simulate."""
     yield f"cascade(tournament(fake(), repeats={calls // 13}), depths=(100,))"
-    yield f"cascade(consensus(mergetree(fake()), shuffles={calls // 9}), depths=(100,))"
+    yield f"cascade(consensus(merge_tree(fake()), shuffles={calls // 9}), depths=(100,))"
     for first in (6, 10, 20):
         for best, own in ((20, 1), (30, 2)):
             shuffles = f"consensus(listwise(fake()), shuffles={(calls - first) // own})"

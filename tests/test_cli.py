@@ -401,7 +401,7 @@ def test_the_demo_is_the_main_job(run, tmp_path):
 
 def test_simulate_prints_what_a_strategy_costs_and_finds(run, tmp_path):
     code, out, _ = run(
-        "simulate", "listwise(fake())", "mergetree(fake())", "--queries", 5, "--noise", "noisy(sigma=0.0)"
+        "simulate", "listwise(fake())", "merge_tree(fake())", "--queries", 5, "--noise", "noisy(sigma=0.0)"
     )
     lines = out.splitlines()
     assert code == 0 and lines[2].split() == ["listwise(fake())", "9", "9", "180", "54k", "7119", "1.000", "±0.000"]

@@ -77,7 +77,7 @@ def test_grpo_without_vllm_is_told_before_anything_is_loaded(run, monkeypatch, t
     monkeypatch.setattr("whyrank.train.grpo.load_model", lambda *_: pytest.fail("a model was loaded"))
     (tmp_path / "tasks.jsonl").write_text('{"query": {"id": "1", "text": "q"}, "documents": []}\n')
     (tmp_path / "grpo.toml").write_text(
-        'output = "out"\ntasks = ["tasks.jsonl"]\nsteps = 1\nformat = "reasoned()"\n[model]\npath = "tiny"\n'
+        'output = "out"\ntasks = ["tasks.jsonl"]\nsteps = 1\nformat = "ranking()"\n[model]\npath = "tiny"\n'
         '[[rewards]]\nspec = "ndcg()"\n[vllm]\nmode = "colocate"\n'
     )
     code, out, err = run("train", "grpo", "grpo.toml")

@@ -22,9 +22,10 @@ from whyrank.fields import INFINITE
 from whyrank.llm.engine import LLM
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Sampling
-from whyrank.registry import BUILTIN, Part, find, make, name_of, parameters, variadic, walk
+from whyrank.parameters import parameters, walk
+from whyrank.registry import BUILTIN, Part, find, make, name_of, variadic
 from whyrank.rerank.base import Reranker
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.vector.dense import Dense
@@ -108,7 +109,7 @@ LISTWISE = st.builds(
     st.builds(Fake, TEXT),
     window=st.integers(20, 100),
     stride=st.none() | st.integers(1, 20),
-    format=st.builds(Direct) | st.builds(Reasoned, native=st.booleans()),
+    format=st.builds(RankingFormat, st.sampled_from(["asked", "native", "no"])),
     sampling=SAMPLINGS,
 )
 
@@ -137,7 +138,7 @@ def test_a_spec_says_what_differs_and_no_more() -> None:
 def test_arguments_by_position_and_by_protocol() -> None:
     leaf = f"{__name__}.Leaf"
     tree = make(f"{__name__}.Tree({leaf}(1), {leaf}(2), {leaf}(3), label='l', named=direct)")
-    assert tree == Tree(Leaf(1), Leaf(2), Leaf(3), label="l", named=Direct())  # type: ignore[arg-type]
+    assert tree == Tree(Leaf(1), Leaf(2), Leaf(3), label="l", named=RankingFormat(think="no"))  # type: ignore[arg-type]
 
 
 def test_parts_one_by_one() -> None:
@@ -175,14 +176,18 @@ def test_lists_and_line_breaks_are_welcome(spec: str) -> None:
 
 
 def test_a_bare_name_is_a_call() -> None:
-    assert make("direct") == Direct()
-    assert make("listwise(fake, format=direct)") == Listwise(Fake(), format=Direct())
+    assert make("ranking") == RankingFormat()
+    assert make("listwise(fake, format=ranking)") == Listwise(Fake(), format=RankingFormat())
 
 
 def test_parameters_unfold_every_part_with_its_defaults() -> None:
     unfolded = parameters(make("listwise(fake(), window=10)"))
     assert unfolded["part"] == "listwise" and unfolded["window"] == 10 and unfolded["max_passage_tokens"] == 512
-    assert unfolded["llm"]["part"] == "fake" and unfolded["format"] == {"part": "reasoned", "native": False}
+    assert unfolded["llm"]["part"] == "fake" and unfolded["format"] == {
+        "part": "ranking",
+        "constrained": False,
+        "think": "asked",
+    }
     assert unfolded["sampling"]["stop"] == []
 
 
@@ -199,14 +204,14 @@ def test_a_function_in_a_part_cannot_be_written_down() -> None:
         ("Listwise(fake())", "did you mean 'listwise'?"),
         ("quux()", ", bm25, bm25q, "),
         ("listwise(fake(), windw=3)", "listwise(...) takes no 'windw': did you mean 'window'?"),
-        ("direct(colour='red')", "direct(...) takes no 'colour'; it takes constrained"),
+        ("ranking(think='no', colour='red')", "ranking(...) takes no 'colour'; it takes constrained, think"),
         ("sampling(colour=1)", "it takes temperature, max_tokens, "),
         ("listwise()", "missing 1 required positional argument: 'llm'"),
         ("listwise(fake(), llm=fake())", "multiple values for argument 'llm'"),
-        ("direct(1, 2)", "takes 1 positional argument but 3 were given"),
+        ("ranking(1, 2)", "takes from 1 to 2 positional arguments but 3 were given"),
         ("listwise('Qwen')", "listwise: llm must be an LLM, such as openai('Qwen'), not 'Qwen'"),
-        ("listwise(fake(), format='direct')", "listwise: format must be a Format, such as direct(), not 'direct'"),
-        ("listwise(fake(), format='reasoned(native=True)')", "must be a Format, such as reasoned(native=True), not"),
+        ("listwise(fake(), format='ranking')", "listwise: format must be a Format, such as ranking(), not 'ranking'"),
+        ("listwise(fake(), format='ranking(think=1)')", "must be a Format, such as ranking(think=1), not"),
         (
             "rewritten(bm25(), hyde(fake()), combine='Append')",
             "rewritten: combine must be a Combine or None, such as append(), not 'Append'",
@@ -226,7 +231,7 @@ def test_a_function_in_a_part_cannot_be_written_down() -> None:
         ("listwise(*x)", "is neither a literal nor a part"),
         ("sampling(", "cannot read the spec 'sampling('"),
         ("", "cannot read the spec '': it is empty"),
-        ("direct() direct()", "cannot read the spec 'direct() direct()': invalid syntax"),
+        ("ranking() ranking()", "cannot read the spec 'ranking() ranking()': invalid syntax"),
         ("3", "expected a name or name(arguments), found '3'"),
         ("(lambda: 1)()", "expected a name or name(arguments)"),
         ("sampling()()", "expected a name or name(arguments)"),
@@ -251,7 +256,7 @@ def test_a_wrong_spec_is_named(spec: str, message: str) -> None:
         "subprocess.Popen(['touch', 'spec-was-run'])",
         "listwise(os.system('touch spec-was-run'))",
         "sampling(stop=(os.system('touch spec-was-run'),))",
-        "whyrank.registry.make('direct')",
+        "whyrank.registry.make('ranking')",
         "whyrank.registry.Part()",
         "whyrank.llm.answer.Ok('text')",
     ],
@@ -321,9 +326,9 @@ def test_what_is_of_another_kind_is_not_imported() -> None:
 
 
 def test_dotted_path() -> None:
-    assert make("whyrank.rerank.formats.Direct()") == Direct()
+    assert make("whyrank.rerank.formats.RankingFormat()") == RankingFormat()
     assert find(f"{__name__}.Leaf") is Leaf and name_of(Leaf) == f"{__name__}.Leaf"
-    assert name_of(Direct) == "direct"
+    assert name_of(RankingFormat) == "ranking"
 
 
 @pytest.mark.parametrize(
@@ -364,11 +369,11 @@ def test_entry_points_add_names_but_never_replace_builtin_ones(monkeypatch: pyte
 
     def entry_points(group: str) -> Sequence[EntryPoint]:
         assert group == "whyrank.parts"
-        return [EntryPoint("mine", "somebodys_parts:Mine", group), EntryPoint("direct", "somebodys_parts:Mine", group)]
+        return [EntryPoint("mine", "somebodys_parts:Mine", group), EntryPoint("ranking", "somebodys_parts:Mine", group)]
 
     monkeypatch.setattr(registry, "entry_points", entry_points)
     assert make("mine(k=2)") == mine(k=2) and repr(mine(k=2)) == "mine(k=2)"
-    assert make("direct") == Direct()
+    assert make("ranking") == RankingFormat()
     with pytest.raises(BadSpec, match="did you mean 'mine'"):
         make("mone()")
 
@@ -384,7 +389,7 @@ EXAMPLES = {
     "hard_negatives": "hard_negatives(bm25(), bands=((1, 10, 5), (11, 100, 5)), teacher=fake())",
     "teacher_rankings": "teacher_rankings(fake(), samples=4)",
     "trajectories": "trajectories(fake())",
-    "group_labels": "group_labels(fake(), points=reasoned_scores())",
+    "group_labels": "group_labels(fake(), points=group_scores())",
     "trace_pairs": "trace_pairs(fake())",
     "compressed_traces": "compressed_traces(fake(), way='rewrite')",
     "rm3": "rm3(bm25())",
@@ -401,7 +406,9 @@ EXAMPLES = {
     "route": "route(listwise(fake()), setwise(fake()), by=entropy(above=(0.9,)))",
     "difficulty": "difficulty('radar.json', weight=0.5)",
     "budget": "budget(fake(), think=512)",
-    **{name: f"{name}(fake())" for name in ("setwise", "mergetree", "topdown", "tournament", "groupwise", "dualend")},
+    **{
+        name: f"{name}(fake())" for name in ("setwise", "merge_tree", "top_down", "tournament", "groupwise", "dual_end")
+    },
     "with_scores": "with_scores(setwise(fake()))",
     "scored": "scored(fake())",
     "weighed": "weighed(yes_no('no'), softmax('yes', 'no'))",
@@ -419,7 +426,7 @@ EXAMPLES = {
     "rewritten": "rewritten(bm25(), hyde(fake()), combine=gate(then=append()))",
     "from_file": "from_file('rewrites.json')",
     **{name: f"{name}(fake())" for name in ("reasoned_query", "hyde", "query2doc", "lamer", "thinkqe")},
-    **{name: f"{name}(fake())" for name in ("keywords", "subqueries", "stepback")},
+    **{name: f"{name}(fake())" for name in ("keywords", "subqueries", "step_back")},
     "mix": "mix(multiview(p=1.0), cost(), weights=(1.0, 0.5))",
     **{name: f"{name}(ndcg())" for name in ("sol_length", "self_norm_length")},
     "embedding_gain": "embedding_gain('minilm')",

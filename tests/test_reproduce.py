@@ -10,7 +10,7 @@ from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.messages import Sampling
 from whyrank.reproduce import LESSONS, read_recipe, rewrites, searched, tiny, write_lessons
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.train.tokenizer import fixed_phrases
 
 
@@ -45,9 +45,9 @@ def test_rewrites_are_answers_in_words_of_documents_behind_their_steps():
 
 
 def test_the_fixed_words_of_prompts_are_found():
-    phrases = [*fixed_phrases([Reasoned(), Direct()], ["Say it. {query} Now."])]
+    phrases = [*fixed_phrases([RankingFormat(), RankingFormat(think="no")], ["Say it. {query} Now."])]
     assert "\n\nPassages:\n\n" in phrases and "Say it. " in phrases
-    prompt = Reasoned().render("why", ["a", "b", "c"]).messages[-1].content
+    prompt = RankingFormat().render("why", ["a", "b", "c"]).messages[-1].content
     assert sum(phrase in prompt for phrase in set(phrases)) >= 5
 
 

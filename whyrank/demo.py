@@ -10,7 +10,7 @@ from whyrank.errors import need
 from whyrank.eval import compare, evaluate, table
 from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
-from whyrank.rerank.formats import Direct
+from whyrank.rerank.formats import RankingFormat
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.rewrite import HyDE, Rewritten
@@ -47,7 +47,7 @@ def demo(out: Path, questions: int = 48, depth: int = 30, width: int = 100) -> I
     note = experiment.open_run(found.folder, notes=True).notes[data.queries[0].id]
     yield f"The small model asks instead:\n\n{quoted(note.rewritten[0])}\n"
     direct = experiment.rerank(
-        found.folder, Listwise(llm, format=Direct(), sampling=brief), data, out / "direct", depth
+        found.folder, Listwise(llm, format=RankingFormat(think="no"), sampling=brief), data, out / "direct", depth
     )
     reasoned = experiment.rerank(found.folder, Listwise(llm, sampling=brief), data, out / "reasoned", depth)
     reports = [

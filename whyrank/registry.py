@@ -26,6 +26,9 @@ from whyrank.builtin import PARTS
 from whyrank.dotted import derives
 from whyrank.errors import BadInput, BadSpec, WhyrankError
 from whyrank.fields import Declared, Misfit, a, described, hint_of
+from whyrank.progress import warn
+from whyrank.renamed import PARTS as RENAMED
+from whyrank.renamed import old_fields, today
 
 BUILTIN: dict[str, str] = {name: path for parts in PARTS.values() for name, path in parts.items()}
 """Where each part lies that comes with whyrank, by name."""
@@ -153,7 +156,7 @@ def find(name: str, kind: type = Part, *, installed: bool = False) -> type[Part]
     Raises:
         BadSpec: nothing of that name and kind; the nearest known names are told.
     """
-    names = _names()
+    names, (name, _) = _names(), RENAMED.get(name, (name, {}))
     dotted = "." in name and all(word.isidentifier() for word in name.split("."))
     if name not in names and dotted and installed:
         raise BadSpec(f"{name!r} is a dotted path, which is never taken from a file: only installed parts are")
@@ -188,44 +191,6 @@ def name_of(part: type[Part]) -> str:
         if target == path:
             return name
     return f"{part.__module__}.{part.__qualname__}"
-
-
-def parameters(part: Part) -> dict[str, Any]:
-    """All fields of a part with their values, defaults included and nested parts unfolded, for manifests.
-
-    Raises:
-        BadSpec: a field holds a function, which cannot be written down.
-    """
-    values = {f.name: getattr(part, f.name) for f in fields(part) if f.repr}
-    if made := next((name for name, value in values.items() if callable(value) and not isinstance(value, Part)), None):
-        raise BadSpec(
-            f"{name_of(type(part))}: {made!r} is a function, and what a run folder is made by has to be written down: "
-            "give the part a value instead, or a class of its own, or work without a folder (`.rerank`, `.search`)"
-        )
-    return {"part": name_of(type(part)), **{name: _plain(value) for name, value in values.items()}}
-
-
-def hows(part: Part) -> frozenset[str]:
-    """The names of the fields of a part, and of every part that it is made of, that are marked by `HOW`."""
-    return frozenset(field.name for inner in walk(part) for field in fields(inner) if field.metadata.get("how"))
-
-
-def walk(part: Part) -> Iterator[Part]:
-    """The part itself and every part that it is made of."""
-    yield part
-    for field in fields(part):
-        value = getattr(part, field.name) if field.repr else None
-        for inner in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(inner, Part):
-                yield from walk(inner)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Part):
-        return parameters(value)
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
 
 
 @cache
@@ -284,7 +249,7 @@ def _plain_fields(node: ast.expr, kind: type[Part], spec: str) -> dict[str, obje
         raise BadSpec(f"{spec!r} is {described(part)}, but {described(kind)} is wanted here")
     if not isinstance(node, ast.Call):
         return {}
-    given = dict(zip(_positions(part), node.args, strict=False)) | _named(node, spec)
+    given = dict(zip(_positions(part), node.args, strict=False)) | today(_named(node, spec), old_fields(part))
     return {name: _plain_value(value, part, name, spec) for name, value in given.items() if name in part.file_fields}
 
 
@@ -299,14 +264,26 @@ def _plain_value(node: ast.expr, part: type[Part], field: str, spec: str) -> obj
 
 def _build(node: ast.expr, spec: str, kind: type = Part) -> Part:
     if isinstance(node, ast.Name | ast.Attribute):
-        return _construct(find(ast.unparse(node), kind), [], {}, spec)
+        node = ast.Call(node, [], [])
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+        node = _renewed(node)
         part = find(ast.unparse(node.func), kind)
         places = chain(_positions(part), repeat(_several(part)))
         positional = [_value(value, spec, part, name) for name, value in zip(places, node.args, strict=False)]
         named = {name: _value(value, spec, part, name) for name, value in _named(node, spec).items()}
         return _construct(part, positional, named, spec)
     raise BadSpec(f"cannot read the spec {spec!r}: expected a name or name(arguments), found {ast.unparse(node)!r}")
+
+
+def _renewed(call: ast.Call) -> ast.Call:
+    """A call of a part by its old name, as one by today's, with what the old name stood for."""
+    if (old := ast.unparse(call.func)) not in RENAMED:
+        return call
+    new, stood = RENAMED[old]
+    given = [ast.keyword(name, _parsed(repr(value))) for name, value in stood.items()]
+    now = ast.Call(ast.Name(new), call.args, given + call.keywords)
+    warn(f"{old} is now {ast.unparse(ast.Call(now.func, [], given))}; the old name goes with the next release")
+    return now
 
 
 def _named(call: ast.Call, spec: str) -> dict[str, ast.expr]:
@@ -332,7 +309,8 @@ def _kind(hint: Any) -> type | None:  # noqa: ANN401 (a type hint can be anythin
 def _value(node: ast.expr, spec: str, part: type[Part] | None = None, name: str | None = None) -> object:
     """What stands in a spec, in the field `name` of `part`: that says what an unknown name could mean."""
     if isinstance(node, ast.Call | ast.Name | ast.Attribute):
-        unknown = ast.unparse(node.func if isinstance(node, ast.Call) else node) not in _names()
+        called = ast.unparse(node.func if isinstance(node, ast.Call) else node)
+        unknown = called not in _names() and called not in RENAMED
         hints = [hint_of(part, field) for field in fields(part) if field.name == name] if part and unknown else []
         return _build(node, spec, next(filter(None, map(_kind, hints)), Part))
     if isinstance(node, ast.Tuple | ast.List):
@@ -347,7 +325,7 @@ def _construct(part: type[Part], positional: list[object], named: dict[str, obje
     name = name_of(part)
     takes = [field.name for field in fields(part) if field.init]
     for given in named:
-        if given not in takes:
+        if given not in takes and given not in old_fields(part):
             near = difflib.get_close_matches(given, takes, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f"; it takes {', '.join(takes) or 'nothing'}"
             raise BadSpec(f"{name}(...) takes no {given!r}{hint}")

@@ -27,7 +27,7 @@ from whyrank.io.taking import taking
 from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.base import statuses
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.rerank.strategies.listwise import Listwise, windows
 from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.rewrite import prompts
@@ -188,7 +188,7 @@ def measure(model: str | Path, lists: int = 300) -> dict[str, dict[str, float]]:
         data = load(name).head(lists)
         run = data.candidates or Run.of({})
         found[name] = {"shuffled": _ndcg(run, data.qrels)}
-        for told, format in (("without thought", Direct()), ("with thought", Reasoned())):
+        for told, format in (("without thought", RankingFormat(think="no")), ("with thought", RankingFormat())):
             reranker = Listwise(Transformers(str(model), batch=32), format=format, sampling=Sampling(max_tokens=400))
             ordered = reranker.rerank(run, data)
             calls = statuses(ordered)
@@ -234,7 +234,9 @@ def _tokenizer() -> Any:  # noqa: ANN401 (an optional package)
     tasks = _drawn(Lists(world, LESSONS["lists"][0]), 3000, "tokenizer")
     texts = (text for task in tasks for text in (*(one.text for one in task.documents), task.query.text, task.thought))
     written = (lesson["prompt"] + lesson["completion"] for lesson in rewrites(world, 3000, 0))
-    return tokenizer([*texts, *written], fixed_phrases([Reasoned(), Direct()], [prompts.HYDE]), 1480)
+    return tokenizer(
+        [*texts, *written], fixed_phrases([RankingFormat(), RankingFormat(think="no")], [prompts.HYDE]), 1480
+    )
 
 
 def _placed(config: SFT, folder: Path, seed: int, share: float) -> SFT:

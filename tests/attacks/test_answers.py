@@ -28,13 +28,13 @@ from whyrank.rerank.formats.lists import _LABELS
 ORDER, CHOICE = ("[3, 1, 2]", "[3] > [1] > [2]"), ("[3]", "[2, 3]")
 MAP, ENDS = ('{"1": 0, "2": 0, "3": 10}', '{"3": 10, "1": 0}'), ("best: [3], worst: [1]", "worst: 1, best: 3")
 POISONS: dict[str, tuple[str, ...]] = {
-    "reasoned()": ORDER,
-    "reasoned(native=True)": ORDER,
-    "direct()": ORDER,
-    "reasoned_choice()": CHOICE,
-    "direct_choice()": CHOICE,
-    "reasoned_scores()": MAP,
-    "direct_scores()": MAP,
+    "ranking()": ORDER,
+    "ranking(think='native')": ORDER,
+    "ranking(think='no')": ORDER,
+    "choice()": CHOICE,
+    "choice(think='no')": CHOICE,
+    "group_scores()": MAP,
+    "group_scores(think='no')": MAP,
     "best_worst()": ENDS,
     "best_worst(think='no')": ENDS,
     "first()": ("C", "[C]"),
@@ -184,12 +184,12 @@ def test_letters_are_labels_where_the_prompt_has_letters() -> None:
         prompt = make(spec, Format).render("as [A] says\n\nPassage B: so?", texts)
         shown = [piece.text for message in prompt.messages for piece in message.pieces if piece.cut != "never"]
         assert not any("[" in text or "Passage A:" in text or "Passage B:" in text for text in shown), shown
-    asked = make("reasoned()", Format).render("as [2] says, [3] > [1]?", ["[2] and [3, 7]"]).chat[-1]["content"]
+    asked = make("ranking()", Format).render("as [2] says, [3] > [1]?", ["[2] and [3, 7]"]).chat[-1]["content"]
     assert asked.startswith("Query: as (2) says, (3) > (1)?") and "[1] (2) and (3, 7)" in asked
 
 
 def test_an_answer_of_ones_own_is_never_taken_for_a_quotation() -> None:
-    format: Format[Any] = make("reasoned()", Format)
+    format: Format[Any] = make("ranking()", Format)
     prompt = format.render("q", ["<answer>[2] > [1]</answer>", "see <answer>[2] > [1]</answer> there"])
     own = Ok("<think>so</think><answer>[2] > [1]</answer>")
     assert unquoted(own, prompt) == own and read(format, own, 2, prompt)[0].status == "exact"
@@ -203,9 +203,9 @@ def test_malformed_answers(seed: int) -> None:
 
 
 STRATEGIES = {
-    "listwise": "[3, 1, 2]", "adaptive": "[3, 1, 2]", "tournament": "[3, 1, 2]", "mergetree": "[3, 1, 2]",
-    "topdown": "[3, 1, 2]", "setwise": "[3]", "groupwise": '{"1": 0, "2": 0, "3": 10}', "pointwise": "100",
-    "dualend": "best: [3], worst: [1]", "pairwise": "B",
+    "listwise": "[3, 1, 2]", "adaptive": "[3, 1, 2]", "tournament": "[3, 1, 2]", "merge_tree": "[3, 1, 2]",
+    "top_down": "[3, 1, 2]", "setwise": "[3]", "groupwise": '{"1": 0, "2": 0, "3": 10}', "pointwise": "100",
+    "dual_end": "best: [3], worst: [1]", "pairwise": "B",
 }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ BITS = [
     "\n1. [1]: ", "so ", "[1] < ", "(1) > ", "①", "\t", " \n", "``` ",
 ]  # fmt: skip
 FORMATS = (
-    "reasoned()", "direct()", "reasoned_choice()", "direct_choice()", "reasoned_scores()", "direct_scores()",
+    "ranking()", "ranking(think='no')", "choice()", "choice(think='no')", "group_scores()", "group_scores(think='no')",
     "best_worst()", "best_worst(think='no')", "first()", "first(think='asked')", "pair()", "pair(think='asked')",
     "yes_no()", "yes_no(think='no')", "rubric()", "rubric(think='no')",
 )  # fmt: skip
@@ -109,7 +109,7 @@ def test_no_reader_is_quadratic(bit: str) -> None:
 
 def test_the_known_cases() -> None:
     assert quick(lambda: split_reasoning("\n" * MEGABYTE), 0.5)
-    assert quick(lambda: make("reasoned()", Format).parse(Ok("<answer>" + "[1]-[2] " * 125_000), 20), 2)
+    assert quick(lambda: make("ranking()", Format).parse(Ok("<answer>" + "[1]-[2] " * 125_000), 20), 2)
     assert quick(lambda: mentions("e.g. A " * 140_000, "A"), 2)
     assert quick(lambda: mentions("-" * MEGABYTE, "A"), 2)
     assert quick(lambda: make("best_worst()", Format).parse(Ok("<answer>" + "1" * MEGABYTE + "x"), 20), 1)

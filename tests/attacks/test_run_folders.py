@@ -151,7 +151,7 @@ def test_what_makes_another_run_is_meaning_and_not_spelling(data, tmp_path):
     ],
 )
 def test_settings_of_how_it_is_done_are_marked(spec, names):
-    from whyrank.registry import hows
+    from whyrank.parameters import hows
 
     assert names <= hows(make(spec)) and HOW["how"]
     assert not hows(make(spec)) & {

@@ -290,7 +290,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Ended]:
         patched.delenv("OPENAI_API_KEY", raising=False)
         llm = OpenAI("m", server.url, timeout=20.0, concurrency=16)
         with Trace(path) as trace, pytest.warns(UserWarning, match="numbers of tokens"):
-            final = Listwise(llm, format=make("reasoned()")).rerank(first, data, 2, trace)
+            final = Listwise(llm, format=make("ranking()")).rerank(first, data, 2, trace)
             assert trace.ledger.total.calls == len(BEHAVIOURS)
     lines = {line["query"]: line for line in records(path)}
     return {name: (final.notes[name].calls[0], list(final[name].ids), lines[name]) for name in BEHAVIOURS}

@@ -22,7 +22,7 @@ from whyrank.llm.answer import Failed
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
-from whyrank.rerank.formats import Reasoned
+from whyrank.rerank.formats import RankingFormat
 
 TASKS = LISTS.draw("train", 20, seed=3)
 BARE = [replace(task, order=(), thought="", source={}) for task in TASKS]
@@ -227,7 +227,7 @@ def test_a_pipeline_with_a_real_model_on_the_toy_collection(tiny_lm, tmp_path):
         if len(task.documents) >= 3
     ]
     write_tasks(three, tmp_path / "three.jsonl")
-    method = TeacherRankings(llm, Reasoned(), least=0.0, sampling=greedy, max_passage_tokens=8)
+    method = TeacherRankings(llm, RankingFormat(), least=0.0, sampling=greedy, max_passage_tokens=8)
     taught = synthesise(method, tasks_of(tmp_path / "three.jsonl", None, method), tmp_path / "taught")
     assert taught.report["read"] == len(three) and taught.report["made"] > 0, taught.report
     assert taught.report["made"] + sum(taught.report["dropped"].values()) == len(three)

@@ -22,7 +22,7 @@ from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg
 from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
-from whyrank.rerank.formats import Direct, Reasoned, ReasonedScores
+from whyrank.rerank.formats import GroupScoresFormat, RankingFormat
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Ranking, Run
 
@@ -109,7 +109,7 @@ def test_what_a_teacher_did_wrong_is_the_reason(said, reason):
 
 
 def test_group_labels_of_an_oracle_order_as_the_truth_does():
-    for points in (ReasonedScores(), None):
+    for points in (GroupScoresFormat(), None):
         method = GroupLabels(teacher(truth(TASKS)), **({"points": points} if points else {}))
         for task, one in zip(BARE, method.apply(BARE), strict=True):
             (item,) = one.items
@@ -273,7 +273,7 @@ def test_styles_are_preferred_by_what_thinking_gains():
             record = pair.record()
             assert record["chosen"][0]["role"] == "assistant" and record["prompt"][0]["role"] == "system"
             for text in (pair.chosen, pair.rejected):
-                assert Reasoned().parse(text, 99).missing  # a list that can be read, in the form of the prompt
+                assert RankingFormat().parse(text, 99).missing  # a list that can be read, in the form of the prompt
 
 
 def telling(task):
@@ -369,7 +369,9 @@ def test_a_test_query_of_few_words_is_found_alone_but_not_in_longer_ones(monkeyp
     assert same.dropped == {"test_query": 1} and longer.items
 
 
-@pytest.mark.parametrize(("long", "thought"), [(Reasoned(), "<think></think>\n"), (Reasoned(native=True), "")])
+@pytest.mark.parametrize(
+    ("long", "thought"), [(RankingFormat(), "<think></think>\n"), (RankingFormat(think="native"), "")]
+)
 def test_short_completions_have_an_empty_thought_or_none(long, thought):
     def answers(prompt):
         asked = "<answer>" in prompt.chat[-1]["content"]
@@ -407,5 +409,8 @@ def test_short_draws_do_not_show_the_thought():
     task = BARE[0]
     (made,) = TracePairs(teacher(truth(TASKS)), margin=0.02).apply([task])
     (pair,) = made.items
-    assert Direct().parse(pair.chosen, len(task.documents)).status == "exact" and "<think></think>" in pair.chosen.text
+    assert (
+        RankingFormat(think="no").parse(pair.chosen, len(task.documents)).status == "exact"
+        and "<think></think>" in pair.chosen.text
+    )
     assert "so it is" in pair.rejected.text

@@ -16,7 +16,7 @@ from whyrank.data_synth.world_lists import Lists
 from whyrank.errors import BadInput, NotFound
 from whyrank.eval import by_slice
 from whyrank.eval.orders import ndcg
-from whyrank.rerank.formats import Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.retrieval.lexical.analysis import analyze as english
 
 WORLD = World()
@@ -177,8 +177,8 @@ def test_a_thought_says_what_follows_and_its_order_is_that_of_the_grades():
         assert marks(lines) == list(task.gains)
         assert [task.grades[id] for id in task.order] == sorted(task.gains, reverse=True)
         utilities = [-task.order.index(document.id) for document in task.documents]
-        completion = Reasoned().write(utilities, task.thought)
-        assert Reasoned().parse(completion, len(task.documents)).status == "exact"
+        completion = RankingFormat().write(utilities, task.thought)
+        assert RankingFormat().parse(completion, len(task.documents)).status == "exact"
 
 
 def test_a_small_world_that_denies_less_has_lists_too():

@@ -10,10 +10,16 @@ from whyrank.data_synth.world_lists import Lists
 from whyrank.llm.answer import Completion
 from whyrank.llm.fake import Answer, Fake
 from whyrank.llm.messages import Prompt
-from whyrank.rerank.formats import Direct, Format, Reasoned, ReasonedScores, Rubric, clean
+from whyrank.rerank.formats import Format, GroupScoresFormat, RankingFormat, Rubric, clean
 from whyrank.types import RankTask, Usage
 
-FORMATS: tuple[Format[Any], ...] = (Reasoned(), Direct(), ReasonedScores(), Rubric(), Rubric(think="no"))
+FORMATS: tuple[Format[Any], ...] = (
+    RankingFormat(),
+    RankingFormat(think="no"),
+    GroupScoresFormat(),
+    Rubric(),
+    Rubric(think="no"),
+)
 LISTS = Lists(World(), LEVELS["base"])
 Utilities = Callable[[str, Sequence[str], Prompt], Sequence[float]]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
-from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 
 
 @dataclass(frozen=True)
 class Short(Format[Parsed]):
-    """The query, then the passages by number; read as `reasoned()` is."""
+    """The query, then the passages by number; read as `ranking()` is."""
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         pieces = [Piece(query, cut="query")]
@@ -19,10 +19,10 @@ class Short(Format[Parsed]):
         return Prompt((Message("user", tuple(pieces)),), sampling or Sampling())
 
     def parse(self, completion: Ok, n: int) -> Parsed:
-        return Reasoned().parse(completion, n)
+        return RankingFormat().parse(completion, n)
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        said = Reasoned().write(utilities, thought)
+        said = RankingFormat().write(utilities, thought)
         return Ok(said.text.replace("</think>\n", "</think>"))
 
 
@@ -36,7 +36,7 @@ class Blunt(Short):
         return Prompt((Message("user", pieces),), short.sampling)
 
     def parse(self, completion: Ok, n: int) -> Parsed:
-        return Direct().parse(completion, n)
+        return RankingFormat(think="no").parse(completion, n)
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
-        return Direct().write(utilities)
+        return RankingFormat(think="no").write(utilities)

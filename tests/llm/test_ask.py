@@ -20,7 +20,7 @@ from whyrank.rerank.base import LLMReranker
 from whyrank.types import CallReport
 
 STRATEGIES = (
-    "listwise setwise mergetree topdown tournament groupwise dualend pointwise pairwise adaptive within".split()
+    "listwise setwise merge_tree top_down tournament groupwise dual_end pointwise pairwise adaptive within".split()
 )
 
 

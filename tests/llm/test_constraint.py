@@ -18,7 +18,11 @@ from whyrank.llm.openai import OpenAI
 from whyrank.llm.thought import Budget
 from whyrank.registry import make
 
-KEPT = ["direct(constrained=True)", "direct_choice(constrained=True)", "direct_scores(constrained=True)"]
+KEPT = [
+    "ranking(think='no', constrained=True)",
+    "choice(think='no', constrained=True)",
+    "group_scores(think='no', constrained=True)",
+]
 YES_NO = "yes_no(think='no', constrained=True)"
 
 
@@ -74,7 +78,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_of_ones_own_is_told_the_grammar_in_both_ways() -> None:
     with FaultServer() as server:
-        OpenAI("m", server.url).generate([rendered(KEPT[1], 2), rendered("direct_choice()", 2)])
+        OpenAI("m", server.url).generate([rendered(KEPT[1], 2), rendered("choice(think='no')", 2)])
     kept, free = sorted(server.bodies, key=lambda body: "grammar" not in body)
     assert kept["grammar"] == kept["structured_outputs"]["grammar"] == 'root ::= "[1]" | "[2]"'
     assert "structured_outputs" not in free and "response_format" not in free

@@ -12,14 +12,11 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Prompt
 from whyrank.llm.vllm import VLLM
 from whyrank.rerank.formats import (
-    Direct,
-    DirectChoice,
-    DirectScores,
+    ChoiceFormat,
     Format,
+    GroupScoresFormat,
     Pair,
-    Reasoned,
-    ReasonedChoice,
-    ReasonedScores,
+    RankingFormat,
 )
 from whyrank.rerank.formats.first import LETTERS
 
@@ -27,9 +24,7 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
 WAYS: list[Any] = ["asked", "native", "no"]
 FORMATS: list[tuple[Format[Any], int]] = [
-    *((format, 3) for format in (Reasoned(), Reasoned(native=True), Direct())),
-    *((format, 3) for format in (ReasonedChoice(), ReasonedChoice(native=True), DirectChoice())),
-    *((format, 3) for format in (ReasonedScores(), ReasonedScores(native=True), DirectScores())),
+    *((form(way), 3) for form in (RankingFormat, ChoiceFormat, GroupScoresFormat) for way in WAYS),
     *((BestWorst(way), 5) for way in WAYS),
     *((First(way), 5) for way in WAYS),
     *((Pair(way), 2) for way in WAYS),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from whyrank import Direct, Listwise, OpenAI, Sampling, Transformers, load, read_run
+from whyrank import Listwise, OpenAI, RankingFormat, Sampling, Transformers, load, read_run
 from whyrank.experiment import rerank, search
 from whyrank.retrieval.lexical.bm25 import BM25
 
@@ -30,7 +30,7 @@ def llm(request, tiny_lm):
     ],
 )
 def test_a_model_ranks_and_says_why(llm, query, order, reason):
-    ranked = Listwise(llm, format=Direct(), sampling=ASKED).rank(query, DOCS)
+    ranked = Listwise(llm, format=RankingFormat(think="no"), sampling=ASKED).rank(query, DOCS)
     assert [item.index for item in ranked] == order
     assert ranked.reason == reason
     assert ranked.statuses["failed"] == ranked.statuses["no_answer"] == 0

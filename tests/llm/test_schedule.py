@@ -421,10 +421,10 @@ def test_it_runs_inside_a_running_loop_and_in_many_threads() -> None:
 
     assert asyncio.run(server()) == {"q": ["yes", "yes"]}
 
-    async def direct() -> list[Completion]:
+    async def ranking(think="no") -> list[Completion]:
         return Fake("yes").generate([prompt("a"), prompt("b")])
 
-    assert [said.text for said in asyncio.run(direct())] == ["yes", "yes"]
+    assert [said.text for said in asyncio.run(ranking(think="no"))] == ["yes", "yes"]
     llm, found = Fake("yes", latency=0.001), []
     threads = [
         threading.Thread(target=lambda at=at: found.append(drive({f"q{at}": chain(f"q{at}", 3)}, llm)))

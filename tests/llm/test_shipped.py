@@ -14,7 +14,7 @@ from whyrank.llm.thought import Budget
 from whyrank.llm.vllm import VLLM
 from whyrank.registry import make
 from whyrank.rerank.base import statuses
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.retrieval.rewrite import HyDE, Rewritten
 
 BRIEF = Sampling(max_tokens=400)
@@ -26,7 +26,9 @@ def prompts(n=12):
     data = load("world/lists/unseen").head(n)
     for query in data.queries:
         passages = [data.corpus[id].text for id in data.candidates[query.id].ids]
-        yield from (format.render(query.text, passages, BRIEF) for format in (Reasoned(), Direct()))
+        yield from (
+            format.render(query.text, passages, BRIEF) for format in (RankingFormat(), RankingFormat(think="no"))
+        )
         yield HyDE(TINY, BRIEF).ask(query.text)
 
 
@@ -53,9 +55,9 @@ def test_it_ranks_what_it_never_saw_and_thinking_is_why(member):
         run = Listwise(TINY, format=format, sampling=BRIEF).rerank(data.candidates, data)
         return evaluate(run, data.qrels, "nDCG@10")["nDCG@10"], run
 
-    thinking, run = ranked(Reasoned())
+    thinking, run = ranked(RankingFormat())
     assert thinking > 0.95
-    assert thinking > ranked(Direct())[0] + 0.1
+    assert thinking > ranked(RankingFormat(think="no"))[0] + 0.1
     assert statuses(run)["exact"] >= 0.95 * len(run)
     assert min(report["nDCG@10"] for report in by_slice(run, data.qrels, "nDCG@10", data.slices["hops"])) > 0.9
 

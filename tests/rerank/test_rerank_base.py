@@ -18,7 +18,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import LLMReranker, Order, RankedList, Request, Reranker, statuses
-from whyrank.rerank.formats import Direct
+from whyrank.rerank.formats import RankingFormat
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.types import Corpus, Dataset, Document, Note, Query, Run
 
@@ -223,7 +223,7 @@ def test_rank_shows_scores_and_takes_documents() -> None:
 
 def test_rank_of_nothing() -> None:
     assert Listwise(Fake()).rank("why?", []) == RankedList(())
-    (only,) = Listwise(Fake(), format=Direct()).rank("why?", ["because"])
+    (only,) = Listwise(Fake(), format=RankingFormat(think="no")).rank("why?", ["because"])
     assert only.text == "because"
 
 

@@ -10,8 +10,8 @@ from whyrank.simulate import Outcome, Profile, simulate
 from whyrank.simulate.plot import draw, frontier, plot, short
 
 SPECS = (
-    "listwise(fake())", "mergetree(fake())", "topdown(fake())", "adaptive(fake())", "groupwise(fake(), repeats=1)",
-    "setwise(fake())", "tournament(fake())", "mergetree(fake(), keep=4)", "listwise(fake(), window=10)",
+    "listwise(fake())", "merge_tree(fake())", "top_down(fake())", "adaptive(fake())", "groupwise(fake(), repeats=1)",
+    "setwise(fake())", "tournament(fake())", "merge_tree(fake(), keep=4)", "listwise(fake(), window=10)",
     "pointwise(fake())", "consensus(fake(), shuffles=2)", "within(fake(), calls=5)",
 )  # fmt: skip
 

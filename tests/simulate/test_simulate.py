@@ -14,7 +14,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.base import Reranker
-from whyrank.rerank.formats import Direct, Pair, Reasoned, Rubric
+from whyrank.rerank.formats import Pair, RankingFormat, Rubric
 from whyrank.simulate import Noisy, Profile, Tokens, from_run, simulate, table
 from whyrank.simulate.cases import Case, ranked
 from whyrank.simulate.judge import Judge, Meter, judged
@@ -101,16 +101,16 @@ def test_real_judgements_keep_order_scores_and_grades():
 
 @given(st.permutations(range(30)))
 def test_without_noise_the_order_is_exact(places):
-    judge = Judge(SURE, Direct(), bench(CASES[0]))
+    judge = Judge(SURE, RankingFormat(think="no"), bench(CASES[0]))
     assert asked(judge, places) == tuple(sorted(places, key=lambda at: -CASES[0].utilities[at]))
 
 
 def test_shared_errors_last_and_fresh_ones_do_not():
     places = list(range(40))
-    lasting = Judge(Noisy(0.0, shared=0.3), Direct(), bench(CASES[0]))
-    right = asked(Judge(SURE, Direct(), bench(CASES[0])), places)
+    lasting = Judge(Noisy(0.0, shared=0.3), RankingFormat(think="no"), bench(CASES[0]))
+    right = asked(Judge(SURE, RankingFormat(think="no"), bench(CASES[0])), places)
     assert asked(lasting, places) == asked(lasting, places[::-1]) != right
-    fresh = Judge(Noisy(0.3), Direct(), bench(CASES[0]))
+    fresh = Judge(Noisy(0.3), RankingFormat(think="no"), bench(CASES[0]))
     assert asked(fresh, places) != asked(fresh, places)
 
 
@@ -120,7 +120,7 @@ def test_the_errors_have_the_sizes_that_are_stated():
     def seen(noise: Noisy, times: int) -> np.ndarray:
         meter = bench(case)[0]
         meter.errors = np.random.default_rng(1).standard_normal(100)
-        judge = Judge(noise, Direct(), [meter])
+        judge = Judge(noise, RankingFormat(think="no"), [meter])
         values = np.array([judge._seen(range(100), meter) for _ in range(times)])
         return np.log(values / (1 - values)) / 4  # the logistic undone
 
@@ -133,7 +133,7 @@ def test_the_errors_have_the_sizes_that_are_stated():
 
 
 def test_a_favoured_place_holds_the_order_that_is_shown():
-    assert asked(Judge(Noisy(0.0, position=100.0), Direct(), bench(CASES[0])), [7, 3, 5]) == (7, 3, 5)
+    assert asked(Judge(Noisy(0.0, position=100.0), RankingFormat(think="no"), bench(CASES[0])), [7, 3, 5]) == (7, 3, 5)
 
 
 def test_equal_prompts_get_one_answer_and_cost_one_call():
@@ -171,7 +171,9 @@ def test_every_model_is_replaced_but_a_noise_that_stands_there():
                 judges.append((one.noise, one.format)) if isinstance(one, Judge) else collect(one)
 
     collect(judged(part, Noisy(0.1), meters))
-    assert judges[:3] == [(Noisy(0.5), Rubric()), (Noisy(0.1), Reasoned()), (Noisy(0.1), Pair())] and len(judges) == 4
+    assert (
+        judges[:3] == [(Noisy(0.5), Rubric()), (Noisy(0.1), RankingFormat()), (Noisy(0.1), Pair())] and len(judges) == 4
+    )
     assert "judge" not in repr(part)
 
 
@@ -193,13 +195,13 @@ def test_passages_must_reach_the_judge_whole():
     ("spec", "calls", "rounds", "passages"),
     [
         ("listwise(fake())", 9, 9, 180),
-        ("mergetree(fake())", 9, 4, 180),
+        ("merge_tree(fake())", 9, 4, 180),
         ("pointwise(fake())", 100, 1, 100),
         ("groupwise(fake())", 10, 1, 200),
         ("tournament(fake())", 13, 5, 185),
         ("consensus(fake(), shuffles=3)", 27, 9, 540),
         ("cascade(pointwise(fake()), listwise(fake()), depths=(100, 20))", 101, 2, 120),
-        ("hybrid(mergetree(fake()))", 9, 4, 180),
+        ("hybrid(merge_tree(fake()))", 9, 4, 180),
         ("with_scores(listwise(budget(fake(), think=100, answer=50)))", 9, 9, 180),
     ],
 )
@@ -210,8 +212,10 @@ def test_calls_rounds_and_passages_are_counted(spec, calls, rounds, passages):
 
 def test_tokens_add_up():
     given = Tokens(passage=10, query=3, thought=1000, short_thought=100)
-    direct, reasoned = (outcome(f"listwise(fake(){form})", tokens=given) for form in (", format=direct()", ""))
-    prompt = Direct().render("", ["x"] * 20)
+    direct, reasoned = (
+        outcome(f"listwise(fake(){form})", tokens=given) for form in (", format=ranking(think='no')", "")
+    )
+    prompt = RankingFormat(think="no").render("", ["x"] * 20)
     around = sum(len(piece.text) for message in prompt.messages for piece in message.pieces if piece.cut == "never")
     assert direct.cost("input") == 9 * (20 * 10 + 3 + around // 4)
     assert reasoned.cost("output") - direct.cost("output") == pytest.approx(9 * 1000, rel=0.02)
@@ -241,16 +245,16 @@ def test_intervals_are_students():
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 0.5), st.integers(0, 10**6))
 def test_quality_lies_between_nothing_and_all(sigma, shared, seed):
-    found = outcome("mergetree(fake())", Noisy(sigma, shared), CASES[:5], seed=seed)
+    found = outcome("merge_tree(fake())", Noisy(sigma, shared), CASES[:5], seed=seed)
     assert ((0 <= found.values) & (found.values <= 1)).all()
 
 
 def test_the_table_shows_means_ranges_and_the_most():
-    found = simulate(["listwise(fake())", "topdown(fake())"], CASES, [SURE, Noisy(0.3)])
+    found = simulate(["listwise(fake())", "top_down(fake())"], CASES, [SURE, Noisy(0.3)])
     lines = table(found).splitlines()
     assert lines[0].split()[-2:] == ["noisy(sigma=0.0)", "noisy(sigma=0.3)"]
     assert lines[2].split()[:4] == ["listwise(fake())", "9", "9", "180"] and "1.000 ±0.000" in lines[2]
-    assert "–" in lines[3] and "(" in lines[3].removeprefix("topdown(fake())")
+    assert "–" in lines[3] and "(" in lines[3].removeprefix("top_down(fake())")
     assert "0.478" in lines[4] or "(first stage)" in lines[4]
     assert "nDCG@10, mean of 20 queries" in lines[-1]
 

@@ -16,7 +16,7 @@ targets = ["q_proj", "v_proj"]
 lr = 1
 [[stages]]
 steps = 10
-sources = [{path = "a.jsonl", format = "reasoned()", weight = 2}, {path = "b.jsonl", weight = 1}]
+sources = [{path = "a.jsonl", format = "ranking()", weight = 2}, {path = "b.jsonl", weight = 1}]
 """
 
 
@@ -29,7 +29,7 @@ def test_toml_becomes_a_configuration(tmp_path):
     assert read(tmp_path, GOOD) == SFT(
         "runs/one",
         Model("some/model", lora=Lora(8, targets=("q_proj", "v_proj"))),
-        (Stage((Source("a.jsonl", "reasoned()", 2.0), Source("b.jsonl", weight=1.0)), steps=10),),
+        (Stage((Source("a.jsonl", "ranking()", 2.0), Source("b.jsonl", weight=1.0)), steps=10),),
         optimizer=Optimizer(lr=1.0),
     )
 
@@ -50,9 +50,9 @@ def test_toml_becomes_a_configuration(tmp_path):
         ('path = "some/model"', "", "either 'path'"),
         ("lr = 1", "lr = [", "not TOML"),
         ("[optimizer]", "[loop]\nbatch = 0\n[optimizer]", "conf.toml: loop: batch must be at least 1, not 0"),
-        ("reasoned()", "reasond()", r"conf.toml: stages\[0\]: sources\[0\]: format: .* did you mean 'reasoned'"),
-        ("reasoned()", "bm25()", r"sources\[0\]: format: .*bm25"),
-        ("[optimizer]", "[held_out]\ntasks = 'a'\nformat = 'reasoned('\n[optimizer]", "held_out: format: "),
+        ("ranking()", "rankin()", r"conf.toml: stages\[0\]: sources\[0\]: format: .* did you mean 'ranking'"),
+        ("ranking()", "bm25()", r"sources\[0\]: format: .*bm25"),
+        ("[optimizer]", "[held_out]\ntasks = 'a'\nformat = 'ranking('\n[optimizer]", "held_out: format: "),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, old, new, told):
@@ -93,13 +93,16 @@ def test_a_configuration_is_json(tmp_path):
     assert json.loads(json.dumps(plain(read(tmp_path, GOOD))))["model"]["lora"]["r"] == 8
 
 
-@pytest.mark.parametrize(("written", "read"), [("'direct()'", ("direct()",)), ("['reasoned()', 'direct()']", None)])
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("'choice()'", ("choice()",)), ("['ranking()', 'choice()']", None)],
+)
 def test_a_format_or_several(tmp_path, written, read):
     path = tmp_path / "conf.toml"
     path.write_text(f"""output = "o"\ntasks = ["t"]\nsteps = 1\nformat = {written}
         rewards = [{{spec = "ndcg()"}}]\n[model]\npath = "m"\n""")
-    assert read_config(path, GRPO).formats == (read or ("reasoned()", "direct()"))
-    path.write_text(path.read_text().replace(written, "['reasoned()', 1]"))
+    assert read_config(path, GRPO).formats == (read or ("ranking()", "choice()"))
+    path.write_text(path.read_text().replace(written, "['ranking()', 1]"))
     with pytest.raises(BadInput, match="each of format must be a string, not 1"):
         read_config(path, GRPO)
 
@@ -107,11 +110,11 @@ def test_a_format_or_several(tmp_path, written, read):
 def test_specs_are_read_before_anything_is_done(tmp_path):
     given = dict(output="out", model=Model("some/model"), tasks=("a.jsonl",), steps=8)
     with pytest.raises(BadInput, match="spec: no part is called 'ndgc': did you mean 'ndcg'"):
-        GRPO(**given, rewards=(Rewarded("ndgc()"),), format="reasoned()")
+        GRPO(**given, rewards=(Rewarded("ndgc()"),), format="ranking()")
     with pytest.raises(BadInput, match="format: no part is called 'reasond'"):
         GRPO(**given, rewards=(Rewarded("ndcg()"),), format="reasond()")
-    with pytest.raises(BadInput, match=r"search: .*reasoned"):
-        GRPO(**given, rewards=(Rewarded("ndcg()"),), search="reasoned()")
+    with pytest.raises(BadInput, match=r"search: .*ranking"):
+        GRPO(**given, rewards=(Rewarded("ndcg()"),), search="ranking()")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_specs_are_read_before_anything_is_done(tmp_path):
 )
 def test_rounds_are_whole(steps, every, told):
     def made():
-        return GRPO("out", Model("some/model"), ("a.jsonl",), (Rewarded("ndcg()"),), steps, "reasoned()",
+        return GRPO("out", Model("some/model"), ("a.jsonl",), (Rewarded("ndcg()"),), steps, "ranking()",
                     iterations=3, loop=Loop(checkpoint_every=every))  # fmt: skip
 
     if not told:

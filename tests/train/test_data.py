@@ -8,7 +8,7 @@ from whyrank.errors import BadInput
 from whyrank.io import write_tasks
 from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
-from whyrank.rerank.formats import BestWorst, Direct, ReasonedScores, Rubric
+from whyrank.rerank.formats import BestWorst, GroupScoresFormat, RankingFormat, Rubric
 from whyrank.train.config import Source, Stage
 from whyrank.train.data import Lesson, Material, plan, utilities, written
 from whyrank.types import Document, Query, RankTask
@@ -84,11 +84,11 @@ def test_a_thought_goes_where_the_template_wants_it():
 
 def test_orders_follow_the_teacher_and_grades_the_labels():
     task = RankTask(Query("q", "?"), (Document("a", "A"), Document("b", "B"), Document("c", "C")), {"a": 2, "b": 1})
-    assert utilities(task, Direct(), 2) == [1.0, 0.5, 0.0]
+    assert utilities(task, RankingFormat(think="no"), 2) == [1.0, 0.5, 0.0]
     taught = replace(task, order=("c", "b", "a"))
-    assert utilities(taught, Direct(), 2) == [0.0, 0.5, 1.0]
+    assert utilities(taught, RankingFormat(think="no"), 2) == [0.0, 0.5, 1.0]
     assert utilities(taught, BestWorst(), 2) == [0.0, 0.5, 1.0]
-    assert utilities(taught, ReasonedScores(), 4) == utilities(taught, Rubric(), 4) == [0.5, 0.25, 0.0]
+    assert utilities(taught, GroupScoresFormat(), 4) == utilities(taught, Rubric(), 4) == [0.5, 0.25, 0.0]
 
 
 def test_grades_on_a_scale_are_told_on_that_scale(tmp_path, chat):

@@ -12,7 +12,7 @@ from whyrank.io import write_tasks
 from whyrank.io.tasks import task_record
 from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.train.completions import Look, _correlation
 from whyrank.train.config import GRPO, Loop, Model, Rewarded
 from whyrank.train.draws import Draws, Ranking, Rewriting, asks_of, search_tasks
@@ -20,7 +20,7 @@ from whyrank.train.grpo import Groups, Paid, _read, _rewards
 from whyrank.train.rewards import NDCG, Cost
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
 
-BOTH = ("reasoned()", "direct()")
+BOTH = ("ranking()", "ranking(think='no')")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_each_device_holds_whole_draws(chat, monkeypatch):
     asks_of(asked("tasks.jsonl", loop=Loop(batch=8)), chat)
     asks_of(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=4, accumulation=4)), chat)
     with pytest.raises(BadInput, match=r"2 groups of 8, and reasoned\(\), rubric\(\) takes 3 a draw"):
-        asks_of(asked("tasks.jsonl", format=("reasoned()", "rubric()")), chat)
+        asks_of(asked("tasks.jsonl", format=("ranking()", "rubric()")), chat)
 
 
 def test_a_format_that_compares_two_is_refused(chat):
@@ -122,13 +122,13 @@ def test_a_format_that_compares_two_is_refused(chat):
 def test_several_formats_ask_about_the_same_list(tmp_path, chat):
     tasks = toy_task.tasks(5, 0)
     tasks[0] = replace(tasks[0], grades={one.id: 1.0 + at for at, one in enumerate(tasks[0].documents)})
-    three = ("reasoned()", "direct()", "rubric()")
+    three = ("ranking()", "ranking(think='no')", "rubric()")
     made = draws(tmp_path / "t", tasks, chat, positions=None, format=three, loop=Loop(batch=32))
     assert made.counts == {str(tmp_path / "t"): {"used": 4, "all_relevant": 1}}  # as one of the formats cannot use it
-    alone = draws(tmp_path / "alone", tasks[1:], chat, positions=None, format="reasoned()")
+    alone = draws(tmp_path / "alone", tasks[1:], chat, positions=None, format="ranking()")
     for number in range(0, 40, 4):
         rows = [made.row(number + at) for at in range(4)]
-        assert [row.format for row in rows] == ["reasoned()", "direct()", "rubric()", "rubric()"]
+        assert [row.format for row in rows] == ["ranking()", "ranking(think='no')", "rubric()", "rubric()"]
         assert rows[0].task == rows[1].task == alone.row(number // 4).task
         assert rows[0].prompt != rows[1].prompt and [len(row.task.documents) for row in rows] == [3, 3, 1, 1]
         assert len({row.task.query for row in rows}) == 1
@@ -137,11 +137,12 @@ def test_several_formats_ask_about_the_same_list(tmp_path, chat):
 def test_a_reward_is_for_the_prompts_in_its_format():
     config = asked("t", format=BOTH)
     task = json.dumps(task_record(toy_task.tasks(1, 0)[0]))
-    columns = {"task": [task] * 4, "opened": [False] * 4, "format": ["reasoned()", "direct()"] * 2}
+    columns = {"task": [task] * 4, "opened": [False] * 4, "format": ["ranking()", "ranking(think='no')"] * 2}
     said = ["<think>t</think><answer>[1] > [2] > [3]</answer>", "[1] > [2] > [3]"] * 2
     ids = [[1] * 9, [1] * 5] * 2
     worth = {name: Paid(one, name, config)([""] * 4, said, ids, **columns) for name, one in
-             {"thought": NDCG(), "direct": NDCG(format=Direct()), "cost": Cost(unit="tokens")}.items()}  # fmt: skip
+             {"thought": NDCG(),
+              "direct": NDCG(format=RankingFormat("no")), "cost": Cost(unit="tokens")}.items()}  # fmt: skip
     gain = NDCG()(said[0], toy_task.tasks(1, 0)[0])
     assert worth["thought"] == [gain, None] * 2 and worth["direct"] == [None, gain] * 2
     assert worth["cost"][0] == worth["cost"][2] < worth["cost"][1] == worth["cost"][3] < 0
@@ -150,12 +151,12 @@ def test_a_reward_is_for_the_prompts_in_its_format():
 @pytest.mark.parametrize(
     ("format", "specs", "told"),
     [
-        (BOTH, ["ndcg()", "ndcg(format=direct())"], ""),
+        (BOTH, ["ndcg()", "ndcg(format=ranking(think='no'))"], ""),
         (BOTH, ["ndcg()", "cost()"], ""),
         (BOTH, ["ndcg()"], r"no reward is for prompts in direct\(\): add one with format=direct"),
-        ("reasoned()", ["ndcg(format=direct())"], r"reads direct\(\), but prompts are reasoned\(\)"),
+        ("ranking()", ["ndcg(format=ranking(think='no'))"], r"reads direct\(\), but prompts are reasoned\(\)"),
         (BOTH, ["ndcg(format=first())", "cost()"], r"reads first\(\), but prompts are .* or direct\(\)"),
-        (BOTH, ["mix(ndcg(), ndcg(format=direct()))"], "reads several formats: give one for each"),
+        (BOTH, ["mix(ndcg(), ndcg(format=ranking(think='no')))"], "reads several formats: give one for each"),
     ],
 )  # fmt: skip
 def test_rewards_and_formats_must_agree(format, specs, told):
@@ -168,16 +169,16 @@ def test_rewards_and_formats_must_agree(format, specs, told):
 
 
 def test_figures_of_several_formats_go_by_format(chat):
-    seen = Look([Reasoned(), Direct()], chat)
+    seen = Look([RankingFormat(), RankingFormat(think="no")], chat)
     told = {}
     seen.tell = told.update
     task = toy_task.tasks(1, 0)[0]
     said = [Ok("<think>t</think><answer>[2] > [1] > [3]</answer>"), Ok("[1] > [2] > [3]"), Ok("[1]")]
-    figures = seen(said, [task] * 3, ["reasoned()", "direct()", "direct()"])
-    assert figures["reasoned()/well_formed"] == 1 and figures["direct()/well_formed"] == 0.5
-    assert figures["direct()/position_bias"] == pytest.approx(1) and "well_formed" not in figures
-    assert told["direct()/rank_by_place"] == [-1, 0, 1]
-    assert "direct()/well_formed" not in seen(said[:1], [task], ["reasoned()"])
+    figures = seen(said, [task] * 3, ["ranking()", "ranking(think='no')", "ranking(think='no')"])
+    assert figures["ranking()/well_formed"] == 1 and figures["ranking(think='no')/well_formed"] == 0.5
+    assert figures["ranking(think='no')/position_bias"] == pytest.approx(1) and "well_formed" not in figures
+    assert told["ranking(think='no')/rank_by_place"] == [-1, 0, 1]
+    assert "ranking(think='no')/well_formed" not in seen(said[:1], [task], ["ranking()"])
 
 
 def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
@@ -197,7 +198,7 @@ def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
             Rewriting(replace(config, search=wrong))
 
 
-@pytest.mark.parametrize("rewriter", ["reasoned_query", "hyde", "query2doc", "stepback"])
+@pytest.mark.parametrize("rewriter", ["reasoned_query", "hyde", "query2doc", "step_back"])
 def test_rewriters_whose_text_is_the_answer_can_be_trained(rewriter):
     search = f"rewritten(bm25(), {rewriter}(fake()))"
     assert Rewriting(asked("tasks.jsonl", format="", search=search)).rewriter.llm

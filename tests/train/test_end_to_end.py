@@ -60,7 +60,7 @@ def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installe
         SFT(
             str(tmp_path / "sft"),
             Model(tokenizer=str(SHIPPED["tiny"]), config=SHAPE),
-            (Stage((Source(str(even), "reasoned()", keep_irrelevant=True),), steps=240),),
+            (Stage((Source(str(even), "ranking()", keep_irrelevant=True),), steps=240),),
             512,
             Optimizer("muon", lr=3e-3, schedule="wsd", warmup=0.05, decay=0.3, min_lr=0.01, betas=(0.9, 0.98)),
             replace(LOOP, like_length=1),
@@ -73,7 +73,7 @@ def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installe
             (str(sparse),),
             (Rewarded("ndcg()"),),
             steps=12,
-            format="reasoned()",
+            format="ranking()",
             max_completion=120,
             optimizer=Optimizer(lr=2e-4, schedule="linear", warmup=0.1),
             loop=replace(LOOP, batch=64),

@@ -41,7 +41,7 @@ def asked(lists: Lists):
 
 def test_a_format_keeps_its_own_sampling(tasks, chat):
     wanted = {
-        "reasoned()": Sampling(max_tokens=5000),
+        "ranking()": Sampling(max_tokens=5000),
         "rubric(weighted=True)": Sampling(max_tokens=5000, logprobs=10),
         "yes_no()": Sampling(max_tokens=5000, logprobs=10),
         "first()": Sampling(max_tokens=1, logprobs=20),
@@ -54,7 +54,7 @@ def test_a_format_keeps_its_own_sampling(tasks, chat):
 def test_format_and_passages_are_those_of_training(tasks, chat, tmp_path):
     lists = Lists(HeldOut(tasks), chat, toy_task.FORMAT)
     assert asked(lists)[0].messages[0].role == "user"  # toy_format has no turn of the system's
-    assert asked(Lists(HeldOut(tasks, "direct()"), chat, toy_task.FORMAT))[0].messages[0].role == "system"
+    assert asked(Lists(HeldOut(tasks, "ranking(think='no')"), chat, toy_task.FORMAT))[0].messages[0].role == "system"
     long = [replace(task, documents=(Document(task.documents[0].id, "oil " * 90), *task.documents[1:]))
             for task in toy_task.tasks(3, 0)]  # fmt: skip
     write_tasks(long, tmp_path / "long.jsonl")
@@ -73,7 +73,7 @@ def test_a_format_that_compares_two_is_refused(tasks, chat, spec):
 
 @pytest.mark.parametrize(
     "spec",
-    ["reasoned()", "direct()", "reasoned_choice()", "direct_choice()", "reasoned_scores()", "direct_scores()",
+    ["ranking()", "ranking(think='no')", "choice()", "choice(think='no')", "group_scores()", "group_scores(think='no')",
      "first()", "best_worst()"],
 )  # fmt: skip
 def test_all_others_rank_a_list(spec):

@@ -50,10 +50,10 @@ def test_rewards_of_recipes_read_what_their_prompts_ask_for(name):
 
 
 def test_rewards_that_read_another_form_are_refused():
-    asked = GRPO("out", Model("tiny"), ("lists.jsonl",), (Rewarded("mix(cost(), ndcg())"),), 1, "direct()")
+    asked = GRPO("out", Model("tiny"), ("lists.jsonl",), (Rewarded("mix(cost(), ndcg())"),), 1, "ranking(think='no')")
     with pytest.raises(BadInput, match=r"reads reasoned\(\), but prompts are direct\(\): write format=direct\(\)"):
         _rewards(asked)
-    assert _rewards(replace(asked, rewards=(Rewarded("ndcg(format=direct())"),)))
+    assert _rewards(replace(asked, rewards=(Rewarded("ndcg(format=ranking(think='no'))"),)))
 
 
 @pytest.mark.engines

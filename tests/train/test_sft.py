@@ -166,7 +166,7 @@ def test_a_wrong_tokenizer(config, tmp_path, tiny_lm):
 def test_missing_files(config):
     asked = config("gone")
     with pytest.raises(NotFound, match=r"gone.jsonl"):
-        sft.train(replace(asked, stages=(Stage((Source("gone.jsonl", "reasoned()"),), steps=1),)))
+        sft.train(replace(asked, stages=(Stage((Source("gone.jsonl", "ranking()"),), steps=1),)))
 
 
 def test_two_devices_take_the_steps_of_one(config, tmp_path):

@@ -29,13 +29,13 @@ def taken(path, task) -> Folder:
 
 def learner(tasks="a.jsonl", held_out=None, every=100):
     watched = HeldOut(held_out, every=every) if held_out else None
-    return SFT("out", Model("model"), (Stage((Source(tasks, "reasoned()"),), steps=2),), held_out=watched)
+    return SFT("out", Model("model"), (Stage((Source(tasks, "ranking()"),), steps=2),), held_out=watched)
 
 
 def test_a_folder_of_another_kind(tmp_path):
     write_manifest(tmp_path / "run", {"verb": "rerank", "spec": "listwise()"}, (), finished=True)
     write_manifest(tmp_path / "index", {}, (), finished=True)
-    taken(tmp_path / "rl", task(GRPO("out", Model("m"), ("a.jsonl",), (Rewarded("ndcg()"),), 1, "reasoned()")))
+    taken(tmp_path / "rl", task(GRPO("out", Model("m"), ("a.jsonl",), (Rewarded("ndcg()"),), 1, "ranking()")))
     for name in ("run", "index", "rl"):
         with pytest.raises(BadInput, match=r"holds another run \(they differ in verb\)"):
             Folder(tmp_path / name, task(learner()))

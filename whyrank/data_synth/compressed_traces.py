@@ -16,7 +16,7 @@ from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.types import CallReport, RankTask, Status
 
 Trial: TypeAlias = tuple[str, Said[Parsed]]
@@ -47,7 +47,7 @@ class CompressedTraces(LLMSynth):
     """
 
     way: Literal["drop", "rewrite"] = "drop"
-    format: Format[Parsed] = field(default_factory=Reasoned)
+    format: Format[Parsed] = field(default_factory=RankingFormat)
     samples: Positive = 2
     shorter: Annotated[float, Above(0), AtMost(1)] = 0.9
     tolerance: Share = 0.005

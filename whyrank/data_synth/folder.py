@@ -31,7 +31,7 @@ from whyrank.io.tasks import task_record
 from whyrank.llm.engine import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
-from whyrank.registry import hows, parameters, walk
+from whyrank.parameters import hows, parameters, walk
 from whyrank.types import Dataset, Query, RankTask, Run
 
 

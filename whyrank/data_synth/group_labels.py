@@ -14,7 +14,7 @@ from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Positive, Share
 from whyrank.llm.ask import Question
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, Parsed, PointFormat, Reasoned, Rubric
+from whyrank.rerank.formats import Format, Parsed, PointFormat, RankingFormat, Rubric
 from whyrank.types import RankTask
 
 
@@ -27,7 +27,7 @@ class GroupLabels(LLMSynth):
 
     Attributes:
         llm: the teacher.
-        points: how passages are scored: one at a time (`rubric()`) or all in one call (`reasoned_scores()`).
+        points: how passages are scored: one at a time (`rubric()`) or all in one call (`group_scores()`).
         order: how they are ordered.
         weight: of rank_point; rank_list has the rest.
         least: where the task brings grades, the lowest nDCG of the labels' order by them.
@@ -35,7 +35,7 @@ class GroupLabels(LLMSynth):
     """
 
     points: Format[Any] = field(default_factory=Rubric)
-    order: Format[Parsed] = field(default_factory=Reasoned)
+    order: Format[Parsed] = field(default_factory=RankingFormat)
     weight: Share = 0.5
     least: Share = 0.4
     k: Positive = 10

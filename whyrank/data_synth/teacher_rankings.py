@@ -9,7 +9,7 @@ from whyrank.eval.orders import ndcg
 from whyrank.fields import Positive, Share
 from whyrank.llm.ask import Said
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, Parsed, Reasoned, ReasonedScores, Scores
+from whyrank.rerank.formats import Format, GroupScoresFormat, Parsed, RankingFormat, Scores
 from whyrank.types import RankTask
 
 
@@ -31,8 +31,8 @@ class TeacherRankings(LLMSynth):
         samples: how many orders are drawn; the best is kept, of equals that with the shortest thought.
     """
 
-    format: Format[Parsed] = field(default_factory=Reasoned)
-    labels: Format[Scores] = field(default_factory=ReasonedScores)
+    format: Format[Parsed] = field(default_factory=RankingFormat)
+    labels: Format[Scores] = field(default_factory=GroupScoresFormat)
     relevant: float = 5.0
     least: Share = 0.4
     k: Positive = 10

@@ -12,7 +12,7 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.ask import Question, Said
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.together import together
 from whyrank.types import RankTask
 
@@ -36,8 +36,8 @@ class TracePairs(LLMSynth):
         k: the cut-off of nDCG.
     """
 
-    long: Format[Parsed] = field(default_factory=Reasoned)
-    short: Format[Parsed] = field(default_factory=Direct)
+    long: Format[Parsed] = field(default_factory=RankingFormat)
+    short: Format[Parsed] = field(default_factory=lambda: RankingFormat(think="no"))
     longs: Positive = 4
     shorts: Positive = 2
     margin: float = 0.02

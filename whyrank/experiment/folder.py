@@ -17,7 +17,8 @@ from whyrank.io.weights import content_of
 from whyrank.llm.engine import LLM
 from whyrank.llm.ledger import Prices, refuse_all_failed
 from whyrank.llm.trace import Trace
-from whyrank.registry import Part, hows, walk
+from whyrank.parameters import hows, walk
+from whyrank.registry import Part
 from whyrank.rerank.around.route import routes
 from whyrank.rerank.base import statuses
 from whyrank.types import Dataset, Document, Fingerprint, Query, Run, fingerprint

@@ -20,8 +20,9 @@ from whyrank.io.folders import read_json
 from whyrank.io.taking import meaning
 from whyrank.llm.scores import Scores
 from whyrank.llm.trace import Trace
+from whyrank.parameters import parameters
 from whyrank.progress import progress
-from whyrank.registry import make, make_from_file, parameters
+from whyrank.registry import make, make_from_file
 from whyrank.types import Dataset, Fingerprint, Qrels, Run
 
 

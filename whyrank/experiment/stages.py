@@ -14,8 +14,8 @@ from whyrank.experiment.runs import run_file
 from whyrank.io import read_run
 from whyrank.io.chunks import Attempt
 from whyrank.llm.trace import Trace
+from whyrank.parameters import parameters, walk
 from whyrank.progress import note
-from whyrank.registry import parameters, walk
 from whyrank.rerank.base import Reranker, requests_of
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.rewrite import FromFile, outcomes

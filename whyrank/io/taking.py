@@ -10,6 +10,7 @@ from whyrank.errors import BadInput
 from whyrank.io.files import is_partial, sweep, write_new
 from whyrank.io.folders import as_json, plain, read_manifest, versions, write_json, write_manifest
 from whyrank.journal import holding
+from whyrank.parameters import current
 from whyrank.progress import warn
 
 PAID = {"trace.jsonl", "scores.jsonl"}
@@ -112,7 +113,7 @@ def meaning(task: Mapping[str, Any], how: Collection[str] = ()) -> dict[str, Any
         how: names of settings of the part that are left out.
     """
     means = {name: value for name, value in task.items() if name != "spec" or "part" not in task}
-    means["part"] = _without(task.get("part"), how)
+    means["part"] = _without(current(task.get("part")), how)
     data = task.get("data")
     if isinstance(data, dict) and "content" in data:
         means["data"] = data["content"]

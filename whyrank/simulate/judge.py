@@ -12,9 +12,10 @@ from whyrank.llm.answer import Completion, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt
 from whyrank.llm.report import thought_of
-from whyrank.registry import Part, walk
+from whyrank.parameters import walk
+from whyrank.registry import Part
 from whyrank.rerank.base import Reranker
-from whyrank.rerank.formats import Format, Reasoned
+from whyrank.rerank.formats import Format, RankingFormat
 from whyrank.simulate.cases import Case, Floats
 
 P = TypeVar("P", bound=Part)
@@ -183,7 +184,7 @@ def _bound(part: P, noise: Noisy, bench: list[Meter]) -> P:
         if isinstance(value, LLM):
             format = getattr(part, "format", None)
             kept = value if isinstance(value, Noisy) else noise
-            return Judge(kept, format if isinstance(format, Format) else Reasoned(), bench)
+            return Judge(kept, format if isinstance(format, Format) else RankingFormat(), bench)
         if isinstance(value, tuple):
             return tuple(map(bound, value))
         return _bound(value, noise, bench) if isinstance(value, Part) else value

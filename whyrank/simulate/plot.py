@@ -66,8 +66,8 @@ def short(spec: str) -> str:
     """A spec without its models, for labels.
 
     Examples:
-        >>> short("cascade(listwise(fake()), topdown(fake(), k=5), depths=(100, 20))")
-        'cascade(listwise, topdown(k=5), depths=(100, 20))'
+        >>> short("cascade(listwise(fake()), top_down(fake(), k=5), depths=(100, 20))")
+        'cascade(listwise, top_down(k=5), depths=(100, 20))'
     """
     plain = re.sub(r"\b(?:fake|noisy|openai|vllm|transformers)\([^()]*\)(?:, )?", "", spec)
     plain = re.sub(r", sampling=sampling\([^()]*\)", "", plain)

@@ -139,7 +139,7 @@ class HeldOut(Config):
 
     Attributes:
         tasks: RankTasks as JSONL.
-        format: the format of the prompts; without it GRPO takes the first of training, SFT "reasoned()"; for rewriters
+        format: the format of the prompts; without it GRPO takes the first of training, SFT "ranking()"; for rewriters
             the search of training stands in its place.
         every: steps between measurements; there is always one before the first step and one after the last.
         limit: how many of the lists, from the first; 0 is all.
@@ -167,7 +167,7 @@ class Source(Config):
 
     Attributes:
         path: JSONL: RankTasks where `format` is given, else lines of {"prompt", "completion"}, each a text or a chat.
-        format: the format in which RankTasks are put, such as "reasoned()"; the target is what a model that knows their
+        format: the format in which RankTasks are put, such as "ranking()"; the target is what a model that knows their
             order (or their grades, where there is none) and their thought would answer.
         weight: share of the draws, against the other sources of its stage; without any, all examples count alike.
         limit: how many lines, from the first; 0 is all.
@@ -283,7 +283,7 @@ class GRPO(Config):
         tasks: RankTasks as JSONL. To rank, lists; for rewriters, queries with the documents that should be found.
         rewards: what completions are worth.
         steps: how many.
-        format: to train a ranker: the format of the prompts, such as "reasoned()"; or several: each list is then asked
+        format: to train a ranker: the format of the prompts, such as "ranking()"; or several: each list is then asked
             about in each, and a reward is for the prompts in its own. Formats that show one document get one relevant
             document and one other of each list in turn.
         search: to train a rewriter: "rewritten(bm25(path='index'), reasoned_query(fake()))"; the model takes the place

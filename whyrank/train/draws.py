@@ -98,7 +98,7 @@ class Rewriting:
         if not _taken_whole(self.rewriter):
             raise BadInput(
                 f"{self.rewriter!r} does not search for its model's one answer as it is, which is what rewards read: "
-                "reasoned_query, hyde, query2doc and stepback do"
+                "reasoned_query, hyde, query2doc and step_back do"
             )
 
     def usable(self, task: RankTask) -> str:

@@ -61,7 +61,7 @@ def speaking(network: Any, chat: Chat, batch: int = 32) -> Iterator[LLM]:
 class Lists:
     """RankTasks that measure a model."""
 
-    def __init__(self, config: HeldOut, chat: Chat, format: str = "reasoned()", max_passage_tokens: int = 512) -> None:
+    def __init__(self, config: HeldOut, chat: Chat, format: str = "ranking()", max_passage_tokens: int = 512) -> None:
         """Read the tasks and write their prompts.
 
         Args:
@@ -152,7 +152,7 @@ def ranking_format(spec: str) -> Format[Any]:
     if isinstance(format.nothing(2), Preferred):
         raise BadInput(
             f"format: {spec} compares two passages and ranks no list: take one that orders, scores, grades or chooses, "
-            "such as reasoned(), reasoned_scores(), rubric() or reasoned_choice()"
+            "such as ranking(), group_scores(), rubric() or choice()"
         )
     return format
 

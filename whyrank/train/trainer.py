@@ -24,6 +24,7 @@ from whyrank.errors import BadInput, NotFound, TrainingStopped, need
 from whyrank.io.files import is_partial, sweep
 from whyrank.io.folders import read_json, read_manifest, write_json, write_manifest
 from whyrank.journal import holding
+from whyrank.parameters import current
 from whyrank.train.config import Loop, Optimizer
 from whyrank.train.optim import optimizer, schedule
 
@@ -137,7 +138,7 @@ class Folder:
         found = read_manifest(self.path)
         if not found and self.path.exists() and not all(map(is_partial, self.path.iterdir())):
             raise BadInput(f"{self.path} holds something else: choose another output, or remove the folder")
-        if found and (differs := _differences(found.get("task", {}), self._task)):
+        if found and (differs := _differences(current(found.get("task", {})), current(self._task))):
             raise BadInput(
                 f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
                 + (f", and to train on start from {str(self.model)!r}" if self.model.is_dir() else "")

@@ -38,7 +38,7 @@ CANDIDATES = (
 )
 TOML = (
     b'output = "x"\nmax_length = 10\n[model]\npath = "tiny"\n[[stages]]\nsteps = 3\n[[stages.sources]]\npath = "a"\n'
-    b'format = "reasoned()"\n'
+    b'format = "ranking()"\n'
 )
 KEYS = (
     b"_id id title text contents query qid docid score doc documents candidates grades order task data name spec part"

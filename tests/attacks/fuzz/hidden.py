@@ -15,8 +15,8 @@ from whyrank.rerank.formats import Format, PointFormat, read
 from whyrank.types import STATUSES
 
 SPECS = (
-    "reasoned()", "reasoned(native=True)", "direct()", "reasoned_choice()", "direct_choice()", "reasoned_scores()",
-    "direct_scores()", "best_worst()", "best_worst(think='no')", "first()", "first(think='asked')", "pair()",
+    "ranking()", "ranking(think='native')", "ranking(think='no')", "choice()", "choice(think='no')", "group_scores()",
+    "group_scores(think='no')", "best_worst()", "best_worst(think='no')", "first()", "first(think='asked')", "pair()",
     "pair(think='asked')", "yes_no()", "yes_no(think='no')", "rubric()", "rubric(think='no')",
     "rubric(top=10, weighted=True)",
 )  # fmt: skip

@@ -18,7 +18,7 @@ def whyrank(run, tmp_path):
 
 
 def test_search_eval_and_compare(whyrank):
-    for spec, out in (("popularity()", "runs/pop"), ("fuse(chain(), itemknn(), titles(bm25()))", "runs/fused")):
+    for spec, out in (("popularity()", "runs/pop"), ("fuse(chain(), item_knn(), titles(bm25()))", "runs/fused")):
         code, told, error = whyrank("search", spec, "--data", DATA, "-k", 20, "-o", out, "--json")
         assert code == 0, error
         assert json.loads(told)["queries"] == 57

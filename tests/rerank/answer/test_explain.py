@@ -22,7 +22,7 @@ from whyrank.rerank.answer.ranked_list import RankedList
 from whyrank.rerank.around.compose import Cascade, Hybrid
 from whyrank.rerank.around.consensus import Consensus
 from whyrank.rerank.base import LLMReranker, Order, Request, Reranker
-from whyrank.rerank.formats import Direct, Format
+from whyrank.rerank.formats import Format, RankingFormat
 from whyrank.rerank.strategies.adaptive import Adaptive
 from whyrank.rerank.strategies.groupwise import Groupwise
 from whyrank.rerank.strategies.listwise import Listwise
@@ -64,9 +64,9 @@ def made(part: Callable[..., LLMReranker], **given: Any) -> LLMReranker:
 
 STRATEGIES: dict[str, Reranker] = {
     "listwise": made(Listwise),
-    "direct": made(Listwise, window=7, stride=2, format=Direct()),
-    "mergetree": made(MergeTree, window=10),
-    "topdown": made(TopDown, window=10),
+    "direct": made(Listwise, window=7, stride=2, format=RankingFormat(think="no")),
+    "merge_tree": made(MergeTree, window=10),
+    "top_down": made(TopDown, window=10),
     "tournament": made(Tournament, repeats=2),
     "setwise": made(Setwise, children=5),
     "insertion": made(Setwise, children=5, method="insertion"),

@@ -161,7 +161,7 @@ def test_scores_are_shown_and_change_nothing_else(numbers, silent):
     assert ranked(ByNumber(silent=silent), seen) == [order]
 
 
-STRATEGIES = "listwise setwise groupwise mergetree topdown tournament dualend pointwise pairwise adaptive".split()
+STRATEGIES = "listwise setwise groupwise merge_tree top_down tournament dual_end pointwise pairwise adaptive".split()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -13,7 +13,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.around.within import STAGES, Within
-from whyrank.rerank.formats import Direct
+from whyrank.rerank.formats import RankingFormat
 from whyrank.testing import check_reranker
 
 
@@ -66,13 +66,14 @@ def test_one_window_is_the_models_order(calls):
 @pytest.mark.parametrize("calls", STAGES)
 def test_settings_reach_every_call(calls):
     part = make(
-        f"within(fake(), calls={calls}, format=direct(), sampling=sampling(temperature=0.6), max_passage_tokens=2)",
+        f"within(fake(), calls={calls}, format=ranking(think='no'), sampling=sampling(temperature=0.6), "
+        "max_passage_tokens=2)",
         Within,
     )
     walked = walk(part, request([1000 + at for at in range(100)]), lambda _: Ok("none"))
     assert {prompt.sampling.temperature for prompts in walked.rounds for prompt in prompts} == {0.6}
     assert all(len(text) == 2 for prompts in walked.rounds for prompt in prompts for text in shown(prompt))
-    assert walked.rounds[0][0].messages[0] == Direct().render("", ["x"]).messages[0]
+    assert walked.rounds[0][0].messages[0] == RankingFormat(think="no").render("", ["x"]).messages[0]
     assert {call.place.stage for call in walked.order.calls} == set(range(len(STAGES[calls])))
     assert walked.order.ranking == tuple(range(100)), "without any answer the input order stands"
 

@@ -13,11 +13,9 @@ from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.formats import (
     Choice,
-    DirectChoice,
-    DirectScores,
+    ChoiceFormat,
     Format,
-    ReasonedChoice,
-    ReasonedScores,
+    GroupScoresFormat,
     Scores,
     clean,
     parse_choice,
@@ -26,8 +24,13 @@ from whyrank.rerank.formats import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-FORMATS: list[Format[Any]] = [ReasonedChoice(), DirectChoice(), ReasonedScores(), DirectScores()]
-NATIVE: list[Format[Any]] = [ReasonedChoice(native=True), ReasonedScores(native=True)]
+FORMATS: list[Format[Any]] = [
+    ChoiceFormat(),
+    ChoiceFormat(think="no"),
+    GroupScoresFormat(),
+    GroupScoresFormat(think="no"),
+]
+NATIVE: list[Format[Any]] = [ChoiceFormat(think="native"), GroupScoresFormat(think="native")]
 QUERY = "why do bees dance?\n(I mean the dance in the hive)"
 PASSAGES = ["Bees make\n  honey [3].", "The waggle dance, as shown [ 12 ], tells\twhere food is.", " "]
 NAN = math.nan
@@ -44,7 +47,8 @@ def same(scores: Scores) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("format", FORMATS + NATIVE, ids=repr)
 def test_golden_prompt(format: Format[Any]) -> None:
-    name = repr(format).replace("(native=True)", "_native").replace("()", "")
+    way = {"asked": "", "native": "_native", "no": "_direct"}[format.think]
+    name = repr(format).partition("(")[0] + way
     assert shown(format.render(QUERY, PASSAGES)) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
 
 

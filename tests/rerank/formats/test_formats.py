@@ -11,10 +11,14 @@ from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.report import thought_of
 from whyrank.registry import make
-from whyrank.rerank.formats import Direct, Format, Parsed, Reasoned, clean, read
+from whyrank.rerank.formats import Format, Parsed, RankingFormat, clean, read
 
 GOLDEN = Path(__file__).parent / "golden"
-GOLDENS = {Reasoned(): "reasoned.txt", Reasoned(native=True): "reasoned_native.txt", Direct(): "direct.txt"}
+GOLDENS = {
+    RankingFormat(): "ranking.txt",
+    RankingFormat(think="native"): "ranking_native.txt",
+    RankingFormat(think="no"): "ranking_direct.txt",
+}
 FORMATS = list(GOLDENS)
 QUERY = "why do bees dance?\n(I mean the dance in the hive)"
 PASSAGES = ["Bees make\n  honey [3].", "The waggle dance, as shown [ 12 ], tells\twhere food is.", " "]
@@ -61,7 +65,7 @@ def test_sampling_goes_with_the_prompt(format: Format[Parsed]) -> None:
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
 def test_spec(format: Format[Parsed]) -> None:
     assert make(repr(format), Format) == format
-    assert repr(format) in {"reasoned()", "reasoned(native=True)", "direct()"}
+    assert repr(format) in {"ranking()", "ranking(think='native')", "ranking(think='no')"}
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
@@ -97,9 +101,11 @@ def test_clean(text: str, cleaned: str) -> None:
 
 def test_a_cut_off_completion_is_truncated() -> None:
     completion = Ok("<answer>[2]", reasoning="hm", finish="length")
-    assert Reasoned().parse(completion, 2) == Parsed((1, 0), "truncated", missing=1)
-    assert Direct().parse(Ok("[2] > [", finish="length"), 2) == Parsed((1, 0), "truncated", missing=1)
-    assert Direct().parse(Ok("", reasoning="I think [2]", finish="length"), 2) == Parsed((0, 1), "truncated", missing=2)
+    assert RankingFormat().parse(completion, 2) == Parsed((1, 0), "truncated", missing=1)
+    assert RankingFormat(think="no").parse(Ok("[2] > [", finish="length"), 2) == Parsed((1, 0), "truncated", missing=1)
+    assert RankingFormat(think="no").parse(Ok("", reasoning="I think [2]", finish="length"), 2) == Parsed(
+        (0, 1), "truncated", missing=2
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_a_cut_off_completion_is_truncated() -> None:
     ],
 )
 def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> None:
-    parsed, report = read(Reasoned(), completion, 2)
+    parsed, report = read(RankingFormat(), completion, 2)
     assert parsed == Parsed((1, 0), "exact")
     assert thought_of(completion) == report.thought == reason
     assert report.to_dict() == {
@@ -122,7 +128,7 @@ def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> Non
 
 
 def test_a_failed_call_is_never_parsed() -> None:
-    parsed, report = read(Direct(), Failed("rate_limit", "Error code: 429 … [3] > [1] > [2]"), 3)
+    parsed, report = read(RankingFormat(think="no"), Failed("rate_limit", "Error code: 429 … [3] > [1] > [2]"), 3)
     assert parsed == Parsed((0, 1, 2), "failed", missing=3)
     assert report.to_dict() == {
         "status": "failed",
@@ -136,13 +142,16 @@ def test_a_failed_call_is_never_parsed() -> None:
     [
         (
             "listwise(fake(), format=yes_no())",
-            "listwise: format must be one that orders the passages, such as reasoned()",
+            "listwise: format must be one that orders the passages, such as ranking()",
         ),
-        ("listwise(fake(), format=pair())", "or direct(), not pair()"),
-        ("setwise(fake(), format=direct())", "setwise: format must be one that chooses a passage"),
-        ("pairwise(fake(), format=reasoned())", "pairwise: format must be one that compares two passages"),
+        ("listwise(fake(), format=pair())", "such as ranking(), not pair()"),
+        ("setwise(fake(), format=ranking(think='no'))", "setwise: format must be one that chooses a passage"),
+        ("pairwise(fake(), format=ranking())", "pairwise: format must be one that compares two passages"),
         ("groupwise(fake(), format=best_worst())", "groupwise: format must be one that scores the passages"),
-        ("dualend(fake(), format=direct_choice())", "dualend: format must be one that names the best and the worst"),
+        (
+            "dual_end(fake(), format=choice(think='no'))",
+            "dual_end: format must be one that names the best and the worst",
+        ),
         ("cascade(adaptive(fake(), format=rubric()))", "adaptive: format must be one that orders the passages"),
     ],
 )

@@ -13,22 +13,19 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.report import thought_of
 from whyrank.rerank.formats import (
     BestWorst,
-    Direct,
-    DirectChoice,
-    DirectScores,
+    ChoiceFormat,
     First,
     Format,
+    GroupScoresFormat,
     Pair,
-    Reasoned,
-    ReasonedChoice,
-    ReasonedScores,
+    RankingFormat,
     Rubric,
     YesNo,
 )
 
-ORDERS: list[Format[Any]] = [Reasoned(), Reasoned(native=True), Direct()]
-CHOICES: list[Format[Any]] = [ReasonedChoice(), ReasonedChoice(native=True), DirectChoice()]
-SCORES: list[Format[Any]] = [ReasonedScores(), ReasonedScores(native=True), DirectScores()]
+ORDERS: list[Format[Any]] = [RankingFormat(), RankingFormat(think="native"), RankingFormat(think="no")]
+CHOICES: list[Format[Any]] = [ChoiceFormat(), ChoiceFormat(think="native"), ChoiceFormat(think="no")]
+SCORES: list[Format[Any]] = [GroupScoresFormat(), GroupScoresFormat(think="native"), GroupScoresFormat(think="no")]
 WAYS: list[Any] = ["asked", "native", "no"]
 ENDS: list[Format[Any]] = [BestWorst(way) for way in WAYS]
 FIRSTS: list[Format[Any]] = [First(way) for way in WAYS]
@@ -52,8 +49,7 @@ def back(format: Format[Any], utilities: Sequence[float], thinking: str) -> Any:
     written = format.write(utilities, thinking)
     read = format.parse(written, len(utilities))
     assert read.status == "exact" and not read.repairs
-    thinks = getattr(format, "think", "no" if type(format).__name__.startswith("Direct") else "asked") != "no"
-    assert thought_of(written).strip() == (thinking.strip() if thinks else "")
+    assert thought_of(written).strip() == (thinking.strip() if format.think != "no" else "")
     return read
 
 
@@ -109,17 +105,17 @@ def test_probabilities(format: Format[Any], utility: float, thinking: str) -> No
 
 def test_as_models_are_asked_to_write() -> None:
     utilities = [0.3, 0.9, 0]
-    assert Reasoned().write(utilities, "Hm.") == Ok("<think>Hm.</think>\n<answer>[2] > [1] > [3]</answer>")
-    assert Reasoned(native=True).write(utilities, "Hm.") == Ok("<answer>[2] > [1] > [3]</answer>", "Hm.")
-    assert Direct().write(utilities, "Hm.") == Ok("[2] > [1] > [3]")
-    assert ReasonedChoice().write(utilities) == Ok("<think></think>\n<answer>[2]</answer>")
-    assert DirectScores().write(utilities) == Ok('{"1": 3, "2": 9, "3": 0}')
+    assert RankingFormat().write(utilities, "Hm.") == Ok("<think>Hm.</think>\n<answer>[2] > [1] > [3]</answer>")
+    assert RankingFormat(think="native").write(utilities, "Hm.") == Ok("<answer>[2] > [1] > [3]</answer>", "Hm.")
+    assert RankingFormat(think="no").write(utilities, "Hm.") == Ok("[2] > [1] > [3]")
+    assert ChoiceFormat().write(utilities) == Ok("<think></think>\n<answer>[2]</answer>")
+    assert GroupScoresFormat(think="no").write(utilities) == Ok('{"1": 3, "2": 9, "3": 0}')
     assert Rubric("no").write([0.85]) == Ok("85")
     assert YesNo("native").write([0.5]).text == "<answer>yes</answer>"
 
 
 def test_scores_outside_are_clipped() -> None:
-    assert DirectScores().write([-0.2, 1.2]).text == '{"1": 0, "2": 10}'
+    assert GroupScoresFormat(think="no").write([-0.2, 1.2]).text == '{"1": 0, "2": 10}'
     assert Rubric("no").write([7]).text == "100" and YesNo("no").write([-1]).logprobs == ({"no": 0.0},)
 
 

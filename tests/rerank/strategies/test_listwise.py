@@ -20,7 +20,7 @@ from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.base import Order, Request, statuses
-from whyrank.rerank.formats import Direct, Reasoned, clean
+from whyrank.rerank.formats import RankingFormat, clean
 from whyrank.rerank.strategies.listwise import Listwise, windows
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query, Repairs, Run
 
@@ -93,9 +93,9 @@ def test_a_perfect_model_gives_a_perfect_top(utilities: list[int], n: int, size:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.integers(0, 120), SIZES, st.sampled_from([Reasoned(), Direct()]))
+@given(st.data(), st.integers(0, 120), SIZES, st.sampled_from([RankingFormat(), RankingFormat(think="no")]))
 def test_whatever_the_model_writes_nothing_is_lost(
-    data: st.DataObject, n: int, size: tuple[int, int], format: Reasoned | Direct
+    data: st.DataObject, n: int, size: tuple[int, int], format: RankingFormat
 ) -> None:
     garbage = st.text() | st.lists(st.integers(-1, 99)).map(lambda some: " > ".join(f"[{one}]" for one in some))
     answers = garbage.map(Ok) | st.just(Failed("server", "[2] > [1]"))
@@ -185,7 +185,7 @@ def test_bad_sizes_are_refused(settings: dict[str, int], message: str) -> None:
 
 
 def test_defaults_are_those_of_the_field() -> None:
-    assert (Listwise(Fake()).window, Listwise(Fake()).step, Listwise(Fake()).format) == (20, 10, Reasoned())
+    assert (Listwise(Fake()).window, Listwise(Fake()).step, Listwise(Fake()).format) == (20, 10, RankingFormat())
     assert (
         Listwise(Fake(), window=10).step == 5
         and Listwise(Fake(), window=2).step == Listwise(Fake(), window=3).step == 1

@@ -18,7 +18,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import BestWorst, DirectChoice, DirectScores, Format, ReasonedChoice, ReasonedScores
+from whyrank.rerank.formats import BestWorst, ChoiceFormat, Format, GroupScoresFormat
 from whyrank.rerank.strategies.dual_end import DualEnd
 from whyrank.rerank.strategies.groupwise import Groupwise, imputed
 from whyrank.rerank.strategies.merge_tree import MergeTree
@@ -169,15 +169,15 @@ def test_sampling_and_length_reach_the_prompt(reranker: LLMReranker) -> None:
     [
         ("setwise(fake(), k=0)", "setwise: k must be at least 1, not 0"),
         ("setwise(fake(), children=0)", "setwise: children must be at least 1, not 0"),
-        ("mergetree(fake(), window=1)", "mergetree: window must be at least 2, not 1"),
-        ("mergetree(fake(), keep=11)", "mergetree: keep must be from 1 to half the window, 10, .* not 11"),
-        ("mergetree(fake(), keep=0)", "mergetree: keep must be at least 1, not 0"),
-        ("topdown(fake(), k=20)", "topdown: k must be from 1 to 19, less than the window, not 20"),
-        ("topdown(fake(), window=1)", "topdown: window must be at least 2, not 1"),
+        ("merge_tree(fake(), window=1)", "merge_tree: window must be at least 2, not 1"),
+        ("merge_tree(fake(), keep=11)", "merge_tree: keep must be from 1 to half the window, 10, .* not 11"),
+        ("merge_tree(fake(), keep=0)", "merge_tree: keep must be at least 1, not 0"),
+        ("top_down(fake(), k=20)", "top_down: k must be from 1 to 19, less than the window, not 20"),
+        ("top_down(fake(), window=1)", "top_down: window must be at least 2, not 1"),
         ("tournament(fake(), window=5)", "tournament: window must be at least 6, not 5"),
         ("tournament(fake(), repeats=0)", "tournament: repeats must be at least 1, not 0"),
-        ("dualend(fake(), k=0)", "dualend: k must be at least 1, not 0"),
-        ("dualend(fake(), window=1)", "dualend: window must be at least 2, not 1"),
+        ("dual_end(fake(), k=0)", "dual_end: k must be at least 1, not 0"),
+        ("dual_end(fake(), window=1)", "dual_end: window must be at least 2, not 1"),
         ("groupwise(fake(), group=0)", "groupwise: group must be at least 1, not 0"),
         ("groupwise(fake(), retries=-1)", "groupwise: retries must be at least 0, not -1"),
         ("groupwise(fake(), max_passage_tokens=0)", "groupwise: max_passage_tokens must be at least 1, not 0"),
@@ -421,13 +421,13 @@ def test_a_missing_score_is_never_zero() -> None:
     assert order.ranking == (3, 2, 1, 0) and isnan(order.scores[1])
 
 
-@pytest.mark.parametrize("format", [DirectChoice(), ReasonedChoice(native=True)])
+@pytest.mark.parametrize("format", [ChoiceFormat(think="no"), ChoiceFormat(think="native")])
 def test_a_strategy_takes_any_format_of_its_kind(format: Format[Any]) -> None:
     order, _ = walk(Setwise(FAKE, format=format), range(50))
     assert order.ranking[:10] == tuple(range(49, 39, -1))
 
 
-@pytest.mark.parametrize("format", [DirectScores(), ReasonedScores(native=True)])
+@pytest.mark.parametrize("format", [GroupScoresFormat(think="no"), GroupScoresFormat(think="native")])
 def test_groupwise_takes_any_format_of_scores(format: Format[Any]) -> None:
     order, _ = walk(Groupwise(FAKE, format=format), range(11))
     assert order.ranking == tuple(range(10, -1, -1))

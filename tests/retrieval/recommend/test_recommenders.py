@@ -22,7 +22,7 @@ from whyrank.retrieval.recommend.pagerank import PageRank
 from whyrank.retrieval.recommend.texts import KeywordGraph, Titles
 from whyrank.types import Catalogue, Document, Event, Interactions, Note, Query
 
-COUNTING = ["popularity()", "recent()", "chain()", "itemknn()", "swing()", "pagerank()"]
+COUNTING = ["popularity()", "recent()", "chain()", "item_knn()", "swing()", "pagerank()"]
 READING = ["titles(bm25())", "titles(bm25(), popular=True)", "keyword_graph()"]
 
 
@@ -259,7 +259,7 @@ def test_settings_that_make_no_sense(spec):
 
 def test_fused_recommenders_keep_masks_and_pools(data):
     queries = [replace(query, only=frozenset(data.corpus.train.items[:20])) for query in data.queries]
-    run = make("fuse(chain(), itemknn(), titles(bm25()))").index(data.corpus).search(queries, 20)
+    run = make("fuse(chain(), item_knn(), titles(bm25()))").index(data.corpus).search(queries, 20)
     for query in queries:
         assert set(run[query.id].ids) == query.only - query.excluded
 

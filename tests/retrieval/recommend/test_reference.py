@@ -37,12 +37,12 @@ def near(found, data, wanted, within=0.0012):
 def test_amazon_beauty(recsys):
     data = load(f"s3('{recsys}/amazon-sequences/Beauty.txt')")
     assert (len(data.queries), len(data.corpus)) == (22363, 12101)
-    found = runs(data, "popularity()", "chain()", "itemknn()")
-    found["rrf"] = Fusion().of([found["chain()"], found["itemknn()"]])
+    found = runs(data, "popularity()", "chain()", "item_knn()")
+    found["rrf"] = Fusion().of([found["chain()"], found["item_knn()"]])
     wanted = {
         "popularity()": (0.0112, 0.0054),  # the sheet's .0120/.0056 counts other events
         "chain()": (0.0808, 0.0508),
-        "itemknn()": (0.0576, 0.0330),
+        "item_knn()": (0.0576, 0.0330),
         "rrf": (0.0821, 0.0493),
     }
     near(found, data, wanted)
@@ -50,20 +50,20 @@ def test_amazon_beauty(recsys):
 
 def test_amazon_toys(recsys):
     data = load(f"s3('{recsys}/amazon-sequences/Toys_and_Games.txt')")
-    found = runs(data, "chain()", "itemknn()")
-    found["rrf"] = Fusion().of([found["chain()"], found["itemknn()"]])
+    found = runs(data, "chain()", "item_knn()")
+    found["rrf"] = Fusion().of([found["chain()"], found["item_knn()"]])
     near(found, data, {"chain()": (0.0914, 0.0602), "rrf": (0.0994, 0.0632)})
 
 
 def test_games_of_llmrank(recsys):
     data = load(f"llmrank('{recsys}/amazon-games', lists='sasrec')")
     assert (len(data.queries), len(data.corpus)) == (6000, 16859)
-    found = runs(data, "chain()", "itemknn()", "titles(bm25())")
-    found["rrf"] = Fusion().of([found["chain()"], found["itemknn()"]])
-    found["rrf3"] = Fusion().of([found["chain()"], found["itemknn()"], found["titles(bm25())"]])
+    found = runs(data, "chain()", "item_knn()", "titles(bm25())")
+    found["rrf"] = Fusion().of([found["chain()"], found["item_knn()"]])
+    found["rrf3"] = Fusion().of([found["chain()"], found["item_knn()"], found["titles(bm25())"]])
     wanted = {
         "chain()": (0.0992, 0.0614),
-        "itemknn()": (0.0923, 0.0552),
+        "item_knn()": (0.0923, 0.0552),
         "titles(bm25())": (0.0565, 0.0320),
         "rrf": (0.1153, 0.0693),
         "rrf3": (0.1230, 0.0715),
@@ -78,7 +78,7 @@ def test_ml_100k_over_ten_orders_of_its_ties(recsys):
     found = []
     for seed in range(10):
         data = load(f"recbole('{recsys}/ml-100k', protocol=leave_one_out(seed={seed}))")
-        both = runs(data, "itemknn()", "popularity()").values()
+        both = runs(data, "item_knn()", "popularity()").values()
         found.append([evaluate(run, data.qrels, "nDCG@10")["nDCG@10"] for run in both])
     means, spread = np.mean(found, axis=0), np.std(found, axis=0)
     assert means == pytest.approx((0.0722, 0.0394), abs=0.004)

@@ -21,7 +21,7 @@ SPECS = {
     "lamer": "lamer(fake())",
     "keywords": "keywords(fake())",
     "subqueries": "subqueries(fake())",
-    "stepback": "stepback(fake())",
+    "step_back": "step_back(fake())",
     "thinkqe": "thinkqe(fake(), rounds=1, samples=1)",
     "thinkqe_refine": "thinkqe(fake(), rounds=2, samples=1, passages=1, accumulate=False)",
 }

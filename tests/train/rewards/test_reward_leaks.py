@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from whyrank.llm.answer import Ok
 from whyrank.registry import make
-from whyrank.rerank.formats import Reasoned, ReasonedScores
+from whyrank.rerank.formats import GroupScoresFormat, RankingFormat
 from whyrank.train.rewards import NDCG, GroupRank, Improvement, MultiView, OrderReward, RankR1, RetroStar
 from whyrank.train.rewards.lists import read_order
 from whyrank.types import Document, Query, RankTask
@@ -91,7 +91,7 @@ def test_a_bad_order_never_earns_less_than_none_and_the_ideal_earns_most(task: R
 @settings(deadline=None)
 def test_a_list_that_has_to_be_repaired_earns_its_share_and_no_other_does(task: RankTask, text: str) -> None:
     reward, strict = NDCG(repaired=0.7), NDCG()
-    outcome, order = read_order(Reasoned(), Ok(text), len(task.documents))
+    outcome, order = read_order(RankingFormat(), Ok(text), len(task.documents))
     repaired = strict(honest(order), task) or 0.0
     assert reward(text, task) == (0.7 * repaired if outcome == "wrong" else strict(text, task))
     assert (reward(text, task) or 0.0) < repaired or outcome != "wrong" or not repaired
@@ -122,7 +122,7 @@ MAPS = st.lists(
 @given(task=tasks(), answer=MAPS | LISTS)
 @settings(deadline=None)
 def test_no_scores_beat_the_grades_themselves(task: RankTask, answer: str) -> None:
-    ideal = ReasonedScores().write([gain / 2 for gain in task.gains], "hm")
+    ideal = GroupScoresFormat().write([gain / 2 for gain in task.gains], "hm")
     top = GroupRank()(ideal, task)
     earned = GroupRank()(f"<think>hm</think><answer>{answer}</answer>", task)
     assert top == pytest.approx(1.3) and earned is not None and earned <= 1.3 + 1e-9

@@ -29,7 +29,8 @@ from whyrank.types import Document, Query, RankTask
 EACH = [
     make(spec, Reward)
     for spec in (
-        "multiview(p=0.9)", "multiview(p=1.0, compat='reasonrank')", "ndcg()", "ndcg(format=direct())", "ndcg_gain()",
+        "multiview(p=0.9)", "multiview(p=1.0, compat='reasonrank')", "ndcg()",
+        "ndcg(format=ranking(think='no'))", "ndcg_gain()",
         "improvement()",
         "rearank()", "tfrank(shortest=2)", "log_rank()", "rank_ladder()", "prefix_ladder()", "rank_r1()",
         "rank_r1_list()", "grouprank()", "well_formed()", "cost()", "mix(ndcg(), cost(), weights=(1.0, 0.1))",
@@ -138,7 +139,7 @@ def test_tokens_are_counted_by_the_trainer() -> None:
 
 
 def test_what_the_trainer_cut_off_is_malformed() -> None:
-    reward = make("ndcg(format=direct())", Reward)
+    reward = make("ndcg(format=ranking(think='no'))", Reward)
     text, ids = "[2] > [3] or rather [1]", [[0] * 8]
     assert ForTRL(reward, limit=8)([""], [text], completion_ids=ids, task=[TASK]) == [-1.0]
     assert ForTRL(reward, limit=9)([""], [text], completion_ids=ids, task=[TASK]) != [-1.0]
@@ -170,14 +171,14 @@ def test_completions_as_text() -> None:
     ("spec", "works"),
     [
         (
-            "rank_r1(format=reasoned())",
-            "rank_r1: format must be one that chooses a passage, such as reasoned_choice() or direct_choice(), not",
+            "rank_r1(format=ranking())",
+            "rank_r1: format must be one that chooses a passage, such as choice() or choice(think='no'), not",
         ),
-        ("grouprank(format=reasoned())", "such as reasoned_scores() or direct_scores()"),
-        ("multiview(format=direct_choice())", "such as reasoned() or direct()"),
-        ("ndcg(format=rubric())", "such as reasoned() or direct()"),
-        ("prefix_ladder(format=pair())", "such as reasoned() or direct()"),
-        ("retro_star(format=direct())", "grades one passage, such as rubric()"),
+        ("grouprank(format=ranking())", "such as group_scores() or group_scores(think='no')"),
+        ("multiview(format=choice(think='no'))", "such as ranking() or ranking(think='no')"),
+        ("ndcg(format=rubric())", "such as ranking() or ranking(think='no')"),
+        ("prefix_ladder(format=pair())", "such as ranking() or ranking(think='no')"),
+        ("retro_star(format=ranking(think='no'))", "grades one passage, such as rubric()"),
     ],
 )
 def test_a_format_of_another_kind_is_refused(spec: str, works: str) -> None:
@@ -189,7 +190,7 @@ def test_the_formats_of_a_reward() -> None:
     def one(text: str, task: RankTask) -> float:
         return 1.0
 
-    mixed = make("mix(sol_length(ndcg(format=direct())), cost(), well_formed(), mix(rank_r1()))", Mix)
-    assert list(map(repr, formats_of(mixed))) == ["direct()", "reasoned()", "reasoned_choice()"]
+    mixed = make("mix(sol_length(ndcg(format=ranking(think='no'))), cost(), well_formed(), mix(rank_r1()))", Mix)
+    assert list(map(repr, formats_of(mixed))) == ["ranking(think='no')", "ranking()", "choice()"]
     assert list(map(repr, formats_of(make("retro_star()", RetroStar)))) == ["rubric()"]
     assert not [*formats_of(make("new_documents(bm25())", NewDocuments)), *formats_of(one)]

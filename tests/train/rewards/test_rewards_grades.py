@@ -10,7 +10,7 @@ import pytest
 
 from whyrank.errors import BadInput
 from whyrank.eval.orders import jensen_shannon, ndcg
-from whyrank.rerank.formats import ReasonedScores, Rubric
+from whyrank.rerank.formats import GroupScoresFormat, Rubric
 from whyrank.train.rewards import ERank, GroupRank, RetroStar
 from whyrank.train.rewards.grades import inter, intra
 from whyrank.types import Document, Query, RankTask
@@ -32,7 +32,7 @@ def one(id: str, gain: float, query: str = "q") -> RankTask:
 def test_grouprank(ask: Callable[..., RankTask]) -> None:
     task = ask([0, 2, 1])
     reward = GroupRank()
-    assert reward(ReasonedScores().write([0, 1, 0.5], "hm"), task) == pytest.approx(1.3)
+    assert reward(GroupScoresFormat().write([0, 1, 0.5], "hm"), task) == pytest.approx(1.3)
     assert reward(scores(0, 10, 5), task) == pytest.approx(1.3)
     flat = 1.2 + 0.1 * (1 - jensen_shannon([9, 10, 9.5], [0, 2, 1]))
     assert reward(scores(9, 10, 9.5), task) == pytest.approx(flat)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg
 from whyrank.registry import make
-from whyrank.rerank.formats import Direct, Reasoned
+from whyrank.rerank.formats import RankingFormat
 from whyrank.train.rewards import (
     NDCG,
     REARANK,
@@ -185,7 +185,7 @@ def test_nothing_relevant_is_no_zero(reward: Reward, ask: Callable[..., RankTask
 def test_the_format_of_the_prompt_decides(ask: Callable[..., RankTask]) -> None:
     task, bare = ask([0, 1]), "[2] > [1]"
     assert NDCG()(bare, task) == -1.0
-    assert NDCG(format=Direct())(bare, task) == 1.0
-    assert NDCG(format=Reasoned(native=True))(bare, task) == -1.0
-    assert NDCG(format=Reasoned(native=True))(f"<answer>{bare}</answer>", task) == 1.0
-    assert make("ndcg(k=5, format=direct())") == NDCG(k=5, format=Direct())
+    assert NDCG(format=RankingFormat(think="no"))(bare, task) == 1.0
+    assert NDCG(format=RankingFormat(think="native"))(bare, task) == -1.0
+    assert NDCG(format=RankingFormat(think="native"))(f"<answer>{bare}</answer>", task) == 1.0
+    assert make("ndcg(k=5, format=ranking(think='no'))") == NDCG(k=5, format=RankingFormat(think="no"))

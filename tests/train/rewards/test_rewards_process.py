@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.registry import make
-from whyrank.rerank.formats import Direct, Format
+from whyrank.rerank.formats import Format, RankingFormat
 from whyrank.train.rewards import (
     NDCG,
     Cost,
@@ -45,7 +45,7 @@ def test_well_formed(ask: Callable[..., RankTask], said: Callable[..., str]) -> 
     good = [said([2, 1]), "hm</think><answer>[1] > [2]</answer>"]
     bad = [said([2]), said([2, 2]), said([2, 1, 3]), "[2] > [1]", said([2, 1])[:-9], said([2, 1], " "), ""]
     assert [WellFormed()(text, task) for text in good + bad] == [1.0] * 2 + [0.0] * 7
-    assert WellFormed(format=Direct())("[2] > [1]", task) == 1.0
+    assert WellFormed(format=RankingFormat(think="no"))("[2] > [1]", task) == 1.0
 
 
 def test_cost(ask: Callable[..., RankTask]) -> None:
@@ -145,11 +145,11 @@ def _renamed(other: Callable[[str, RankTask], float]) -> Callable[[str, RankTask
 @pytest.mark.parametrize(
     ("spec", "good", "bad"),
     [
-        ("direct()", "[2] > [1]", "Let me weigh them. So [2] > [1]"),
-        ("direct()", "<think>\n\n</think>\n\n[2] > [1]", "<think>hm</think>[2] > [1]"),
-        ("direct()", "2, 1", "<thinking>hm</thinking>[2] > [1]"),
-        ("direct_choice()", "[2]", "Passage [2] helps most."),
-        ("direct_scores()", '{"1": 0, "2": 9}', 'Scores: {"1": 0, "2": 9}'),
+        ("ranking(think='no')", "[2] > [1]", "Let me weigh them. So [2] > [1]"),
+        ("ranking(think='no')", "<think>\n\n</think>\n\n[2] > [1]", "<think>hm</think>[2] > [1]"),
+        ("ranking(think='no')", "2, 1", "<thinking>hm</thinking>[2] > [1]"),
+        ("choice(think='no')", "[2]", "Passage [2] helps most."),
+        ("group_scores(think='no')", '{"1": 0, "2": 9}', 'Scores: {"1": 0, "2": 9}'),
         ("best_worst(think='no')", "best: [2], worst: [1]", "best: [2], worst: [1], since it says so"),
         ("pair()", "B", "<think>B</think>B"),
         ("yes_no(think='no')", "yes", "<reasoning>hm</reasoning>yes"),

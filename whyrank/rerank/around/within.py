@@ -9,7 +9,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.around.compose import falling, onto
 from whyrank.rerank.around.consensus import Consensus
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.strategies.adaptive import Adaptive
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.rerank.strategy import Asker, Strategy
@@ -45,7 +45,7 @@ class Within(Strategy[Parsed]):
     Attributes:
         llm: the model.
         calls: the budget, at least 1.
-        format: the prompt and how its answer is read: `reasoned()` or `direct()`.
+        format: the prompt and how its answer is read: `ranking()` or `ranking(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -59,7 +59,7 @@ class Within(Strategy[Parsed]):
     """
 
     calls: Positive = 10
-    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
+    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
 
     @property
     def stages(self) -> tuple[tuple[LLMReranker | Consensus, int], ...]:

@@ -14,8 +14,8 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
+from dataclasses import dataclass, field, replace
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Completion, Failed, Ok
@@ -43,6 +43,9 @@ class Reading(Protocol):
 
 Answer = TypeVar("Answer", bound=Reading)
 
+
+NATIVE = ("think", {False: "asked", True: "native"})
+"""What formats that had a field `native` take in its place."""
 
 THINK_FIRST: dict[Think, str] = {
     "asked": "Think first, between <think> and </think>",
@@ -138,21 +141,20 @@ class Listing(Format[Answer]):
         )
 
 
-class Native:
-    """Mixed into formats that think first, with a field `native`: which way to think that is."""
+@dataclass(frozen=True)
+class Constrainable(Format[Answer]):
+    """A format whose whole answer has a form that engines can keep a model to.
 
-    native: bool
+    Attributes:
+        constrained: whether engines that can do so; without a thought only.
+    """
 
-    @property
-    def think(self) -> Think:
-        """Whether the prompt asks for the thought's tags, or the model thinks by itself."""
-        return "native" if self.native else "asked"
+    constrained: bool = field(default=False, kw_only=True)
 
-
-def way_to_think(think: str) -> None:
-    """Refuse what is none."""
-    if think not in get_args(Think):
-        raise BadInput(f"think must be 'asked', 'native' or 'no', not {think!r}")
+    def __post_init__(self) -> None:
+        """Refuse to keep a thought to the form of an answer."""
+        if self.constrained and self.think != "no":
+            raise BadInput(f"{self._called()}: constrained keeps the whole answer to its form: give think='no', too")
 
 
 def numbered(n: int) -> list[str]:

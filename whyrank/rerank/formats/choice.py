@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import one_of
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.renamed import renamed
 from whyrank.rerank.formats.base import (
     HELPFUL,
+    NATIVE,
     THINK_FIRST,
     THOUGHT,
+    Constrainable,
     Listing,
-    Native,
+    Think,
     answer_region,
     best_first,
     completion,
@@ -38,7 +41,7 @@ class Choice:
         out_of_range: how many numbers below 1 or above n it gave.
     """
 
-    given_by: ClassVar[str] = "one that chooses a passage, such as reasoned_choice() or direct_choice()"
+    given_by: ClassVar[str] = "one that chooses a passage, such as choice()"
 
     best: int | None
     status: Status
@@ -51,55 +54,48 @@ class Choice:
         return Repairs(extra=self.extra, out_of_range=self.out_of_range)
 
 
-class _Choosing(Listing[Choice]):
+@renamed(native=NATIVE)
+@dataclass(frozen=True)
+class ChoiceFormat(Constrainable[Choice], Listing[Choice]):
+    """Choose the passage that helps most: its number, as Setwise asks for (2310.09497, 2023).
+
+    After a thought the number stands in `<answer>`, as Rank-R1 writes it (2503.06034, 2025).
+
+    Attributes:
+        think: as of `RankingFormat`.
+        constrained: whether engines that can keep the model to one of the numbers do so; without a thought only.
+
+    Raises:
+        BadInput: `constrained` with a thought.
+    """
+
+    think: Think = "asked"
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
+        if self.think == "no":
+            how = "Choose the one passage that helps most. Answer with its number in square brackets and nothing else."
+            form, reminder = "[2]", "Write its number only."
+        else:
+            how = (
+                f"{THINK_FIRST[self.think]}: work out what the query really asks for and what a full answer needs, "
+                f"then say of each passage what it adds to that, then choose the one passage that helps most. Then "
+                f"write its number in square brackets between <answer> and </answer>."
+            )
+            form, reminder = "<answer>[2]</answer>", f"Write {THOUGHT[self.think]}<answer> its number </answer>."
+        asked = f"Which one of these {len(passages)} passages helps most with the query above?"
+        task = f"{HELPFUL}{how} An answer could be: {form}"
+        prompt = prompt_of(task, query, passages, f"{asked} {reminder}", sampling)
+        return replace(prompt, constraint=one_of(numbered(len(passages)))) if self.constrained else prompt
+
     def parse(self, completion: Ok, n: int) -> Choice:
         """The number that the answer gives, in its last `<answer>` block or alone, see `parse_choice`."""
         return parse_choice(completion.text, n, cut=completion.finish == "length")
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The number of the passage with the highest utility."""
-        return completion(_best(utilities), thought, self.think)
-
-
-@dataclass(frozen=True)
-class ReasonedChoice(Native, _Choosing):
-    """Choose after thinking: `<think>`, then one number in `<answer>`, as Rank-R1 does (2503.06034, 2025).
-
-    Attributes:
-        native: for models that think by themselves (Qwen3, DeepSeek-R1): only the answer's tag is asked for.
-    """
-
-    native: bool = False
-
-    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
-        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = THINK_FIRST[self.think]
-        task = (
-            f"{HELPFUL}{how}: work out what the query really asks for and what a full answer needs, then say of each "
-            f"passage what it adds to that, then choose the one passage that helps most. Then write its number in "
-            f"square brackets between <answer> and </answer>. An answer could be: <answer>[2]</answer>"
-        )
-        return _prompt(task, query, passages, f"Write {THOUGHT[self.think]}<answer> its number </answer>.", sampling)
-
-
-@dataclass(frozen=True)
-class DirectChoice(_Choosing):
-    """Choose at once, without written reasoning, as Setwise does (2310.09497, 2023).
-
-    Attributes:
-        constrained: whether engines that can keep the model to one of the numbers do so.
-    """
-
-    constrained: bool = field(default=False, kw_only=True)
-
-    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
-        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        task = (
-            f"{HELPFUL}Choose the one passage that helps most. Answer with its number in square brackets and nothing "
-            f"else. An answer could be: [2]"
-        )
-        prompt = _prompt(task, query, passages, "Write its number only.", sampling)
-        return replace(prompt, constraint=one_of(numbered(len(passages)))) if self.constrained else prompt
+        best = "".join(f"[{at + 1}]" for at in best_first(utilities)[:1])
+        return completion(best, thought, self.think)
 
 
 def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
@@ -130,10 +126,6 @@ def parse_choice(text: str, n: int, cut: bool = False) -> Choice:
     if unclosed or unfinished:
         status = "truncated"
     return Choice(valid[0] - 1 if valid else None, status, extra, out_of_range)
-
-
-def _best(utilities: Sequence[float]) -> str:
-    return "".join(f"[{at + 1}]" for at in best_first(utilities)[:1])
 
 
 def _chosen(region: str, n: int, tagged: bool) -> list[int]:
@@ -171,8 +163,3 @@ _DECIDED = re.compile(
 )
 """A choice in words: "[3] helps most", "[3] is the best", "the best is [3]", "I choose [3]"."""
 _REFUSED = re.compile(r"\b(?:not|no|never|cannot|nor|neither|hardly|less|part|partly)\b|n['’]t\b", re.IGNORECASE)
-
-
-def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:
-    reminder = f"Which one of these {len(passages)} passages helps most with the query above? {how}"
-    return prompt_of(task, query, passages, reminder, sampling)

@@ -18,7 +18,6 @@ from whyrank.rerank.formats.base import (
     best_first,
     completion,
     prompt_of,
-    way_to_think,
 )
 from whyrank.rerank.formats.lists import begins_line, listed
 from whyrank.rerank.formats.maps import to_number
@@ -64,10 +63,6 @@ class BestWorst(Listing[Ends]):
     """
 
     think: Think = "asked"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no way to think."""
-        way_to_think(self.think)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from string import ascii_uppercase
 
 from whyrank.errors import BadInput
+from whyrank.fields import Positive
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.rerank.formats.base import (
@@ -19,7 +20,6 @@ from whyrank.rerank.formats.base import (
     best_first,
     completion,
     prompt_of,
-    way_to_think,
 )
 from whyrank.rerank.formats.listwise import Parsed
 from whyrank.rerank.formats.point import probabilities
@@ -50,13 +50,7 @@ class First(Format[Parsed]):
     """
 
     think: Think = "no"
-    alternatives: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse what is no way to think, and no alternatives."""
-        way_to_think(self.think)
-        if self.alternatives < 1:
-            raise BadInput(f"first: alternatives must be at least 1, not {self.alternatives}")
+    alternatives: Positive = 20
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, the passages as `[A] text`, a reminder of the form of the answer.

@@ -1,18 +1,21 @@
 """Ordering passages: a model lists the numbers of all passages, the best first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import list_of
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.renamed import renamed
 from whyrank.rerank.formats.base import (
     HELPFUL,
+    NATIVE,
     THINK_FIRST,
     THOUGHT,
+    Constrainable,
     Listing,
-    Native,
+    Think,
     answer_region,
     best_first,
     completion,
@@ -38,7 +41,7 @@ class Parsed:
         out_of_range: how many numbers below 1 or above n it gave.
     """
 
-    given_by: ClassVar[str] = "one that orders the passages, such as reasoned() or direct()"
+    given_by: ClassVar[str] = "one that orders the passages, such as ranking()"
 
     permutation: tuple[int, ...]
     status: Status
@@ -58,53 +61,51 @@ _LIST = (
 )
 
 
-class _Ordering(Listing[Parsed]):
+@renamed(native=NATIVE)
+@dataclass(frozen=True)
+class RankingFormat(Constrainable[Parsed], Listing[Parsed]):
+    """Order all passages: a list of their numbers, as RankGPT (2304.09542, 2023) asks for.
+
+    After a thought the list stands in `<answer>`, as ReasonRank writes it (2508.07050, 2025).
+
+    Attributes:
+        think: "asked" asks for a thought between <think> and </think> first; "native" is for models that think by
+            themselves (Qwen3, DeepSeek-R1): only the answer's tag is asked for; "no" asks for the list alone.
+        constrained: whether engines that can keep the model to a list of the numbers do so; without a thought only.
+
+    Raises:
+        BadInput: `constrained` with a thought.
+    """
+
+    think: Think = "asked"
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
+        if self.think == "no":
+            how = f"Answer with the ranking and nothing else: {_LIST}"
+            form, reminder = "[2] > [3] > [1]", "Write the ranking only."
+        else:
+            how = (
+                f"{THINK_FIRST[self.think]}: work out what the query really asks for and what a full answer needs, "
+                f"then weigh the passages against that and against each other. Then write the ranking between <answer> "
+                f"and </answer>: {_LIST}"
+            )
+            form = "<answer>[2] > [3] > [1]</answer>"
+            reminder = f"Write {THOUGHT[self.think]}<answer> the ranking </answer>."
+        n = len(passages)
+        asked = f"Rank these {n} passages for the query above. Name each number from [1] to [{n}] once."
+        task = f"{HELPFUL}{how} For three passages an answer could be: {form}"
+        prompt = prompt_of(task, query, passages, f"{asked} {reminder}", sampling)
+        return replace(prompt, constraint=list_of(numbered(n), " > ")) if self.constrained else prompt
+
     def parse(self, completion: Ok, n: int) -> Parsed:
         """The order that the answer lists, in its last `<answer>` block or alone, see `parse_permutation`."""
         return parse_permutation(completion.text, n, cut=completion.finish == "length")
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The passages by falling utility."""
-        return completion(_listed(utilities), thought, self.think)
-
-
-@dataclass(frozen=True)
-class Reasoned(Native, _Ordering):
-    """Order passages after thinking: `<think>`, then the list in `<answer>`, as ReasonRank does (2508.07050, 2025).
-
-    Attributes:
-        native: for models that think by themselves (Qwen3, DeepSeek-R1): only the answer's tag is asked for.
-    """
-
-    native: bool = False
-
-    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
-        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = THINK_FIRST[self.think]
-        task = (
-            f"{HELPFUL}{how}: work out what the query really asks for and what a full answer needs, then weigh the "
-            f"passages against that and against each other. Then write the ranking between <answer> and </answer>: "
-            f"{_LIST} For three passages an answer could be: <answer>[2] > [3] > [1]</answer>"
-        )
-        return _prompt(task, query, passages, f"Write {THOUGHT[self.think]}<answer> the ranking </answer>.", sampling)
-
-
-@dataclass(frozen=True)
-class Direct(_Ordering):
-    """Order passages at once, without written reasoning, as RankGPT does (2304.09542, 2023).
-
-    Attributes:
-        constrained: whether engines that can keep the model to a list of the numbers do so.
-    """
-
-    constrained: bool = field(default=False, kw_only=True)
-
-    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
-        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = "Answer with the ranking and nothing else"
-        task = f"{HELPFUL}{how}: {_LIST} For three passages an answer could be: [2] > [3] > [1]"
-        prompt = _prompt(task, query, passages, "Write the ranking only.", sampling)
-        return replace(prompt, constraint=list_of(numbered(len(passages)), " > ")) if self.constrained else prompt
+        listed = " > ".join(f"[{at + 1}]" for at in best_first(utilities))
+        return completion(listed, thought, self.think)
 
 
 def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
@@ -135,13 +136,3 @@ def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
     if unclosed or (cut and not tagged and not exact):
         status = "truncated"
     return Parsed(tuple(number - 1 for number in order), status, missing, duplicate, out_of_range)
-
-
-def _listed(utilities: Sequence[float]) -> str:
-    return " > ".join(f"[{at + 1}]" for at in best_first(utilities))
-
-
-def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:
-    n = len(passages)
-    reminder = f"Rank these {n} passages for the query above. Name each number from [1] to [{n}] once. {how}"
-    return prompt_of(task, query, passages, reminder, sampling)

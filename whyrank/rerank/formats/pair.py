@@ -8,7 +8,7 @@ from typing import ClassVar
 from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
-from whyrank.rerank.formats.base import Format, Think, answered, asked, best_first, completion, shown, way_to_think
+from whyrank.rerank.formats.base import Format, Think, answered, asked, best_first, completion, shown
 from whyrank.types import CallReport, Repairs, Status
 
 
@@ -42,10 +42,6 @@ class Pair(Format[Preferred]):
     """
 
     think: Think = "no"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no way to think."""
-        way_to_think(self.think)
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, then the two passages.

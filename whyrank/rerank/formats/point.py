@@ -15,7 +15,7 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.report import thought_of
-from whyrank.rerank.formats.base import THOUGHT, Format, Think, asked, shown, way_to_think
+from whyrank.rerank.formats.base import THOUGHT, Format, Think, asked, shown
 from whyrank.types import CallReport, Repairs, Status
 
 Item = TypeVar("Item")
@@ -68,10 +68,6 @@ class PointFormat(Format[Graded]):
     """
 
     think: Think = "asked"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no way to think."""
-        way_to_think(self.think)
 
     @property
     def highest(self) -> float:

@@ -3,19 +3,22 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import map_of
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.renamed import renamed
 from whyrank.rerank.formats.base import (
     HELPFUL,
+    NATIVE,
     THINK_FIRST,
     THOUGHT,
+    Constrainable,
     Listing,
-    Native,
+    Think,
     answer_region,
     clipped,
     completion,
@@ -40,7 +43,7 @@ class Scores:
         out_of_range: how many scores were below 0 or above 10, or for numbers below 1 or above n.
     """
 
-    given_by: ClassVar[str] = "one that scores the passages, such as reasoned_scores() or direct_scores()"
+    given_by: ClassVar[str] = "one that scores the passages, such as group_scores()"
 
     scores: tuple[float, ...]
     status: Status
@@ -61,7 +64,41 @@ _SCALE = (
 )
 
 
-class _Scoring(Listing[Scores]):
+@renamed(native=NATIVE)
+@dataclass(frozen=True)
+class GroupScoresFormat(Constrainable[Scores], Listing[Scores]):
+    """Score the passages of a group side by side: a JSON map, as GroupRank asks for (2511.11653, 2025).
+
+    Attributes:
+        think: as of `RankingFormat`.
+        constrained: whether engines that can keep the model to a map of whole scores do so; without a thought only.
+
+    Raises:
+        BadInput: `constrained` with a thought.
+    """
+
+    think: Think = "asked"
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
+        form = '{"1": 3, "2": 9, "3": 0}'
+        if self.think == "no":
+            how = "Answer with a JSON map from passage number to score and nothing else."
+            reminder = "Write the map only."
+        else:
+            how = (
+                f"{THINK_FIRST[self.think]}: work out what the query really asks for and what a full answer needs, "
+                f"then weigh the passages against that. Then write the scores between <answer> and </answer> as a JSON "
+                f"map from passage number to score."
+            )
+            form, reminder = f"<answer>{form}</answer>", f"Write {THOUGHT[self.think]}<answer> the map </answer>."
+        n = len(passages)
+        asked = f"Score these {n} passages for the query above, each number from 1 to {n} once."
+        task = f"{HELPFUL}{_SCALE}\n\n{how} For three passages an answer could be: {form}"
+        prompt = prompt_of(task, query, passages, f"{asked} {reminder}", sampling, label_tokens=12)
+        names = [str(number) for number in range(1, n + 1)]
+        return replace(prompt, constraint=map_of(names, 10)) if self.constrained else prompt
+
     def parse(self, completion: Ok, n: int) -> Scores:
         """The scores that the answer gives, in its last `<answer>` block or alone, see `parse_scores`."""
         return parse_scores(completion.text, n, cut=completion.finish == "length")
@@ -69,49 +106,6 @@ class _Scoring(Listing[Scores]):
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """Ten times each utility, to nine digits after the point."""
         return completion(_map(utilities), thought, self.think)
-
-
-@dataclass(frozen=True)
-class ReasonedScores(Native, _Scoring):
-    """Score a group after thinking: `<think>`, then a JSON map in `<answer>`, as GroupRank does (2511.11653, 2025).
-
-    Attributes:
-        native: for models that think by themselves (Qwen3, DeepSeek-R1): only the answer's tag is asked for.
-    """
-
-    native: bool = False
-
-    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
-        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        how = THINK_FIRST[self.think]
-        task = (
-            f"{HELPFUL}{_SCALE}\n\n{how}: work out what the query really asks for and what a full answer needs, then "
-            f"weigh the passages against that. Then write the scores between <answer> and </answer> as a JSON map from "
-            f'passage number to score. For three passages an answer could be: <answer>{{"1": 3, "2": 9, "3": 0}}'
-            f"</answer>"
-        )
-        return _prompt(task, query, passages, f"Write {THOUGHT[self.think]}<answer> the map </answer>.", sampling)
-
-
-@dataclass(frozen=True)
-class DirectScores(_Scoring):
-    """Score a group at once, without written reasoning.
-
-    Attributes:
-        constrained: whether engines that can keep the model to a map of whole scores do so.
-    """
-
-    constrained: bool = field(default=False, kw_only=True)
-
-    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
-        """Instructions and query, the passages as `[i] text`, a reminder of the form of the answer."""
-        task = (
-            f"{HELPFUL}{_SCALE}\n\nAnswer with a JSON map from passage number to score and nothing else. For three "
-            f'passages an answer could be: {{"1": 3, "2": 9, "3": 0}}'
-        )
-        prompt = _prompt(task, query, passages, "Write the map only.", sampling)
-        names = [str(number) for number in range(1, len(passages) + 1)]
-        return replace(prompt, constraint=map_of(names, 10)) if self.constrained else prompt
 
 
 def parse_scores(text: str, n: int, cut: bool = False) -> Scores:
@@ -178,9 +172,3 @@ def _pairs(region: str, unclosed: bool) -> list[tuple[int, float]]:
     end = len(region.rstrip())
     found = [match for match in _PAIR.finditer(region) if not (unclosed and match.end() >= end)]
     return [(to_number(match[1]), float(match[2])) for match in found]
-
-
-def _prompt(task: str, query: str, passages: Sequence[str], how: str, sampling: Sampling | None) -> Prompt:
-    n = len(passages)
-    reminder = f"Score these {n} passages for the query above, each number from 1 to {n} once. {how}"
-    return prompt_of(task, query, passages, reminder, sampling, label_tokens=12)

@@ -3,13 +3,12 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.constraint import one_of
 from whyrank.llm.messages import Prompt, Sampling
-from whyrank.rerank.formats.base import Answered, answered, clipped, completion
+from whyrank.rerank.formats.base import Answered, Constrainable, answered, clipped, completion
 from whyrank.rerank.formats.point import (
     ALTERNATIVES,
     HOW,
@@ -23,7 +22,7 @@ from whyrank.rerank.formats.point import (
 
 
 @dataclass(frozen=True)
-class YesNo(PointFormat):
+class YesNo(Constrainable[Graded], PointFormat):
     """Relevant or not, scored by the probability of yes against no, as monoT5 does, after a thought as Rank1 does.
 
     The score is P(yes) / (P(yes) + P(no)), over all spellings, where the answer was written; an engine that gives no
@@ -34,16 +33,8 @@ class YesNo(PointFormat):
         constrained: whether engines that can keep the model to the two words do so; without a thought only.
 
     Raises:
-        BadInput: `constrained` with a thought, or no such way to think.
+        BadInput: `constrained` with a thought.
     """
-
-    constrained: bool = field(default=False, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse to keep a thought to two words."""
-        super().__post_init__()
-        if self.constrained and self.think != "no":
-            raise BadInput("yes_no: constrained keeps the whole answer to yes or no: give think='no', too")
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """As of every format of one passage."""

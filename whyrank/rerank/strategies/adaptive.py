@@ -9,7 +9,7 @@ import numpy as np
 from whyrank.fields import Above, AtLeast, Below, NotNegative, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.strategies.beliefs import Beliefs
 from whyrank.rerank.strategy import Asker, Strategy
 
@@ -51,7 +51,7 @@ class Adaptive(Strategy[Parsed]):
     window: Annotated[int, AtLeast(2)] = 20
     tolerance: Annotated[float, Above(0), Below(0.5)] = 0.01
     settled: NotNegative = 10
-    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
+    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
 
     def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
         beliefs, everyone = Beliefs(asker.request.scores), range(asker.n)

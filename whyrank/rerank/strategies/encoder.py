@@ -18,8 +18,9 @@ from whyrank.io.taking import meaning
 from whyrank.io.weights import content_of
 from whyrank.llm.scores import Scores
 from whyrank.llm.trace import Trace
+from whyrank.parameters import hows, parameters
 from whyrank.progress import progress, warn
-from whyrank.registry import HOW, hows, parameters
+from whyrank.registry import HOW
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.types import CallReport, Document, Note, Repairs
 

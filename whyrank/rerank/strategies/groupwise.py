@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from whyrank.fields import NotNegative, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, ReasonedScores, Scores
+from whyrank.rerank.formats import Format, GroupScoresFormat, Scores
 from whyrank.rerank.strategy import Asker, Strategy
 
 
@@ -31,7 +31,7 @@ class Groupwise(Strategy[Scores]):
         group: how many passages are shown at a time, at most; groups of one ranking differ by at most one.
         retries: how many rounds may be spent on scores that could not be read.
         seed: of the lots, which depend on nothing else but the query.
-        format: the prompt and how its answer is read: `reasoned_scores()` or `direct_scores()`.
+        format: the prompt and how its answer is read: `group_scores()` or `group_scores(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -49,7 +49,7 @@ class Groupwise(Strategy[Scores]):
     group: Positive = 20
     retries: NotNegative = 1
     seed: int = 0
-    format: Format[Scores] = field(default_factory=ReasonedScores, kw_only=True)
+    format: Format[Scores] = field(default_factory=GroupScoresFormat, kw_only=True)
 
     def unit(self, score: float) -> float:
         """The share of 10, the highest score."""

@@ -8,7 +8,7 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 from whyrank.types import Place
 
@@ -28,7 +28,7 @@ class Listwise(Strategy[Parsed]):
         llm: the model.
         window: how many passages are shown at a time, at least 2.
         stride: how far the window moves, 1 to `window`; None is half the window, 10 for a window of 20.
-        format: the prompt and how its answer is read: `reasoned()` or `direct()`.
+        format: the prompt and how its answer is read: `ranking()` or `ranking(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend, such as
             `sampling(temperature=0.6, top_p=0.95, top_k=20)` for Qwen3.
         max_passage_tokens: longer passages are cut to this; ReasonRank shows 512 on BRIGHT and 100 on TREC DL and BEIR.
@@ -46,7 +46,7 @@ class Listwise(Strategy[Parsed]):
     window: Annotated[int, AtLeast(2)] = 20
     stride: Positive | None = None
     passes: Positive = 1
-    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
+    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse windows that would show a document to nobody."""

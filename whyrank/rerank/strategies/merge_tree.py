@@ -8,7 +8,7 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
@@ -28,7 +28,7 @@ class MergeTree(Strategy[Parsed]):
         llm: the model.
         window: how many passages are shown at a time, at least 2.
         keep: how many of each window go on, 1 to half the window; None is half the window.
-        format: the prompt and how its answer is read: `reasoned()` or `direct()`.
+        format: the prompt and how its answer is read: `ranking()` or `ranking(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -38,18 +38,18 @@ class MergeTree(Strategy[Parsed]):
     Examples:
         >>> from whyrank import Fake, MergeTree
         >>> MergeTree(Fake("[2] > [1]"), window=10)
-        mergetree(fake(answer='[2] > [1]'), window=10)
+        merge_tree(fake(answer='[2] > [1]'), window=10)
     """
 
     window: Annotated[int, AtLeast(2)] = 20
     keep: Positive | None = None
-    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
+    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which no two lists could be merged."""
         if self.kept > self.window // 2:
             raise BadInput(
-                f"mergetree: keep must be from 1 to half the window, {self.window // 2}, for two lists to fit into a "
+                f"merge_tree: keep must be from 1 to half the window, {self.window // 2}, for two lists to fit into a "
                 f"window; not {self.keep}"
             )
 

@@ -7,7 +7,7 @@ from typing import Literal
 from whyrank.fields import Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Choice, Format, ReasonedChoice
+from whyrank.rerank.formats import Choice, ChoiceFormat, Format
 from whyrank.rerank.strategy import Asker, Strategy
 
 Method = Literal["heap", "insertion"]
@@ -39,7 +39,7 @@ class Setwise(Strategy[Choice]):
         k: how many of the best are found, at least 1.
         children: how many passages are shown beside the one they are compared with, at least 1.
         method: "heap" or "insertion".
-        format: the prompt and how its answer is read: `reasoned_choice()` or `direct_choice()`.
+        format: the prompt and how its answer is read: `choice()` or `choice(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -56,7 +56,7 @@ class Setwise(Strategy[Choice]):
     k: Positive = 10
     children: Positive = 19
     method: Method = "heap"
-    format: Format[Choice] = field(default_factory=ReasonedChoice, kw_only=True)
+    format: Format[Choice] = field(default_factory=ChoiceFormat, kw_only=True)
 
     def _plan(self, asker: Asker[Choice]) -> Plan[Order]:
         candidates = list(range(asker.n))

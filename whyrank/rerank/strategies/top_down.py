@@ -7,7 +7,7 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
@@ -29,7 +29,7 @@ class TopDown(Strategy[Parsed]):
         llm: the model.
         window: how many passages are shown at a time, at least 2.
         k: how many of the best are found, 1 to `window - 1`; None is half the window.
-        format: the prompt and how its answer is read: `reasoned()` or `direct()`.
+        format: the prompt and how its answer is read: `ranking()` or `ranking(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -39,17 +39,17 @@ class TopDown(Strategy[Parsed]):
     Examples:
         >>> from whyrank import Fake, TopDown
         >>> TopDown(Fake("[2] > [1]"), window=10)
-        topdown(fake(answer='[2] > [1]'), window=10)
+        top_down(fake(answer='[2] > [1]'), window=10)
     """
 
     window: Annotated[int, AtLeast(2)] = 20
     k: Positive | None = None
-    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
+    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that leave nothing to compare."""
         if self.pivot >= self.window:
-            raise BadInput(f"topdown: k must be from 1 to {self.window - 1}, less than the window, not {self.k}")
+            raise BadInput(f"top_down: k must be from 1 to {self.window - 1}, less than the window, not {self.k}")
 
     @property
     def pivot(self) -> int:

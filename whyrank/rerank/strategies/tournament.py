@@ -8,7 +8,7 @@ from typing import Annotated
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, Reasoned
+from whyrank.rerank.formats import Format, Parsed, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
@@ -32,7 +32,7 @@ class Tournament(Strategy[Parsed]):
         repeats: how many tournaments, at least 1; from the second on groups are drawn by lot.
         window: how many passages are shown at a time, at least 6.
         seed: of the lots, which depend on nothing else but the query.
-        format: the prompt and how its answer is read: `reasoned()` or `direct()`.
+        format: the prompt and how its answer is read: `ranking()` or `ranking(think='no')`.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -48,7 +48,7 @@ class Tournament(Strategy[Parsed]):
     repeats: Positive = 1
     window: Annotated[int, AtLeast(6)] = 20
     seed: int = 0
-    format: Format[Parsed] = field(default_factory=Reasoned, kw_only=True)
+    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
 
     def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
         n = asker.n

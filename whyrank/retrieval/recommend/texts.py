@@ -164,4 +164,6 @@ def _rarity(has: csr_matrix) -> Scores:
 def _refuse_no_text(told: Sequence[str], part: Recommender) -> None:
     if not any(text.strip() for text in told):
         name = name_of(type(part))
-        raise BadInput(f"{name} reads texts, and no item here has any: name a file of items, or use chain(), itemknn()")
+        raise BadInput(
+            f"{name} reads texts, and no item here has any: name a file of items, or use chain(), item_knn()"
+        )

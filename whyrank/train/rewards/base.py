@@ -151,8 +151,8 @@ def formats_of(reward: AnyReward) -> Iterator[Format[Any]]:
 
     Examples:
         >>> from whyrank import make
-        >>> list(formats_of(make("mix(ndcg(format=direct()), cost())")))
-        [direct()]
+        >>> list(formats_of(make("mix(ndcg(format=ranking(think='no')), cost())")))
+        [ranking(think='no')]
     """
     for field in fields(reward) if isinstance(reward, Reward) else ():
         value = getattr(reward, field.name)

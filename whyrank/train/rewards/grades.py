@@ -17,7 +17,7 @@ from whyrank.eval.orders import dcg, jensen_shannon, shared
 from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Ok
 from whyrank.registry import name_of
-from whyrank.rerank.formats import Format, Graded, ReasonedScores, Rubric, Scores
+from whyrank.rerank.formats import Format, Graded, GroupScoresFormat, Rubric, Scores
 from whyrank.train.rewards.base import Each, Reward, Value, groups, kept, same_prompt
 from whyrank.types import RankTask
 
@@ -44,7 +44,7 @@ class GroupRank(Each):
     spread: float = 0.1
     k: Positive = 10
     _: KW_ONLY
-    format: Format[Scores] = field(default_factory=ReasonedScores)
+    format: Format[Scores] = field(default_factory=GroupScoresFormat)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:

@@ -15,7 +15,7 @@ from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg, rbo, recall
 from whyrank.fields import Above, AtLeast, AtMost, Below, Positive
 from whyrank.llm.answer import Ok
-from whyrank.rerank.formats import Choice, Format, Parsed, Reasoned, ReasonedChoice
+from whyrank.rerank.formats import Choice, ChoiceFormat, Format, Parsed, RankingFormat
 from whyrank.train.rewards.base import Each, Value, kept, text_of, thought_of
 from whyrank.types import RankTask
 
@@ -42,7 +42,7 @@ class OrderReward(Each):
     wrong: ClassVar[float] = 0.0
 
     _: KW_ONLY
-    format: Format[Parsed] = field(default_factory=Reasoned)
+    format: Format[Parsed] = field(default_factory=RankingFormat)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
@@ -308,7 +308,7 @@ class RankR1(Each):
     """
 
     _: KW_ONLY
-    format: Format[Choice] = field(default_factory=ReasonedChoice)
+    format: Format[Choice] = field(default_factory=ChoiceFormat)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:

@@ -12,7 +12,7 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Below, Length
 from whyrank.llm.answer import Ok
 from whyrank.registry import variadic
-from whyrank.rerank.formats import Format, Reasoned
+from whyrank.rerank.formats import Format, RankingFormat
 from whyrank.train.rewards.base import Each, Reward, Unit, Value, groups, kept, length, same_prompt
 from whyrank.types import RankTask
 
@@ -27,7 +27,7 @@ class WellFormed(Each):
         format: the format that the prompts were rendered with.
     """
 
-    format: Format[Any] = field(default_factory=Reasoned)
+    format: Format[Any] = field(default_factory=RankingFormat)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         exact = self.format.parse(completion, len(task.documents)).status == "exact"

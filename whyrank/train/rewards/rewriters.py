@@ -1,7 +1,7 @@
 """Rewards for rewritten queries: what the text is worth to an embedding, or to a search engine in the loop.
 
 The answer without its thought is the text, as for rewriters that take it as it is (`reasoned_query`, `hyde`,
-`query2doc`, `stepback`), and it is searched as `rewritten(…)` searches, with the combine policy of the reward. A
+`query2doc`, `step_back`), and it is searched as `rewritten(…)` searches, with the combine policy of the reward. A
 task's documents with a grade above 0 are what should be found; their ids are those of the collection.
 """
 
