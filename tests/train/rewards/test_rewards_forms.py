@@ -172,12 +172,12 @@ def test_completions_as_text() -> None:
     [
         (
             "rank_r1(format=ranking())",
-            "rank_r1: format must be one that chooses a passage, such as choice() or choice(think='no'), not",
+            "rank_r1: format must be one that chooses a passage, such as choice(), not",
         ),
-        ("grouprank(format=ranking())", "such as group_scores() or group_scores(think='no')"),
-        ("multiview(format=choice(think='no'))", "such as ranking() or ranking(think='no')"),
-        ("ndcg(format=rubric())", "such as ranking() or ranking(think='no')"),
-        ("prefix_ladder(format=pair())", "such as ranking() or ranking(think='no')"),
+        ("grouprank(format=ranking())", "such as group_scores()"),
+        ("multiview(format=choice(think='no'))", "such as ranking()"),
+        ("ndcg(format=rubric())", "such as ranking()"),
+        ("prefix_ladder(format=pair())", "such as ranking()"),
         ("retro_star(format=ranking(think='no'))", "grades one passage, such as rubric()"),
     ],
 )
