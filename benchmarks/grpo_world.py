@@ -29,7 +29,7 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.reproduce import HELD_OUT
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.train import grpo, sft
 from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
 from whyrank.train.data import prompts
@@ -183,7 +183,7 @@ def kept(file: Path, measure: Callable[[], Measured]) -> Measured:
 
 
 def answers(
-    model: Path, tasks: Sequence[RankTask], format: Format[Parsed], temperature: float, tokens: int = TOKENS
+    model: Path, tasks: Sequence[RankTask], format: Format[Permutation], temperature: float, tokens: int = TOKENS
 ) -> Measured:
     """By list: multi-view reward, nDCG@10, and whether the answer kept to the form."""
     llm = Transformers(str(model), batch=50)

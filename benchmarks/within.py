@@ -55,7 +55,7 @@ def openers(calls: int) -> Iterator[tuple[str, int]]:
         if games <= calls:
             yield f"tournament(fake(), repeats={calls // games})", depth
         if depth // 20 < calls:
-            yield f"adaptive(fake(), calls={calls}, settled=2)", depth
+            yield f"adaptive(fake(), calls={calls}, min_uncertain=2)", depth
 
 
 def composed(calls: int) -> Iterator[str]:
@@ -69,7 +69,7 @@ def composed(calls: int) -> Iterator[str]:
                 if shown >= 60 and left // own > 1:
                     yield f"cascade({one}, {shuffles}, depths=({shown}, {best}))"
             if shown >= 60 and 5 <= left <= 12:
-                yield f"cascade({one}, adaptive(fake(), calls={left}, settled=2), depths=({shown}, 30))"
+                yield f"cascade({one}, adaptive(fake(), calls={left}, min_uncertain=2), depths=({shown}, 30))"
 
 
 def many(calls: int) -> Iterator[str]:
@@ -79,7 +79,7 @@ def many(calls: int) -> Iterator[str]:
     for first in (6, 10, 20):
         for best, own in ((20, 1), (30, 2)):
             shuffles = f"consensus(listwise(fake()), shuffles={(calls - first) // own})"
-            yield f"cascade(adaptive(fake(), calls={first}, settled=2), {shuffles}, depths=(100, {best}))"
+            yield f"cascade(adaptive(fake(), calls={first}, min_uncertain=2), {shuffles}, depths=(100, {best}))"
     games, shuffles = calls // 26, f"consensus(listwise(fake()), shuffles={calls - 13 * (calls // 26)})"
     yield f"cascade(tournament(fake(), repeats={games}), {shuffles}, depths=(100, 20))"
 

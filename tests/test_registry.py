@@ -403,7 +403,7 @@ EXAMPLES = {
     "consensus": "consensus(fake(), shuffles=3)",
     "cascade": "cascade(listwise(fake()), pointwise(fake()), depths=(100, 20))",
     "hybrid": "hybrid(listwise(fake()), weight=0.1)",
-    "route": "route(listwise(fake()), setwise(fake()), by=entropy(above=(0.9,)))",
+    "route": "route(listwise(fake()), setwise(fake()), by=entropy(thresholds=(0.9,)))",
     "difficulty": "difficulty('radar.json', weight=0.5)",
     "budget": "budget(fake(), think=512)",
     **{
@@ -416,7 +416,7 @@ EXAMPLES = {
     "difference": "difference('1', '0')",
     "logit": "logit('Yes', divided_by=5.0, sigmoid=True)",
     "expectation": "expectation('0', '1', '2')",
-    "pseudo_query": "pseudo_query(encoder_rerank('minilm'), shown=5)",
+    "pseudo_query": "pseudo_query(encoder_rerank('minilm'), passages=5)",
     "tree": "tree(fake())",
     "written": "written(fake())",
     "sharded": "sharded(bm25())",

@@ -89,6 +89,30 @@ def test_old_fields_are_taken_in_python(given: dict[str, int], limit: int, mode:
             assert Named(**given) == Named(limit, mode)  # type: ignore[arg-type]
 
 
+FIELDS = {
+    "adaptive(fake(), settled=3)": "adaptive(fake(), min_uncertain=3)",
+    "agentic(bm25(), fake(), shown=3)": "agentic(bm25(), fake(), per_query=3)",
+    "draws(times=3, least=0.2)": "draws(per_query=3, min_ndcg=0.2)",
+    "entropy(above=(0.3,))": "entropy(thresholds=(0.3,))",
+    "gate(most=0.3)": "gate(max_formal=0.3)",
+    "group_labels(fake(), least=0.1)": "group_labels(fake(), min_ndcg=0.1)",
+    "hard_queries(fake(), times=3)": "hard_queries(fake(), per_document=3)",
+    "keywords(fake(), most=3)": "keywords(fake(), max_keywords=3)",
+    "margin(below=(0.3,))": "margin(thresholds=(0.3,))",
+    "pseudo_query(encoder_rerank('minilm'), shown=3)": "pseudo_query(encoder_rerank('minilm'), passages=3)",
+    "repeat(times=3)": "repeat(n=3)",
+    "subqueries(fake(), most=3)": "subqueries(fake(), max_queries=3)",
+    "swing(most=3)": "swing(max_users=3)",
+    "teacher_rankings(fake(), least=0.1)": "teacher_rankings(fake(), min_ndcg=0.1)",
+}
+
+
+@pytest.mark.parametrize("old", FIELDS)
+def test_old_fields_are_taken_from_specs(old: str) -> None:
+    with pytest.warns(UserWarning, match=r"= is now \w+=; the old name goes with the next release"):
+        assert repr(make(old)) == FIELDS[old]
+
+
 def test_a_field_is_not_given_by_both_names() -> None:
     with pytest.warns(UserWarning), pytest.raises(TypeError, match="limit is given twice, once by its old name most"):
         Named(most=1, limit=2)  # type: ignore[call-arg]

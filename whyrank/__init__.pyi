@@ -50,7 +50,7 @@ from .rerank.formats import First as First
 from .rerank.formats import Format as Format
 from .rerank.formats import GroupScoresFormat as GroupScoresFormat
 from .rerank.formats import Pair as Pair
-from .rerank.formats import Parsed as Parsed
+from .rerank.formats import Permutation as Permutation
 from .rerank.formats import RankingFormat as RankingFormat
 from .rerank.formats import Rubric as Rubric
 from .rerank.formats import Scores as Scores

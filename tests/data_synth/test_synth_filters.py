@@ -79,14 +79,14 @@ def test_a_useful_list_has_something_to_gain_and_something_to_hold_on_to(gains, 
 def test_draws_are_distinct_useful_and_all_counted(gains, size, times):
     documents = tuple(Document(f"d{at}", f"text {at}") for at in range(len(gains)))
     task = RankTask(Query("q", "?"), documents, {f"d{at}": gain for at, gain in enumerate(gains) if gain})
-    (made,) = Draws(times=times, size=size).apply([task])
+    (made,) = Draws(per_query=times, size=size).apply([task])
     assert len(made.items) + sum(made.dropped.values()) == (times if len(gains) > size else 1)
     shown = [tuple(one.id for one in item.documents) for item in made.items]
     assert len(set(shown)) == len(shown)
     for ids, item in zip(shown, made.items, strict=True):
         assert len(ids) == min(size, len(gains)) and list(ids) == sorted(ids, key=lambda id: int(id[1:]))
-        assert useless(item.gains) == "" and item.source["synth"][-1]["by"] == repr(Draws(times=times, size=size))
-    assert Draws(times=times, size=size).apply([task]) == [made]
+        assert useless(item.gains) == "" and item.source["synth"][-1]["by"] == repr(Draws(per_query=times, size=size))
+    assert Draws(per_query=times, size=size).apply([task]) == [made]
 
 
 DRAWN = st.builds(
@@ -148,7 +148,8 @@ def test_keys_of_plans_are_distinct(ids):
 @pytest.mark.parametrize(
     "spec",
     [
-        "draws(size=1)", "draws(least=2.0)", "trajectories(fake(), samples=1)", "teacher_rankings(fake(), least=1.5)",
+        "draws(size=1)", "draws(min_ndcg=2.0)", "trajectories(fake(), samples=1)",
+        "teacher_rankings(fake(), min_ndcg=1.5)",
         "hard_negatives(bm25(), bands=((5, 10, 2), (10, 20, 2)))", "hard_negatives(bm25(), bands=())",
         "hard_queries(fake(), kind='easy')", "compressed_traces(fake(), way='burn')", "deduplicated(alike=0.0)",
         "trace_pairs(fake(), longs=0)", "group_labels(fake(), weight=2.0)", "deduplicated(documents='some')",

@@ -37,7 +37,7 @@ def files(folder):
 
 
 def test_a_folder_tells_what_was_made_of_what_and_how(tmp_path):
-    done = synthesise(TeacherRankings(teacher(noisy(truth(TASKS), 1.5)), least=0.7), BARE, tmp_path / "s")
+    done = synthesise(TeacherRankings(teacher(noisy(truth(TASKS), 1.5)), min_ndcg=0.7), BARE, tmp_path / "s")
     made, report = list(read_tasks(done.file)), report_of(tmp_path / "s")
     assert report["read"] == 20 and report["made"] == len(made) > 0 and report["dropped"]["inconsistent"] > 0
     assert report["made"] + sum(report["dropped"].values()) == 20
@@ -163,7 +163,7 @@ def test_pairs_are_written_as_trl_reads_them(tmp_path):
 def test_verbs_chain_from_a_run_to_clean_tasks(run, tmp_path):
     toy = load("toy")
     write_run(BM25().index(toy.corpus).search(toy.queries, 30), tmp_path / "bm25.trec")
-    command = ("synth", "draws(size=5, times=4)", "--from", "bm25.trec", "--data", "toy", "-o", "draws")
+    command = ("synth", "draws(size=5, per_query=4)", "--from", "bm25.trec", "--data", "toy", "-o", "draws")
     code, out, err = run(*command)
     assert code == 0, err
     assert "made of 15 tasks" in out and "dropped: " in out
@@ -227,7 +227,7 @@ def test_a_pipeline_with_a_real_model_on_the_toy_collection(tiny_lm, tmp_path):
         if len(task.documents) >= 3
     ]
     write_tasks(three, tmp_path / "three.jsonl")
-    method = TeacherRankings(llm, RankingFormat(), least=0.0, sampling=greedy, max_passage_tokens=8)
+    method = TeacherRankings(llm, RankingFormat(), min_ndcg=0.0, sampling=greedy, max_passage_tokens=8)
     taught = synthesise(method, tasks_of(tmp_path / "three.jsonl", None, method), tmp_path / "taught")
     assert taught.report["read"] == len(three) and taught.report["made"] > 0, taught.report
     assert taught.report["made"] + sum(taught.report["dropped"].values()) == len(three)
@@ -246,7 +246,7 @@ def test_the_small_model_teaches_and_its_thoughts_are_shortened(tmp_path):
     llm, greedy = Transformers("tiny", device="cpu"), Sampling(max_tokens=400)
     tasks = Lists(World(), Level(hops=(2,), shortest=3, longest=3)).draw("test", 3, seed=1)
     bare = [replace(task, order=(), thought="") for task in tasks]
-    taught = synthesise(TeacherRankings(llm, least=0.6, sampling=greedy), bare, tmp_path / "taught")
+    taught = synthesise(TeacherRankings(llm, min_ndcg=0.6, sampling=greedy), bare, tmp_path / "taught")
     made = list(read_tasks(taught.file))
     assert made, taught.report
     known = {task.query.id: task for task in tasks}

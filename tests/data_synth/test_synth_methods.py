@@ -57,7 +57,7 @@ def test_labels_made_with_the_answer_are_the_truth_and_the_order_follows_it():
 
 
 def test_a_noisy_teacher_is_kept_exactly_where_it_agrees_with_the_truth():
-    made = TeacherRankings(teacher(noisy(truth(TASKS), 1.5)), least=0.7).apply(BARE)
+    made = TeacherRankings(teacher(noisy(truth(TASKS), 1.5)), min_ndcg=0.7).apply(BARE)
     kept = [one.items[0] for one in made if one.items]
     dropped = [one for one in made if not one.items]
     assert 5 < len(kept) < 35
@@ -67,8 +67,8 @@ def test_a_noisy_teacher_is_kept_exactly_where_it_agrees_with_the_truth():
 
 
 def test_of_several_orders_the_best_is_kept():
-    once = TeacherRankings(teacher(noisy(truth(TASKS), 1.0)), least=0.0).apply(BARE)
-    best = TeacherRankings(teacher(noisy(truth(TASKS), 1.0)), least=0.0, samples=4).apply(BARE)
+    once = TeacherRankings(teacher(noisy(truth(TASKS), 1.0)), min_ndcg=0.0).apply(BARE)
+    best = TeacherRankings(teacher(noisy(truth(TASKS), 1.0)), min_ndcg=0.0, samples=4).apply(BARE)
     for one, four in zip(once, best, strict=True):
         assert four.items[0].source["synth"][0]["ndcg"] >= one.items[0].source["synth"][0]["ndcg"]
         assert len(four.calls) == 4
@@ -102,7 +102,7 @@ def test_lists_that_teach_nothing_are_dropped_with_their_reason():
 )
 def test_what_a_teacher_did_wrong_is_the_reason(said, reason):
     task = RankTask(Query("q", "?"), (Document("a", "one"), Document("b", "two")), {"b": 1})
-    (made,) = TeacherRankings(Fake(lambda prompt: said), least=0.9).apply([task])
+    (made,) = TeacherRankings(Fake(lambda prompt: said), min_ndcg=0.9).apply([task])
     assert made.dropped == {reason: 1} and not made.items
     (made,) = TracePairs(Fake(lambda prompt: said), margin=0).apply([task])
     assert dict(made.dropped) == ({} if reason == "inconsistent" else {f"long {reason}": 1})
@@ -123,7 +123,7 @@ def test_group_labels_of_an_oracle_order_as_the_truth_does():
 
 def test_group_labels_that_contradict_known_grades_are_dropped():
     upside_down = teacher(lambda *asked: [1 - one for one in truth(TASKS)(*asked)])
-    made = GroupLabels(upside_down, least=0.9).apply(BARE)
+    made = GroupLabels(upside_down, min_ndcg=0.9).apply(BARE)
     assert all(one.dropped == {"inconsistent": 1} for one in made)
 
 
@@ -251,7 +251,7 @@ def test_queries_from_documents(said, reason):
     )
     no = Fake(lambda prompt: said if "write questions" in prompt.messages[0].content else "20")
     assert HardQueries(no).apply([RankTask(Query("d", ""), (document,))])[0].dropped == {"not_answered": 1}
-    assert len(HardQueries(no, check=None, times=3).apply([RankTask(Query("d", ""), (document,))])[0].items) == 3
+    assert len(HardQueries(no, check=None, per_document=3).apply([RankTask(Query("d", ""), (document,))])[0].items) == 3
 
 
 def test_styles_are_preferred_by_what_thinking_gains():
@@ -281,7 +281,7 @@ def telling(task):
 
     def known(query, passages, prompt):
         right = truth(TASKS)(query, passages, prompt)
-        return right if "KEY" in prompt.begun else [-one for one in right]
+        return right if "KEY" in prompt.prefill else [-one for one in right]
 
     return teacher(known)
 
@@ -316,7 +316,7 @@ def test_steps_that_hold_only_together_are_dropped_by_halves():
 
     def half(query, passages, prompt):
         right = truth(TASKS)(query, passages, prompt)
-        return right if prompt.begun.count("Step") >= 3 else [-one for one in right]
+        return right if prompt.prefill.count("Step") >= 3 else [-one for one in right]
 
     (made,) = CompressedTraces(teacher(half)).apply([task])
     (item,) = made.items

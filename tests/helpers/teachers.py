@@ -53,7 +53,7 @@ def teacher(utilities: Utilities, thought: str = "so it is", **settings: Any) ->
             if [turn.content for turn in asked.messages] == [turn.content for turn in turns]:
                 written = replace(format.write(utilities(query, passages, prompt), thought), usage=Usage(100, 20))
                 return (
-                    replace(written, text=written.text.rpartition("</think>")[2].strip()) if prompt.begun else written
+                    replace(written, text=written.text.rpartition("</think>")[2].strip()) if prompt.prefill else written
                 )
         raise AssertionError(f"no format asks so: {prompt.chat}")
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 
 
 @dataclass(frozen=True)
-class Short(Format[Parsed]):
+class Short(Format[Permutation]):
     """The query, then the passages by number; read as `ranking()` is."""
 
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
@@ -18,7 +18,7 @@ class Short(Format[Parsed]):
             pieces += [Piece(f"[{at}]"), Piece(passage, cut="document")]
         return Prompt((Message("user", tuple(pieces)),), sampling or Sampling())
 
-    def parse(self, completion: Ok, n: int) -> Parsed:
+    def parse(self, completion: Ok, n: int) -> Permutation:
         return RankingFormat().parse(completion, n)
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
@@ -35,7 +35,7 @@ class Blunt(Short):
         pieces = (*short.messages[0].pieces, Piece("dark"))
         return Prompt((Message("user", pieces),), short.sampling)
 
-    def parse(self, completion: Ok, n: int) -> Parsed:
+    def parse(self, completion: Ok, n: int) -> Permutation:
         return RankingFormat(think="no").parse(completion, n)
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:

@@ -3,12 +3,12 @@
 import math
 from typing import Any
 
-from whyrank.rerank.formats import Choice, Ends, Graded, Parsed, Preferred, Scores
+from whyrank.rerank.formats import Choice, Ends, Graded, Permutation, Preferred, Scores
 
 
 def reading(answer: Any) -> Any:
     """Numbers from 1; null where nothing was read."""
-    if isinstance(answer, Parsed):
+    if isinstance(answer, Permutation):
         return [at + 1 for at in answer.permutation]
     if isinstance(answer, Choice):
         return None if answer.best is None else answer.best + 1

@@ -22,7 +22,7 @@ def test_a_model_that_does_not_keep_to_the_form_loses_nothing(
 ):
     llm = request.getfixturevalue("in_process") if engine == "vllm" else Transformers(str(tiny_lm), device="cpu")
     assert isinstance(llm, VLLM | Transformers)
-    agent = Agentic(SEARCH, llm, shown=2, max_passage_tokens=16, sampling=Sampling(max_tokens=24)).index(DOCUMENTS)
+    agent = Agentic(SEARCH, llm, per_query=2, max_passage_tokens=16, sampling=Sampling(max_tokens=24)).index(DOCUMENTS)
     trace = Trace()
     run, plain = agent.search(QUERIES, 12, trace), SEARCH.index(DOCUMENTS).search(QUERIES, 12)
     assert {id: sorted(run[id].ids) for id in run} == {id: sorted(plain[id].ids) for id in plain}

@@ -117,7 +117,7 @@ def test_a_budget_keeps_the_answer_and_not_the_thought() -> None:
 
 
 def test_nothing_is_kept_inside_a_thought_that_is_open() -> None:
-    begun = Prompt((Message("user", (Piece("why?"),)),), constraint=one_of(["[1]"])).continued("<think>so")
+    begun = Prompt((Message("user", (Piece("why?"),)),), constraint=one_of(["[1]"])).prefilled("<think>so")
     with FaultServer() as server:
         OpenAI("m", server.url).generate([begun])
     assert "grammar" not in server.bodies[0]

@@ -21,7 +21,7 @@ THOUGHT, ANSWER = tiny.answer("bees")
 
 def go_on(llm: LLM, *texts: str, **sampling: object) -> list[Ok]:
     asked = ask("why do bees dance?", **sampling)
-    return llm.generate([asked.continued(text) for text in texts])
+    return llm.generate([asked.prefilled(text) for text in texts])
 
 
 def check(llm: LLM) -> None:
@@ -62,15 +62,15 @@ def test_a_server(server) -> None:
 def test_a_template_that_opens_the_thought(tmp_path: Path) -> None:
     llm = Transformers(str(tiny.language_model(tmp_path / "tiny", prefilled=True)), device="cpu")
     check(llm)
-    chat = ask("bees").continued("<think>yes").chat
+    chat = ask("bees").prefilled("<think>yes").chat
     assert llm.chat.render(chat).endswith("assistant\n<think>\nyes")
 
 
 def test_prompts_that_go_on() -> None:
     asked = Prompt((Message("user", (Piece("why?"),)),))
-    once = asked.continued("<think>a", Sampling(max_tokens=3))
-    twice = once.continued("</think>")
-    assert (asked.begun, once.begun, twice.begun) == ("", "<think>a", "<think>a</think>")
+    once = asked.prefilled("<think>a", Sampling(max_tokens=3))
+    twice = once.prefilled("</think>")
+    assert (asked.prefill, once.prefill, twice.prefill) == ("", "<think>a", "<think>a</think>")
     assert [message.role for message in twice.messages] == ["user", "assistant"]
     assert twice.sampling.max_tokens == 3 and len({one.key("m") for one in (asked, once, twice)}) == 3
     assert [thinking(text) for text in ("", "a", "<THINK>a", "<think>a</think>", "<think></think><think>")] == [
@@ -80,7 +80,7 @@ def test_prompts_that_go_on() -> None:
 
 
 def test_servers_are_asked_to_go_on_or_given_notes() -> None:
-    asked = ask("why do bees dance?").continued("<think>bees</think>")
+    asked = ask("why do bees dance?").prefilled("<think>bees</think>")
     with FaultServer(answer=lambda messages: f"{messages[-1]['role']} [1]") as server:
         llm = OpenAI("m", base_url=server.url)
         assert [one.text for one in llm.generate([asked])] == ["assistant [1]"]
@@ -99,7 +99,7 @@ def test_servers_are_asked_to_go_on_or_given_notes() -> None:
 @pytest.mark.parametrize("message", [{"content": "[1]"}, {"content": None, "reasoning_content": "[1]"}])
 def test_what_follows_a_closed_thought_is_the_answer(message) -> None:
     body = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert read_completion(body, ask("why?").continued("<think>bees</think>")).text == "[1]"
+    assert read_completion(body, ask("why?").prefilled("<think>bees</think>")).text == "[1]"
 
 
 def test_a_server_that_stops_at_the_end_of_a_thought_it_did_not_look_for() -> None:

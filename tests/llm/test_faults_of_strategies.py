@@ -61,10 +61,10 @@ STRATEGIES = [
     Strategy("pointwise(LLM)", depth=8),
     Strategy("pointwise(LLM, format=yes_no())", depth=8),
     Strategy(f"pointwise(LLM, refine=3, refine_samples=2, {WARM})", depth=6),
-    Strategy("adaptive(LLM, k=3, calls=7, window=4, settled=2)"),
+    Strategy("adaptive(LLM, k=3, calls=7, window=4, min_uncertain=2)"),
     Strategy("consensus(listwise(LLM, window=4), shuffles=2)", depth=8),
     Strategy(f"consensus(listwise(LLM, window=6, {WARM}), shuffles=3, inputs='same', halt=0.99)", depth=8),
-    Strategy("route(listwise(LLM, window=6), setwise(LLM, k=3, children=3), by=margin(below=(0.5,)))", depth=8),
+    Strategy("route(listwise(LLM, window=6), setwise(LLM, k=3, children=3), by=margin(thresholds=(0.5,)))", depth=8),
     Strategy("cascade(listwise(LLM, window=4), setwise(LLM, k=2, children=2), depths=(12, 5))"),
     Strategy("hybrid(pointwise(LLM))", depth=8),
 ]

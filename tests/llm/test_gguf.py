@@ -49,7 +49,7 @@ def test_the_unpacked_model_has_the_values_of_the_file_and_is_unpacked_once(made
 def test_a_path_to_a_gguf_file_is_a_model_like_any_other(file):
     llm = make(f"transformers({str(file)!r})")
     assert llm == Transformers(str(file)) and "quick" in llm.chat.decode(llm.chat.encode("the quick fox"))
-    assert llm.window == 512 and llm.chat.tokenizer.chat_template
+    assert llm.context_length == 512 and llm.chat.tokenizer.chat_template
     assert llm.identity == Path(located(str(file))).name != str(file)
 
 

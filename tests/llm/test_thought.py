@@ -126,7 +126,7 @@ def test_without_a_thought_one_call_is_left():
     seen: list[str] = []
 
     def say(prompt: Prompt) -> str:
-        seen.append(prompt.begun)
+        seen.append(prompt.prefill)
         return "<think>bees</think>[1]"
 
     llm = Budget(Fake(say), think=0, answer=5)
@@ -136,12 +136,12 @@ def test_without_a_thought_one_call_is_left():
         ("<think>a</think>b", ""),
     ]:
         prompt = ask("why?")
-        (came,) = llm.generate([prompt.continued(begun) if begun else prompt])
+        (came,) = llm.generate([prompt.prefilled(begun) if begun else prompt])
         assert came.text.strip() == "[1]" and seen.pop() == (asked or begun) and not seen
 
 
 def test_failures_of_either_call_reach_the_plan():
-    late = Fake(lambda prompt: Failed("refusal", "no") if prompt.begun else "<think>bees</think>[1]")
+    late = Fake(lambda prompt: Failed("refusal", "no") if prompt.prefill else "<think>bees</think>[1]")
     for llm, calls in [(late, 2), (Fake(lambda _: Failed("refusal", "no")), 1)]:
         trace = Trace()
         assert drive({"q": once(ask("why?"))}, Budget(llm), trace) == {"q": Failed("refusal", "no")}

@@ -163,7 +163,7 @@ def test_a_prompt_that_is_too_long_fails_alone(llm: Transformers) -> None:
 
 
 def test_the_window_is_the_models_own_unless_it_is_stated(llm: Transformers) -> None:
-    assert (llm.window, dataclasses.replace(llm, context=100).window) == (4096, 100)
+    assert (llm.context_length, dataclasses.replace(llm, context=100).context_length) == (4096, 100)
 
 
 def test_memory_that_does_not_suffice_halves_the_batch(tiny_lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:

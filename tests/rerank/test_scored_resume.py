@@ -37,7 +37,7 @@ STRATEGIES = [
     Pairwise(LLM, "heapsort", 4, format=Pair()),
     Pairwise(LLM, "sliding", 4, format=Pair()),
     Consensus(LLM, 3),
-    Adaptive(LLM, 3, 6, 4, settled=2),
+    Adaptive(LLM, 3, 6, 4, min_uncertain=2),
     Cascade(Hybrid(Pointwise(LLM)), Adaptive(LLM, 2, window=3), depths=(12, 8)),
 ]
 

@@ -16,10 +16,10 @@ from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.types import CallReport, RankTask, Status
 
-Trial: TypeAlias = tuple[str, Said[Parsed]]
+Trial: TypeAlias = tuple[str, Said[Permutation]]
 """A thought, and the answer that it led to."""
 
 
@@ -47,7 +47,7 @@ class CompressedTraces(LLMSynth):
     """
 
     way: Literal["drop", "rewrite"] = "drop"
-    format: Format[Parsed] = field(default_factory=RankingFormat)
+    format: Format[Permutation] = field(default_factory=RankingFormat)
     samples: Positive = 2
     shorter: Annotated[float, Above(0), AtMost(1)] = 0.9
     tolerance: Share = 0.005
@@ -72,7 +72,7 @@ class CompressedTraces(LLMSynth):
         words, said = min(short, key=lambda trial: count(trial[0], tokenizer))
         return Made((self._made(task, words, said, size),), calls=reports)
 
-    def holds(self, task: RankTask, said: Said[Parsed]) -> bool:
+    def holds(self, task: RankTask, said: Said[Permutation]) -> bool:
         """The rule of acceptance: well-formed, and nDCG(new) >= nDCG(old) - tolerance."""
         old = agreement(task.gains, task.places, self.k)
         return said.status == "exact" and agreement(task.gains, said.answer.permutation, self.k) >= old - self.tolerance
@@ -108,12 +108,12 @@ class CompressedTraces(LLMSynth):
     def _forced(self, task: RankTask, thoughts: Sequence[str], calls: list[Said[Any]]) -> "Tries":
         question = about(self.format, task.query.text, task.documents, self)
         answer = Sampling(max_tokens=64 + 8 * len(task.documents))
-        told = [replace(question, prompt=question.prompt.continued(_closed(one), answer)) for one in thoughts]
+        told = [replace(question, prompt=question.prompt.prefilled(_closed(one), answer)) for one in thoughts]
         said = [one for (one,) in (yield from sampled(told))]
         calls += said
         return list(zip(thoughts, said, strict=True))
 
-    def _made(self, task: RankTask, words: str, said: Said[Parsed], size: int) -> Item:
+    def _made(self, task: RankTask, words: str, said: Said[Permutation], size: int) -> Item:
         order = tuple(task.documents[at].id for at in said.answer.permutation)
         values = [round(agreement(task.gains, at, self.k), 6) for at in (said.answer.permutation, task.places)]
         found = {"tokens": [count(words, self.llm.tokenizer()), size], "ndcg": values}

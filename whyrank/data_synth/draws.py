@@ -11,30 +11,32 @@ from whyrank.data_synth.teacher import sourced
 from whyrank.eval.orders import ndcg
 from whyrank.fields import AtLeast, Positive, Share
 from whyrank.llm.trace import Trace
+from whyrank.renamed import renamed
 from whyrank.types import Dataset, RankTask
 
 
+@renamed(times="per_query", least="min_ndcg")
 @dataclass(frozen=True)
 class Draws(Synth):
     """Draws `size` candidates again and again, in first-stage order, as REARANK does (2505.20046, 2025).
 
     Dropped are draws in which nothing is relevant, those whose order as shown is so bad that the first stage must have
-    missed the point (`least`), those that are ideal as they stand, and those that came before. A list that is no longer
-    than `size` is drawn once.
+    missed the point (`min_ndcg`), those that are ideal as they stand, and those that came before. A list that is no
+    longer than `size` is drawn once.
 
     Attributes:
-        times: how many draws of each query.
+        per_query: how many draws of each query.
         size: how many candidates a draw has.
-        least: the lowest nDCG of the order as shown.
+        min_ndcg: the lowest nDCG of the order as shown.
         k: its cut-off.
         seed: of the draws, with the id of the query.
     """
 
     apart: ClassVar[bool] = True
 
-    times: Positive = 50
+    per_query: Positive = 50
     size: Annotated[int, AtLeast(2)] = 20
-    least: Share = 0.1
+    min_ndcg: Share = 0.1
     k: Positive = 10
     seed: int = 0
 
@@ -45,10 +47,10 @@ class Draws(Synth):
         draw, seen = random.Random(f"{self.seed} {task.query.id}"), set[tuple[int, ...]]()
         made, dropped = [], Counter[str]()
         n = len(task.documents)
-        for number in range(self.times if n > self.size else 1):
+        for number in range(self.per_query if n > self.size else 1):
             places = tuple(sorted(draw.sample(range(n), min(self.size, n))))
             gains = [task.gains[at] for at in places]
-            if reason := "repeated" if places in seen else useless(gains, self.least, self.k):
+            if reason := "repeated" if places in seen else useless(gains, self.min_ndcg, self.k):
                 dropped[reason] += 1
                 continue
             seen.add(places)

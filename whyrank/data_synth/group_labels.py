@@ -14,10 +14,12 @@ from whyrank.data_synth.teacher_rankings import agreement
 from whyrank.fields import Positive, Share
 from whyrank.llm.ask import Question
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, Parsed, PointFormat, RankingFormat, Rubric
+from whyrank.renamed import renamed
+from whyrank.rerank.formats import Format, Permutation, PointFormat, RankingFormat, Rubric
 from whyrank.types import RankTask
 
 
+@renamed(least="min_ndcg")
 @dataclass(frozen=True)
 class GroupLabels(LLMSynth):
     """Grades from two views of one teacher: S = −½ log rank_point − ½ log rank_list (GroupRank, 2511.11653, 2025).
@@ -30,14 +32,14 @@ class GroupLabels(LLMSynth):
         points: how passages are scored: one at a time (`rubric()`) or all in one call (`group_scores()`).
         order: how they are ordered.
         weight: of rank_point; rank_list has the rest.
-        least: where the task brings grades, the lowest nDCG of the labels' order by them.
+        min_ndcg: where the task brings grades, the lowest nDCG of the labels' order by them.
         k: its cut-off.
     """
 
     points: Format[Any] = field(default_factory=Rubric)
-    order: Format[Parsed] = field(default_factory=RankingFormat)
+    order: Format[Permutation] = field(default_factory=RankingFormat)
     weight: Share = 0.5
-    least: Share = 0.4
+    min_ndcg: Share = 0.4
     k: Positive = 10
 
     def plan(self, task: RankTask) -> Plan[Made]:
@@ -57,7 +59,7 @@ class GroupLabels(LLMSynth):
         labels = combined(scores, flat[-1].answer.permutation, self.weight)
         order = sorted(range(n), key=lambda at: (-labels[at], flat[-1].answer.permutation.index(at)))
         known = agreement(task.gains, order, self.k) if task.relevant else None
-        if known is not None and known < self.least:
+        if known is not None and known < self.min_ndcg:
             return Made(dropped={"inconsistent": 1}, calls=calls)
         grades = {one.id: max(0.0, 1 + label / math.log(n)) for one, label in zip(task.documents, labels, strict=True)}
         found = {"labels": labels, **({} if known is None else {"ndcg": round(known, 6), "judged": dict(task.grades)})}

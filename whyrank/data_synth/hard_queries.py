@@ -15,6 +15,7 @@ from whyrank.llm.budget import clip
 from whyrank.llm.messages import Message, Piece, Prompt
 from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
+from whyrank.renamed import renamed
 from whyrank.rerank.formats import PointFormat, Rubric, clean
 from whyrank.retrieval.lexical.analysis import analyze
 from whyrank.types import CallReport, Document, Query, RankTask, Status
@@ -24,6 +25,7 @@ LENGTHS: Mapping[Kind, tuple[int, int]] = {"scenario": (8, 300), "long": (300, 2
 """The fewest and the most words of a query of each kind."""
 
 
+@renamed(times="per_document")
 @dataclass(frozen=True)
 class HardQueries(LLMSynth):
     """For each document, queries that it helps to answer by what it explains, not by its words.
@@ -36,7 +38,7 @@ class HardQueries(LLMSynth):
     Attributes:
         llm: the teacher.
         kind: "scenario" or "long".
-        times: how many queries are drawn for each document.
+        per_document: how many queries are drawn for each document.
         shared: the largest share of a query's distinct terms that may stand in the document.
         check: how the teacher is asked whether the document helps; None asks nothing.
         accept: the least share of that format's scale at which it does.
@@ -45,14 +47,14 @@ class HardQueries(LLMSynth):
     reads: ClassVar[Literal["documents", "queries"]] = "documents"
 
     kind: Kind = "scenario"
-    times: Positive = 1
+    per_document: Positive = 1
     shared: Share = 0.5
     check: PointFormat | None = field(default_factory=lambda: Rubric(think="no"))
     accept: Share = 0.6
 
     def plan(self, task: RankTask) -> Plan[Made]:
         """One round of writing for all documents of the task, one of checking."""
-        asked = yield from sampled([self._question(document) for document in task.documents], self.times)
+        asked = yield from sampled([self._question(document) for document in task.documents], self.per_document)
         written = [(one, said) for one, drawn in zip(task.documents, asked, strict=True) for said in drawn]
         faults = [self.fault(document, said) for document, said in written]
         sound = [pair for pair, fault in zip(written, faults, strict=True) if not fault]

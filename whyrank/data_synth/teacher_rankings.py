@@ -9,32 +9,34 @@ from whyrank.eval.orders import ndcg
 from whyrank.fields import Positive, Share
 from whyrank.llm.ask import Said
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, GroupScoresFormat, Parsed, RankingFormat, Scores
+from whyrank.renamed import renamed
+from whyrank.rerank.formats import Format, GroupScoresFormat, Permutation, RankingFormat, Scores
 from whyrank.types import RankTask
 
 
+@renamed(least="min_ndcg")
 @dataclass(frozen=True)
 class TeacherRankings(LLMSynth):
     """A teacher orders each list and thinks; kept are orders that agree with its labels (ReasonRank, 2508.07050, 2025).
 
     Where the task's source has an "answer", the teacher first sees it and scores the passages in its light: these
     labels become the grades. Otherwise the grades that the task brings are the labels. The teacher then ranks the list
-    *without* the answer, and what it wrote is kept if nDCG of its order by the labels is at least `least`.
+    *without* the answer, and what it wrote is kept if nDCG of its order by the labels is at least `min_ndcg`.
 
     Attributes:
         llm: the teacher.
         format: how it is asked to rank; the thought is in its words.
         labels: how it is asked to label.
         relevant: labels from this score on are relevant, with grade 1; others get 0.
-        least: the lowest nDCG that is kept.
+        min_ndcg: the lowest nDCG that is kept.
         k: its cut-off.
         samples: how many orders are drawn; the best is kept, of equals that with the shortest thought.
     """
 
-    format: Format[Parsed] = field(default_factory=RankingFormat)
+    format: Format[Permutation] = field(default_factory=RankingFormat)
     labels: Format[Scores] = field(default_factory=GroupScoresFormat)
     relevant: float = 5.0
-    least: Share = 0.4
+    min_ndcg: Share = 0.4
     k: Positive = 10
     samples: Positive = 1
 
@@ -61,11 +63,11 @@ class TeacherRankings(LLMSynth):
         pairs = zip(task.documents, scores.scores, strict=True)
         return {document.id: float(score >= self.relevant) for document, score in pairs}
 
-    def _kept(self, task: RankTask, labelled: Sequence[Said[Scores]], said: Sequence[Said[Parsed]]) -> Made:
+    def _kept(self, task: RankTask, labelled: Sequence[Said[Scores]], said: Sequence[Said[Permutation]]) -> Made:
         reasons, kept = [], []
         for one in said:
             value = agreement(task.gains, one.answer.permutation, self.k)
-            reason = fault(one, self.format, len(task.documents)) or ("inconsistent" if value < self.least else "")
+            reason = fault(one, self.format, len(task.documents)) or ("inconsistent" if value < self.min_ndcg else "")
             reasons.append(reason)
             if not reason:
                 kept.append((-value, len(one.thought), one))

@@ -12,7 +12,7 @@ from whyrank.llm.answer import Ok
 from whyrank.llm.ask import Question, Said
 from whyrank.llm.budget import count
 from whyrank.llm.schedule import Plan
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.together import together
 from whyrank.types import RankTask
 
@@ -36,8 +36,8 @@ class TracePairs(LLMSynth):
         k: the cut-off of nDCG.
     """
 
-    long: Format[Parsed] = field(default_factory=RankingFormat)
-    short: Format[Parsed] = field(default_factory=lambda: RankingFormat(think="no"))
+    long: Format[Permutation] = field(default_factory=RankingFormat)
+    short: Format[Permutation] = field(default_factory=lambda: RankingFormat(think="no"))
     longs: Positive = 4
     shorts: Positive = 2
     margin: float = 0.02
@@ -64,7 +64,7 @@ class TracePairs(LLMSynth):
             return Made(dropped={"nothing_to_prefer": 1}, calls=calls)
         return Made(tuple(self._made(task, question, pair) for pair in pairs), calls=calls)
 
-    def _drawn(self, task: RankTask, said: Sequence[Said[Parsed]], format: Format[Parsed]) -> "list[Drawn]":
+    def _drawn(self, task: RankTask, said: Sequence[Said[Permutation]], format: Format[Permutation]) -> "list[Drawn]":
         n, tokenizer, drawn = len(task.documents), self.llm.tokenizer(), []
         for one in said:
             if not fault(one, format, n):
@@ -75,7 +75,7 @@ class TracePairs(LLMSynth):
                 drawn.append(Drawn(written, value, count(thought + written.text, tokenizer), one))
         return drawn
 
-    def _made(self, task: RankTask, question: Question[Parsed], pair: "Pair") -> Preference:
+    def _made(self, task: RankTask, question: Question[Permutation], pair: "Pair") -> Preference:
         both = (pair.chosen, pair.rejected)
         found = {"ndcg": [round(one.value, 6) for one in both], "tokens": [one.length for one in both]}
         source = sourced(task, self, [one.said for one in both], level=pair.level, query=task.query.id, **found)
@@ -89,7 +89,7 @@ class Drawn:
     text: Ok
     value: float
     length: int
-    said: Said[Parsed]
+    said: Said[Permutation]
 
 
 @dataclass(frozen=True, slots=True)

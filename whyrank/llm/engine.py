@@ -40,7 +40,7 @@ class LLM(Part, ABC):
         return None
 
     @property
-    def window(self) -> int | None:
+    def context_length(self) -> int | None:
         """What prompts are fitted to: `context` where it is stated, else what the engine itself knows of its model."""
         return self.context
 

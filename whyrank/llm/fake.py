@@ -71,7 +71,7 @@ class Fake(LLM):
 def _completion(prompt: Prompt, text: str) -> Completion:
     """As an engine would have it: from where the turn was begun, up to a stop string or the bound on tokens."""
     asked, drawn = sum(len(message.content) for message in prompt.messages), prompt.sampling
-    if begun := prompt.begun:
+    if begun := prompt.prefill:
         text = text[len(begun) :] if text.startswith(begun) else text.rpartition(THOUGHT)[2]
     stops = [at for stop in drawn.stop if (at := text.find(stop)) >= 0]
     written = text[: min(stops, default=len(text))][: 4 * drawn.max_tokens]

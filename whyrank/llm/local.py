@@ -75,7 +75,7 @@ class Local(LLM):
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
-    def window(self) -> int | None:
+    def context_length(self) -> int | None:
         """`context`, or the number of positions that the model's configuration names."""
         return self.context if self.context is not None else self._positions
 
@@ -118,10 +118,12 @@ class Local(LLM):
             return Failed("bad_request", f"the chat template of {self.model} refuses the prompt: {error}")
         text = head + begun if prompt.finish is None else prompt.finish(head + begun)
         ids, room = self.chat.encode(text, special=prompt.raw and prompt.special_tokens), prompt.sampling.max_tokens
-        if self.window is not None:
-            if len(ids) >= self.window:
-                return Failed("context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.window}")
-            room = min(room, self.window - len(ids))
+        if self.context_length is not None:
+            if len(ids) >= self.context_length:
+                return Failed(
+                    "context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.context_length}"
+                )
+            room = min(room, self.context_length - len(ids))
         asked = Asked(ids, thinking("<think>" * opens(head) + begun), room)
         return self._healed(asked, begun) if begun and prompt.targets is None else asked
 

@@ -158,14 +158,14 @@ class Prompt:
         return [{"role": message.role, "content": message.content} for message in self.messages]
 
     @property
-    def begun(self) -> str:
+    def prefill(self) -> str:
         """What the assistant's turn already holds; empty where the completion begins it."""
         return self.messages[-1].content if self.messages and self.messages[-1].role == "assistant" else ""
 
-    def continued(self, text: str, sampling: "Sampling | None" = None) -> "Prompt":
+    def prefilled(self, text: str, sampling: "Sampling | None" = None) -> "Prompt":
         """The call that goes on after the assistant wrote `text`, such as a thought that was closed for it."""
-        turn = Message("assistant", (Piece(self.begun + text),))
-        before = self.messages[:-1] if self.begun else self.messages
+        turn = Message("assistant", (Piece(self.prefill + text),))
+        before = self.messages[:-1] if self.prefill else self.messages
         return replace(self, messages=(*before, turn), sampling=sampling or self.sampling)
 
     def with_documents(self, at_most: int) -> "Prompt":

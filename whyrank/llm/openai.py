@@ -193,9 +193,9 @@ class OpenAI(LLM):
             asked, beyond = weighing(prompt.targets, ids, ours=bool(self.base_url))
             arguments |= {**asked, manners.limit: asked.pop("max_tokens")}
             extra |= beyond
-        if prompt.begun and prefill:
+        if prompt.prefill and prefill:
             extra |= {"continue_final_message": True, "add_generation_prompt": False}
-        if (kept := prompt.constraint) is not None and not thinking(prompt.begun):
+        if (kept := prompt.constraint) is not None and not thinking(prompt.prefill):
             if self.base_url:
                 extra |= {"structured_outputs": {"grammar": kept.grammar}, "grammar": kept.grammar}
             elif kept.schema is not None:

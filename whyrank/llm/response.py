@@ -82,7 +82,7 @@ def _read(answered: Any, prompt: Prompt | None) -> Completion:  # noqa: ANN401
     finish = _finish(choice.get("finish_reason"), counted, prompt)
     if (refusal := message.get("refusal")) or finish in _REFUSED:
         return Failed("refusal", str(refusal or "the server's content filter stopped the answer"))
-    begun = prompt.begun if prompt is not None else ""
+    begun = prompt.prefill if prompt is not None else ""
     if "</think>" in begun and not thinking(begun):
         content, thought, counted = content or thought, "", replace(counted, reasoning=0)
     thinks = not thought and not opens_thought(content)

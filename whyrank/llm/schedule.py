@@ -431,7 +431,7 @@ class Scheduler(Generic[T]):
 
     @cached_property
     def _window(self) -> int | None:
-        return self.llm.window
+        return self.llm.context_length
 
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:

@@ -76,9 +76,9 @@ class Budget(LLM):
         return self.llm.context
 
     @property
-    def window(self) -> int | None:
+    def context_length(self) -> int | None:
         """The model's."""
-        return self.llm.window
+        return self.llm.context_length
 
     @property
     def identity(self) -> str:
@@ -98,12 +98,12 @@ class Budget(LLM):
         if prompt.targets is not None:  # there is nothing to be written, so nothing to be thought
             return (yield prompt)[1]
         drawn = self._answering(prompt)
-        open = thinking(prompt.begun)
-        if not open and THOUGHT in prompt.begun:
+        open = thinking(prompt.prefill)
+        if not open and THOUGHT in prompt.prefill:
             return (yield replace(prompt, sampling=drawn))[1]
         if self.think == 0:
             empty = EMPTY if open else f"<think>\n{EMPTY}"
-            return (yield prompt.continued(empty, drawn))[1]
+            return (yield prompt.prefilled(empty, drawn))[1]
         limits = replace(prompt.sampling, max_tokens=self.think, stop=(THOUGHT,), logprobs=0)
         asked, thought = yield replace(prompt, sampling=limits, reserve=drawn.max_tokens + SEAM, constraint=None)
         if isinstance(thought, Failed):
@@ -112,7 +112,7 @@ class Budget(LLM):
             return (yield from _answered(prompt, asked, thought, drawn))
         cut = thought.finish == "length"
         written = f"{'' if open else '<think>'}{thought.reasoning}{CLOSING if cut else THOUGHT}"
-        _, answer = yield replace(asked.continued(written, drawn), reserve=0, constraint=prompt.constraint)
+        _, answer = yield replace(asked.prefilled(written, drawn), reserve=0, constraint=prompt.constraint)
         return answer if isinstance(answer, Failed) else _joined(thought, answer, cut)
 
     def _answering(self, prompt: Prompt) -> Sampling:
@@ -135,7 +135,7 @@ def _answered(prompt: Prompt, asked: Prompt, first: Ok, drawn: Sampling) -> Exch
     if first.finish == "stop":
         return first
     begun = f"<think>{first.reasoning}{THOUGHT}" if first.reasoning else ""
-    _, rest = yield replace(asked.continued(begun + first.text, drawn), reserve=0)
+    _, rest = yield replace(asked.prefilled(begun + first.text, drawn), reserve=0)
     return rest if isinstance(rest, Failed) else _joined(first, rest, cut=False)
 
 

@@ -158,7 +158,7 @@ class _Engine:
 def _options(part: VLLM) -> dict[str, Any]:
     return {
         "model": located(part.model),
-        "max_model_len": part.window,
+        "max_model_len": part.context_length,
         "dtype": part.dtype,
         "gpu_memory_utilization": part.gpu_memory,
         "tensor_parallel_size": part.gpus,

@@ -11,7 +11,7 @@ from whyrank.llm.ask import Question, Said, ask
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import Format, Parsed, read
+from whyrank.rerank.formats import Format, Permutation, read
 from whyrank.rerank.formats.base import Answer
 from whyrank.types import CallReport, Place
 
@@ -103,7 +103,7 @@ class Asker(Generic[Answer]):
 
 
 def ordered(
-    asker: Asker[Parsed], groups: Sequence[Sequence[int]], places: Sequence[Place] = ()
+    asker: Asker[Permutation], groups: Sequence[Sequence[int]], places: Sequence[Place] = ()
 ) -> Plan[list[list[int]]]:
     """Each group in the order that the model gives it, all in one round; a group of one is not asked about."""
     parsed = iter((yield from asker.ask([group for group in groups if len(group) > 1], places=places)))

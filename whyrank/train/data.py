@@ -17,7 +17,7 @@ from whyrank.llm.budget import clip
 from whyrank.llm.chat import Chat, opens
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
-from whyrank.rerank.formats import Choice, Ends, Format, Parsed, PointFormat, clean
+from whyrank.rerank.formats import Choice, Ends, Format, Permutation, PointFormat, clean
 from whyrank.train.config import Source, Stage
 from whyrank.train.lists import by_order
 from whyrank.types import RankTask
@@ -198,7 +198,7 @@ def utilities(task: RankTask, format: Format[Any], top: float) -> list[float]:
     Raises:
         BadInput: the scale is no number above 0.
     """
-    relative = isinstance(format.nothing(len(task.documents)), Parsed | Choice | Ends)
+    relative = isinstance(format.nothing(len(task.documents)), Permutation | Choice | Ends)
     if task.order and (relative or not task.grades):
         return list(by_order(task))
     scale = task.source.get("scale", max(top, 1e-9))

@@ -18,7 +18,7 @@ from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.transformers import Transformers, _Model
 from whyrank.registry import make
-from whyrank.rerank.formats import Choice, Ends, Format, Parsed, Preferred, Scores, read
+from whyrank.rerank.formats import Choice, Ends, Format, Permutation, Preferred, Scores, read
 from whyrank.retrieval.rewrite import outcomes
 from whyrank.retrieval.rewrite.base import LLMRewriter
 from whyrank.retrieval.rewrite.rewritten import Rewritten
@@ -166,7 +166,7 @@ def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tu
     answers = [read(format, completion, shown) for completion in completions]
     reports = [report for _, report in answers]
     first = answers[0][0]
-    if isinstance(first, Parsed):
+    if isinstance(first, Permutation):
         return list(first.permutation), reports
     if isinstance(first, Choice):
         return sorted(range(n), key=lambda at: at != first.best), reports

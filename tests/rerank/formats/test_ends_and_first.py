@@ -14,7 +14,7 @@ from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.fake import Fake
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import make
-from whyrank.rerank.formats import BestWorst, Ends, First, Format, Parsed, clean, parse_ends, read
+from whyrank.rerank.formats import BestWorst, Ends, First, Format, Permutation, clean, parse_ends, read
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.rerank.strategies.merge_tree import MergeTree
 
@@ -55,7 +55,7 @@ def test_spec_and_what_may_be_cut(format: Format[Any]) -> None:
 def test_the_example_in_the_prompt_is_read_by_the_parser(format: Format[Any]) -> None:
     task = format.render("q", ["a", "b", "c"]).chat[0]["content"]
     answer = format.parse(Ok(task[task.index("could be: ") + 10 :]), 3)
-    assert answer in (Ends(1, 2, "exact"), Parsed((1, 0, 2), "repaired", missing=2))
+    assert answer in (Ends(1, 2, "exact"), Permutation((1, 0, 2), "repaired", missing=2))
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
@@ -109,31 +109,31 @@ def log(**chances: float) -> dict[str, float]:
 
 PLACE = log(**{"B": 0.4, " C": 0.3, "The": 0.2, "A": 0.05, " A": 0.01, "[": 0.02, "Z": 0.01, "a": 0.01})
 FIRSTS = [
-    (First(), Ok("B", finish="length", logprobs=(PLACE,)), Parsed((1, 2, 0), "exact")),
-    (First(), Ok("The", finish="length", logprobs=(PLACE,)), Parsed((1, 2, 0), "repaired")),
+    (First(), Ok("B", finish="length", logprobs=(PLACE,)), Permutation((1, 2, 0), "exact")),
+    (First(), Ok("The", finish="length", logprobs=(PLACE,)), Permutation((1, 2, 0), "repaired")),
     (First(), Ok("A", finish="length", logprobs=(log(**{"A": 0.5, "B": 0.3, " A": 0.1, "C": 0.05}),)),
-     Parsed((0, 1, 2), "exact")),
-    (First(), Ok("[", finish="length", logprobs=(log(B=0.1, A=0.05),)), Parsed((1, 0, 2), "repaired", 1)),
-    (First(), Ok(" b.", finish="length"), Parsed((1, 0, 2), "repaired", 2)),
-    (First(), Ok("Z", finish="length", logprobs=(log(Z=0.9, C=0.1),)), Parsed((2, 0, 1), "repaired", 2, 0, 1)),
-    (First(), Ok("D", finish="length"), Parsed((0, 1, 2), "no_answer", 3, 0, 1)),
-    (First(), Ok("The", finish="length", logprobs=(log(The=0.9),)), Parsed((0, 1, 2), "no_answer", 3)),
-    (First(), Ok("", finish="length"), Parsed((0, 1, 2), "no_answer", 3)),
-    (First(), Ok("<think>", finish="length", logprobs=(PLACE,)), Parsed((0, 1, 2), "truncated", 3)),
-    (First(), Ok("", "So", finish="length", logprobs=(PLACE,)), Parsed((0, 1, 2), "truncated", 3)),
-    (First(), Ok("B", "A thought that was closed", finish="length", logprobs=(PLACE,)), Parsed((1, 2, 0), "exact")),
+     Permutation((0, 1, 2), "exact")),
+    (First(), Ok("[", finish="length", logprobs=(log(B=0.1, A=0.05),)), Permutation((1, 0, 2), "repaired", 1)),
+    (First(), Ok(" b.", finish="length"), Permutation((1, 0, 2), "repaired", 2)),
+    (First(), Ok("Z", finish="length", logprobs=(log(Z=0.9, C=0.1),)), Permutation((2, 0, 1), "repaired", 2, 0, 1)),
+    (First(), Ok("D", finish="length"), Permutation((0, 1, 2), "no_answer", 3, 0, 1)),
+    (First(), Ok("The", finish="length", logprobs=(log(The=0.9),)), Permutation((0, 1, 2), "no_answer", 3)),
+    (First(), Ok("", finish="length"), Permutation((0, 1, 2), "no_answer", 3)),
+    (First(), Ok("<think>", finish="length", logprobs=(PLACE,)), Permutation((0, 1, 2), "truncated", 3)),
+    (First(), Ok("", "So", finish="length", logprobs=(PLACE,)), Permutation((0, 1, 2), "truncated", 3)),
+    (First(), Ok("B", "A thought, closed", finish="length", logprobs=(PLACE,)), Permutation((1, 2, 0), "exact")),
     (First("asked"), Ok("<answer>B</answer>", "A", logprobs=(log(A=1), PLACE, log(**{"</": 1}))),
-     Parsed((1, 2, 0), "exact")),
-    (First("asked"), Ok("<answer>[B]</answer>"), Parsed((1, 0, 2), "repaired", 2)),
-    (First("asked"), Ok("B"), Parsed((1, 0, 2), "repaired", 2)),
-    (First("asked"), Ok("<answer>B", finish="length", logprobs=(PLACE,)), Parsed((1, 2, 0), "truncated")),
-    (First("asked"), Ok("<think>A", finish="length", logprobs=(log(A=1),)), Parsed((0, 1, 2), "truncated", 3)),
-    (First("native"), Ok("", "A or", finish="length", logprobs=(log(A=1),)), Parsed((0, 1, 2), "truncated", 3)),
+     Permutation((1, 2, 0), "exact")),
+    (First("asked"), Ok("<answer>[B]</answer>"), Permutation((1, 0, 2), "repaired", 2)),
+    (First("asked"), Ok("B"), Permutation((1, 0, 2), "repaired", 2)),
+    (First("asked"), Ok("<answer>B", finish="length", logprobs=(PLACE,)), Permutation((1, 2, 0), "truncated")),
+    (First("asked"), Ok("<think>A", finish="length", logprobs=(log(A=1),)), Permutation((0, 1, 2), "truncated", 3)),
+    (First("native"), Ok("", "A or", finish="length", logprobs=(log(A=1),)), Permutation((0, 1, 2), "truncated", 3)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("format", "completion", "parsed"), FIRSTS)
-def test_first(format: First, completion: Ok, parsed: Parsed) -> None:
+def test_first(format: First, completion: Ok, parsed: Permutation) -> None:
     assert format.parse(completion, 3) == parsed
 
 

@@ -148,9 +148,9 @@ def test_a_thought_that_was_cut_off_is_closed_and_gone_on_with(format: PointForm
     cut = format.again(prompt, Ok("<think>Bees know 3.5 ways. They", finish="length"))
     opening = "" if format.think == "no" else "<score>" if isinstance(format, Rubric) else "<answer>"
     assert cut.messages[:2] == prompt.messages and len(cut.messages) == 3
-    assert cut.begun == f"<think>\nBees know 3.5 ways.\n</think>\n\n{opening}"
+    assert cut.prefill == f"<think>\nBees know 3.5 ways.\n</think>\n\n{opening}"
     assert cut.sampling == replace(prompt.sampling, max_tokens=1 if isinstance(format, YesNo) else 32)
-    assert format.again(prompt, Ok("", "no end", finish="length")).begun.startswith("<think>\nno end\n</think>")
+    assert format.again(prompt, Ok("", "no end", finish="length")).prefill.startswith("<think>\nno end\n</think>")
     grade = 9 if getattr(format, "top", 0) == 10 else 90
     if isinstance(format, YesNo):  # the one token
         said, told = Ok("no", finish="length"), Graded(0, "exact" if format.think == "no" else "repaired")
@@ -158,7 +158,7 @@ def test_a_thought_that_was_cut_off_is_closed_and_gone_on_with(format: PointForm
         said, told = Ok(f"{grade}{opening.replace('<', '</')}"), Graded(grade, "exact")
     assert format.parse(format.whole(cut, said), 1) == told
     odd = format.again(cut, format.whole(cut, Ok("hm", finish="length")))
-    assert odd.messages[:2] == prompt.messages and odd.messages[2].content == f"{cut.begun}hm" and not odd.begun
+    assert odd.messages[:2] == prompt.messages and odd.messages[2].content == f"{cut.prefill}hm" and not odd.prefill
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)

@@ -11,7 +11,7 @@ from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.report import thought_of
 from whyrank.registry import make
-from whyrank.rerank.formats import Format, Parsed, RankingFormat, clean, read
+from whyrank.rerank.formats import Format, Permutation, RankingFormat, clean, read
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDENS = {
@@ -29,13 +29,13 @@ def shown(prompt: Prompt) -> str:
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
-def test_golden_prompt(format: Format[Parsed]) -> None:
+def test_golden_prompt(format: Format[Permutation]) -> None:
     golden = (GOLDEN / GOLDENS[format]).read_text(encoding="utf-8")
     assert shown(format.render(QUERY, PASSAGES)) == golden
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
-def test_only_query_and_passages_may_be_cut(format: Format[Parsed]) -> None:
+def test_only_query_and_passages_may_be_cut(format: Format[Permutation]) -> None:
     prompt = format.render(QUERY, PASSAGES)
     pieces = [piece for message in prompt.messages for piece in message.pieces]
     assert [piece.text for piece in pieces if piece.cut == "query"] == [QUERY]
@@ -49,7 +49,7 @@ def test_only_query_and_passages_may_be_cut(format: Format[Parsed]) -> None:
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
 @given(lists=st.lists(st.lists(st.text(min_size=1), min_size=2, max_size=5), min_size=2, max_size=2))
 def test_prompts_of_one_query_share_everything_before_the_passages(
-    format: Format[Parsed], lists: list[list[str]]
+    format: Format[Permutation], lists: list[list[str]]
 ) -> None:
     one, two = (shown(format.render(QUERY, passages)) for passages in lists)
     shared = one[: one.index("\n[1] ")]
@@ -57,21 +57,21 @@ def test_prompts_of_one_query_share_everything_before_the_passages(
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
-def test_sampling_goes_with_the_prompt(format: Format[Parsed]) -> None:
+def test_sampling_goes_with_the_prompt(format: Format[Permutation]) -> None:
     assert format.render("q", ["a", "b"]).sampling == Sampling()
     assert format.render("q", ["a", "b"], Sampling(temperature=0.6)).sampling == Sampling(temperature=0.6)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
-def test_spec(format: Format[Parsed]) -> None:
+def test_spec(format: Format[Permutation]) -> None:
     assert make(repr(format), Format) == format
     assert repr(format) in {"ranking()", "ranking(think='native')", "ranking(think='no')"}
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
-def test_the_example_in_the_prompt_is_read_by_the_parser(format: Format[Parsed]) -> None:
+def test_the_example_in_the_prompt_is_read_by_the_parser(format: Format[Permutation]) -> None:
     task = format.render("q", ["a", "b", "c"]).chat[0]["content"]
-    assert format.parse(Ok(task[task.index("could be: ") :]), 3) == Parsed((1, 2, 0), "exact")
+    assert format.parse(Ok(task[task.index("could be: ") :]), 3) == Permutation((1, 2, 0), "exact")
 
 
 @given(st.text())
@@ -101,9 +101,11 @@ def test_clean(text: str, cleaned: str) -> None:
 
 def test_a_cut_off_completion_is_truncated() -> None:
     completion = Ok("<answer>[2]", reasoning="hm", finish="length")
-    assert RankingFormat().parse(completion, 2) == Parsed((1, 0), "truncated", missing=1)
-    assert RankingFormat(think="no").parse(Ok("[2] > [", finish="length"), 2) == Parsed((1, 0), "truncated", missing=1)
-    assert RankingFormat(think="no").parse(Ok("", reasoning="I think [2]", finish="length"), 2) == Parsed(
+    assert RankingFormat().parse(completion, 2) == Permutation((1, 0), "truncated", missing=1)
+    assert RankingFormat(think="no").parse(Ok("[2] > [", finish="length"), 2) == Permutation(
+        (1, 0), "truncated", missing=1
+    )
+    assert RankingFormat(think="no").parse(Ok("", reasoning="I think [2]", finish="length"), 2) == Permutation(
         (0, 1), "truncated", missing=2
     )
 
@@ -120,7 +122,7 @@ def test_a_cut_off_completion_is_truncated() -> None:
 )
 def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> None:
     parsed, report = read(RankingFormat(), completion, 2)
-    assert parsed == Parsed((1, 0), "exact")
+    assert parsed == Permutation((1, 0), "exact")
     assert thought_of(completion) == report.thought == reason
     assert report.to_dict() == {
         "status": "exact", "missing": 0, "duplicate": 0, "out_of_range": 0, "finish": "stop", "reason": reason
@@ -129,7 +131,7 @@ def test_thought_is_found_wherever_it_stands(completion: Ok, reason: str) -> Non
 
 def test_a_failed_call_is_never_parsed() -> None:
     parsed, report = read(RankingFormat(think="no"), Failed("rate_limit", "Error code: 429 … [3] > [1] > [2]"), 3)
-    assert parsed == Parsed((0, 1, 2), "failed", missing=3)
+    assert parsed == Permutation((0, 1, 2), "failed", missing=3)
     assert report.to_dict() == {
         "status": "failed",
         "failure": "rate_limit",

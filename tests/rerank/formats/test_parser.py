@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from whyrank.llm.reasoning import split_reasoning
-from whyrank.rerank.formats import Parsed, parse_permutation
+from whyrank.rerank.formats import Permutation, parse_permutation
 
 EXACT = [
     ("exact", "<think>The second tells.</think>\n<answer>[2] > [3] > [1]</answer>"),
@@ -56,7 +56,7 @@ EXACT = [
 
 @pytest.mark.parametrize("text", [text for _, text in EXACT], ids=[name for name, _ in EXACT])
 def test_exact(text: str) -> None:
-    assert parse_permutation(text, 3) == Parsed((1, 2, 0), "exact")
+    assert parse_permutation(text, 3) == Permutation((1, 2, 0), "exact")
 
 
 OTHERS = [
@@ -112,11 +112,11 @@ OTHERS = [
                          ids=[case[0] for case in OTHERS])  # fmt: skip
 def test_repairs_and_blanks(text: str, order: list[int], status: str, missing: int, duplicate: int, out: int) -> None:
     permutation = tuple(number - 1 for number in order)
-    assert parse_permutation(text, 3) == Parsed(permutation, status, missing, duplicate, out)  # type: ignore[arg-type]
+    assert parse_permutation(text, 3) == Permutation(permutation, status, missing, duplicate, out)  # type: ignore[arg-type]
 
 
 def test_a_cut_completion_is_truncated_unless_its_answer_was_whole() -> None:
-    assert parse_permutation("[3] > [1", 3, cut=True) == Parsed((2, 0, 1), "truncated", 2)
+    assert parse_permutation("[3] > [1", 3, cut=True) == Permutation((2, 0, 1), "truncated", 2)
     assert parse_permutation("", 3, cut=True).status == "truncated"
     assert parse_permutation("[3] > [1] > [2]", 3, cut=True).status == "exact"
     assert parse_permutation("<answer>[3] > [1] > [2]</answer> And", 3, cut=True).status == "exact"
@@ -124,14 +124,14 @@ def test_a_cut_completion_is_truncated_unless_its_answer_was_whole() -> None:
 
 
 def test_nothing_is_read_for_no_passages() -> None:
-    assert parse_permutation("[1]", 0) == Parsed((), "no_answer", 0, 0, 1)
+    assert parse_permutation("[1]", 0) == Permutation((), "no_answer", 0, 0, 1)
 
 
 @pytest.mark.parametrize("n", range(1, 6))
 def test_exact_means_each_number_once(n: int) -> None:
     for order in permutations(range(n)):
         text = " > ".join(f"[{at + 1}]" for at in order)
-        assert parse_permutation(f"<answer>{text}</answer>", n) == Parsed(order, "exact")
+        assert parse_permutation(f"<answer>{text}</answer>", n) == Permutation(order, "exact")
         assert parse_permutation(f"<answer>{text}</answer>", n + 1).status == "repaired"
         if n > 1:
             assert parse_permutation(f"<answer>{text}</answer>", n - 1).status == "repaired"
@@ -210,9 +210,9 @@ def test_any_mix_of_what_models_write_gives_a_permutation(text: str, n: int, cut
 @given(st.lists(st.sampled_from(BITS)).map("".join), st.permutations(range(5)))
 def test_the_thought_never_changes_the_order(thought: str, order: list[int]) -> None:
     answer = "<answer>" + " > ".join(f"[{at + 1}]" for at in order) + "</answer>"
-    assert parse_permutation(f"<think>{thought}</think>{answer}", 5) == Parsed(tuple(order), "exact")
+    assert parse_permutation(f"<think>{thought}</think>{answer}", 5) == Permutation(tuple(order), "exact")
     _, rest = split_reasoning(f"<think>{thought}</think>{answer}")
-    assert parse_permutation(rest, 5) == Parsed(tuple(order), "exact")
+    assert parse_permutation(rest, 5) == Permutation(tuple(order), "exact")
 
 
 @given(st.permutations(range(8)), st.sampled_from([" > ", ">", ", ", " ", "\n", " = ", " ≥ ", "; ", " → ", " > \n"]))
@@ -221,14 +221,14 @@ def test_separators(order: list[int], separator: str) -> None:
     assert (
         parse_permutation(labels, 8)
         == parse_permutation(f"<answer>{labels}</answer>", 8)
-        == Parsed(tuple(order), "exact")
+        == Permutation(tuple(order), "exact")
     )
 
 
 @given(st.permutations(range(8)))
 def test_json_map_of_scores(order: list[int]) -> None:
     scores = {str(at + 1): 1.0 - place / 10 for place, at in enumerate(order)}
-    assert parse_permutation(json.dumps(dict(sorted(scores.items()))), 8) == Parsed(tuple(order), "exact")
+    assert parse_permutation(json.dumps(dict(sorted(scores.items()))), 8) == Permutation(tuple(order), "exact")
 
 
 @pytest.mark.timeout(20)

@@ -126,7 +126,9 @@ def test_against_all_expectation():
     assert np.ptp(beliefs.mean) < 1000
 
 
-@pytest.mark.parametrize("setting", ["k=0", "calls=0", "window=1", "settled=-1", "tolerance=0.5", "tolerance=0.0"])
+@pytest.mark.parametrize(
+    "setting", ["k=0", "calls=0", "window=1", "min_uncertain=-1", "tolerance=0.5", "tolerance=0.0"]
+)
 def test_bad_settings(setting):
     with pytest.raises(BadInput, match="adaptive: "):
         make(f"adaptive(fake(), {setting})")

@@ -141,7 +141,7 @@ def test_what_was_said_after_a_closed_thought_is_shown_when_asked_again():
     said = iter([Ok("", "Hm. So", finish="length"), Ok("perhaps", finish="length"), Ok("<answer>yes</answer>")])
     walked = walk(Pointwise(Fake(), format=YesNo(), retries=2), request(["a"]), lambda prompt: next(said))
     closed, again = (prompts[0] for prompts in walked.rounds[1:])
-    assert closed.begun == "<think>\nHm.\n</think>\n\n<answer>"
-    assert again.messages[2].content == f"{closed.begun}perhaps" and not again.begun
+    assert closed.prefill == "<think>\nHm.\n</think>\n\n<answer>"
+    assert again.messages[2].content == f"{closed.prefill}perhaps" and not again.prefill
     assert walked.order.scores == (1.0,)
     assert [call.status for call in walked.order.calls] == ["truncated", "truncated", "exact"]

@@ -111,7 +111,7 @@ def test_a_long_query_takes_half(toy: Toy) -> None:
 
 def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="shown must be at least 1, not 0"):
-        make("pseudo_query(encoder_rerank('minilm'), shown=0)")
+        make("pseudo_query(encoder_rerank('minilm'), passages=0)")
     monkeypatch.setattr(encoder_module, "kind_of", lambda *_: "cross")
     with pytest.raises(EngineError, match=r"pseudo_query\(...\) needs a bi-encoder, and 'some' is a cross-encoder"):
         PseudoQuery(EncoderRerank("some")).rank("q", ["a", "b"])
@@ -119,7 +119,7 @@ def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.engines
 def test_minilm() -> None:
-    part = PseudoQuery(EncoderRerank("minilm"), shown=2)
+    part = PseudoQuery(EncoderRerank("minilm"), passages=2)
     check_reranker(part)
     docs = [
         "Honey bees dance in the hive to show where flowers are.",

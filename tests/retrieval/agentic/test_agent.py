@@ -98,7 +98,7 @@ def test_more_support_ranks_higher():
             '"its church was … of slate"\n"its church was … of slate"</evidence><done/>'
         )
 
-    run = agent(quote_all, shown=5).search([QUESTION], k=26)
+    run = agent(quote_all, per_query=5).search([QUESTION], k=26)
     assert list(run["q"].ids[:2]) == ["sundvik", "bridge"]
     assert run.notes["q"].calls[1].status == "repaired"
 
@@ -283,6 +283,6 @@ def test_the_spec_is_read_back_and_nonsense_refused():
 def test_an_index_that_lies_there_is_not_built_again(tmp_path):
     SEARCH.index(LORE).save(tmp_path / "index")
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "index").iterdir()}
-    ready = Agentic(BM25(path=str(tmp_path / "index"), threads=1), Fake(script), shown=2).ready(LORE)
+    ready = Agentic(BM25(path=str(tmp_path / "index"), threads=1), Fake(script), per_query=2).ready(LORE)
     assert set(ready.search([QUESTION], k=2)["q"].ids) == {"bridge", "holt"}
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "index").iterdir()} == before

@@ -244,7 +244,7 @@ def test_keywords_without_a_history_are_those_of_the_query():
         "chain(last=0)",
         "chain(weights=())",
         "recent(window=0)",
-        "swing(most=1)",
+        "swing(max_users=1)",
         "pagerank(restart=1.0)",
         "popularity(memory=0)",
         "titles(bm25(), depth=0)",

@@ -130,7 +130,7 @@ def test_the_inside_of_an_answer_block_is_the_answer():
 def test_each_rewriter_has_its_usual_way_which_the_spec_tells(kind, texts):
     assert searched(kind(Fake("waggle\nrun")))[1] == texts
     part = Rewritten(BM25(), kind(Fake("waggle\nrun")))
-    assert f"combine={part.rewriter.usual!r}" in repr(part)
+    assert f"combine={part.rewriter.default_combine!r}" in repr(part)
     assert make(repr(part)) == part
 
 
@@ -229,7 +229,7 @@ def test_calls_of_an_inner_rewriter_are_told_and_recorded_too(kind, searches):
         "rewritten(bm25(), thinkqe(fake('flowers'), rounds=2, samples=1))",
         "rewritten(bm25(), subqueries(fake('sea and tide\\nhoney')))",
         "rewritten(bm25(), hyde(fake('')))",
-        "rewritten(bm25(), hyde(fake('bees')), combine=gate(then=append(), most=0.0))",
+        "rewritten(bm25(), hyde(fake('bees')), combine=gate(then=append(), max_formal=0.0))",
     ],
 )
 def test_the_contract(spec):
@@ -286,13 +286,13 @@ def test_an_engine_that_cannot_be_used_is_an_error():
         ("rewritten(bm25(), bm25())", "rewriter must be a Rewriter, not bm25()"),
         ("thinkqe(fake(), rounds=0)", "rounds must be at least 1"),
         ("lamer(fake(), passages=0)", "passages must be at least 1"),
-        ("keywords(fake(), most=0)", "most must be at least 1"),
-        ("subqueries(fake(), most=0)", "most must be at least 1"),
+        ("keywords(fake(), max_keywords=0)", "max_keywords must be at least 1"),
+        ("subqueries(fake(), max_queries=0)", "max_queries must be at least 1"),
         ("reasoned_query(fake(), template='think')", "must hold {query}"),
-        ("repeat(times=0)", "times must be at least 1"),
+        ("repeat(n=0)", "n must be at least 1"),
         ("repeat(ratio=0.0)", "ratio must be above 0"),
         ("fuse_original(weight=-1.0)", "weight must be above 0"),
-        ("gate(most=1.5)", "most must be from 0 to 1"),
+        ("gate(max_formal=1.5)", "max_formal must be from 0 to 1"),
     ],
 )
 def test_bad_settings_are_named(spec, text):

@@ -26,7 +26,7 @@ from whyrank.retrieval.rewrite import (
     [
         (Replace(), ["a b", "c"]),
         (Append(), ["why do bees dance\na b\nc"]),
-        (Repeat(times=2), ["why do bees dance\nwhy do bees dance\na b\nc"]),
+        (Repeat(n=2), ["why do bees dance\nwhy do bees dance\na b\nc"]),
         (Repeat(), ["why do bees dance\na b\nc"]),
         (FuseOriginal(weight=0.5), ["why do bees dance", "a b", "c"]),
         (Gate(), ["a b", "c"]),
@@ -79,8 +79,8 @@ def test_a_gate_asks_no_model_and_is_counted():
 
 def test_the_gates_threshold():
     text = "one word in ten of these does hold number 7"
-    assert not Gate(most=0.05).wants(text) and Gate(most=0.1).wants(text)
-    assert Gate(most=1.0).wants("$1 $2 $3") and not Gate(then=Gate(most=0.0)).wants("all the 2 words")
+    assert not Gate(max_formal=0.05).wants(text) and Gate(max_formal=0.1).wants(text)
+    assert Gate(max_formal=1.0).wants("$1 $2 $3") and not Gate(then=Gate(max_formal=0.0)).wants("all the 2 words")
 
 
 def test_the_gate_on_bright(shared_data, monkeypatch):

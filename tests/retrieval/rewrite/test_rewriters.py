@@ -28,7 +28,7 @@ def test_keywords_are_few_distinct_and_new(answer, kept, status):
 
 @given(answer=st.text(), query=st.text(), most=st.integers(1, 20))
 def test_keywords_of_any_text(answer, query, most):
-    texts, _ = Keywords(Fake(), most=most).parse(answer, query)
+    texts, _ = Keywords(Fake(), max_keywords=most).parse(answer, query)
     words = [word for text in texts for word in text.split(", ")]
     assert len(texts) <= 1 and len(words) <= most
     known = {word.casefold() for word in query.split()}
@@ -36,14 +36,16 @@ def test_keywords_of_any_text(answer, query, most):
 
 
 def test_sub_queries_are_distinct_and_few():
-    run, texts = searched(SubQueries(Fake("1. what is a waggle\n\n2) What is a waggle\n* sun\n- trail\nnest"), most=3))
+    run, texts = searched(
+        SubQueries(Fake("1. what is a waggle\n\n2) What is a waggle\n* sun\n- trail\nnest"), max_queries=3)
+    )
     assert texts == [QUERY.text, "what is a waggle", "sun", "trail"]
     assert run.notes["q"].calls[0].status == "repaired"
 
 
 @given(answer=st.text(), most=st.integers(1, 6))
 def test_sub_queries_of_any_text(answer, most):
-    texts, _ = SubQueries(Fake(), most=most).parse(answer, "q")
+    texts, _ = SubQueries(Fake(), max_queries=most).parse(answer, "q")
     assert len(texts) <= most and all(text.strip() == text != "" and "\n" not in text for text in texts)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from whyrank.errors import BadInput
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, variadic
+from whyrank.renamed import renamed
 from whyrank.rerank.around.radar import Radar, entropy, features, margin
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.types import Run
@@ -32,6 +33,7 @@ class Router(Part, ABC):
         """
 
 
+@renamed(below="thresholds")
 @dataclass(frozen=True)
 class Margin(Router):
     """By the first stage's margin: the more thresholds the first score fails to lead by, the later the choice.
@@ -39,25 +41,26 @@ class Margin(Router):
     The margin is the distance from the first score to the second, in standard deviations of the first 20.
 
     Attributes:
-        below: one threshold fewer than there are choices, falling.
+        thresholds: one threshold fewer than there are choices, falling.
 
     Raises:
         BadInput: no thresholds, or such as do not fall.
     """
 
-    below: tuple[float, ...] = (0.5,)
+    thresholds: tuple[float, ...] = (0.5,)
 
     def __post_init__(self) -> None:
         """Refuse thresholds out of order."""
-        if not self.below or any(one <= next for one, next in pairwise(self.below)):
-            raise BadInput(f"margin: thresholds must fall, not {self.below}")
+        if not self.thresholds or any(one <= next for one, next in pairwise(self.thresholds)):
+            raise BadInput(f"margin: thresholds must fall, not {self.thresholds}")
 
     def choose(self, requests: Sequence[Request], choices: Sequence[Reranker]) -> list[int]:
         """How many thresholds each margin lies below."""
-        _one_fewer("margin", len(self.below), choices)
-        return [sum(margin(request.scores) < limit for limit in self.below) for request in requests]
+        _one_fewer("margin", len(self.thresholds), choices)
+        return [sum(margin(request.scores) < limit for limit in self.thresholds) for request in requests]
 
 
+@renamed(above="thresholds")
 @dataclass(frozen=True)
 class Entropy(Router):
     """By how evenly the first stage spreads its belief: the more thresholds are passed, the later the choice.
@@ -65,23 +68,23 @@ class Entropy(Router):
     It is the entropy of the softmax of the first 20 z-scores, as a share of its most.
 
     Attributes:
-        above: one threshold fewer than there are choices, rising.
+        thresholds: one threshold fewer than there are choices, rising.
 
     Raises:
         BadInput: no thresholds, or such as do not rise.
     """
 
-    above: tuple[float, ...] = (0.85,)
+    thresholds: tuple[float, ...] = (0.85,)
 
     def __post_init__(self) -> None:
         """Refuse thresholds out of order."""
-        if not self.above or any(one >= next for one, next in pairwise(self.above)):
-            raise BadInput(f"entropy: thresholds must rise, not {self.above}")
+        if not self.thresholds or any(one >= next for one, next in pairwise(self.thresholds)):
+            raise BadInput(f"entropy: thresholds must rise, not {self.thresholds}")
 
     def choose(self, requests: Sequence[Request], choices: Sequence[Reranker]) -> list[int]:
         """How many thresholds each entropy lies above."""
-        _one_fewer("entropy", len(self.above), choices)
-        return [sum(entropy(request.scores) > limit for limit in self.above) for request in requests]
+        _one_fewer("entropy", len(self.thresholds), choices)
+        return [sum(entropy(request.scores) > limit for limit in self.thresholds) for request in requests]
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class Difficulty(Router):
 @variadic
 @dataclass(frozen=True)
 class Route(Reranker):
-    """One of several rerankers for each query: `route(easy, hard, by=margin(below=(0.5,)))`.
+    """One of several rerankers for each query: `route(easy, hard, by=margin(thresholds=(0.5,)))`.
 
     A query takes the calls and rounds of the reranker that it goes to and no other; deciding takes none. The notes of
     each query tell its "route", from 0, and `routes` counts them. Queries of one choice run at once, the choices one

@@ -9,7 +9,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.around.compose import falling, onto
 from whyrank.rerank.around.consensus import Consensus
 from whyrank.rerank.base import LLMReranker, Order, Request
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategies.adaptive import Adaptive
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.rerank.strategy import Asker, Strategy
@@ -26,7 +26,7 @@ STAGES: Mapping[int, tuple[tuple[str, int, int], ...]] = {
 
 
 @dataclass(frozen=True)
-class Within(Strategy[Parsed]):
+class Within(Strategy[Permutation]):
     """Spends at most `calls` model calls on a query, by the strategy that found most in simulation.
 
     There is a strategy for 1, 5, 10, 20, 50 and 100 calls; any other budget takes the next below. All show at most 20
@@ -55,11 +55,11 @@ class Within(Strategy[Parsed]):
     Examples:
         >>> from whyrank import Fake, Within
         >>> Within(Fake("[2] > [1]"), calls=5).stages
-        ((adaptive(fake(answer='[2] > [1]'), calls=5, settled=2), 60),)
+        ((adaptive(fake(answer='[2] > [1]'), calls=5, min_uncertain=2), 60),)
     """
 
     calls: Positive = 10
-    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
 
     @property
     def stages(self) -> tuple[tuple[LLMReranker | Consensus, int], ...]:
@@ -72,11 +72,11 @@ class Within(Strategy[Parsed]):
             "format": self.format, "sampling": self.sampling, "max_passage_tokens": self.max_passage_tokens
         }  # fmt: skip
         if kind == "adaptive":
-            return Adaptive(self.llm, calls=number, settled=2, **asked)
+            return Adaptive(self.llm, calls=number, min_uncertain=2, **asked)
         window = Listwise(self.llm, **asked)
         return window if kind == "window" else Consensus(window, shuffles=number)
 
-    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+    def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         """The stages in turn; `calls` tell by `place.stage`, from 0, whose they are."""
         request = asker.request
         order, scores = Order(tuple(range(len(request.documents)))), request.scores

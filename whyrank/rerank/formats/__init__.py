@@ -4,7 +4,7 @@ from whyrank.rerank.formats.base import Format, Reading, clean, read
 from whyrank.rerank.formats.choice import Choice, ChoiceFormat, parse_choice
 from whyrank.rerank.formats.ends import BestWorst, Ends, parse_ends
 from whyrank.rerank.formats.first import First
-from whyrank.rerank.formats.listwise import Parsed, RankingFormat, parse_permutation
+from whyrank.rerank.formats.listwise import Permutation, RankingFormat, parse_permutation
 from whyrank.rerank.formats.pair import Pair, Preferred
 from whyrank.rerank.formats.point import Graded, PointFormat
 from whyrank.rerank.formats.rubric import Rubric
@@ -12,7 +12,7 @@ from whyrank.rerank.formats.scores import GroupScoresFormat, Scores, parse_score
 from whyrank.rerank.formats.yes_no import YesNo
 
 __all__ = [
-    "BestWorst", "Choice", "ChoiceFormat", "Ends", "First", "Format", "Graded", "GroupScoresFormat", "Pair", "Parsed",
-    "PointFormat", "Preferred", "RankingFormat", "Reading", "Rubric", "Scores", "YesNo", "clean", "parse_choice",
-    "parse_ends", "parse_permutation", "parse_scores", "read",
+    "BestWorst", "Choice", "ChoiceFormat", "Ends", "First", "Format", "Graded", "GroupScoresFormat", "Pair",
+    "Permutation", "PointFormat", "Preferred", "RankingFormat", "Reading", "Rubric", "Scores", "YesNo", "clean",
+    "parse_choice", "parse_ends", "parse_permutation", "parse_scores", "read",
 ]  # fmt: skip

@@ -67,8 +67,8 @@ HELPFUL = (
 class Format(Part, ABC, Generic[Answer]):
     """What every format is; `Answer` is what `parse` reads.
 
-    `Parsed` where passages are to be ordered, `Choice` where one is to be chosen, `Ends` where the best and the worst
-    are, `Scores` where each gets a score, `Graded` where there is one, `Preferred` where there are two.
+    `Permutation` where passages are to be ordered, `Choice` where one is to be chosen, `Ends` where the best and the
+    worst are, `Scores` where each gets a score, `Graded` where there is one, `Preferred` where there are two.
     """
 
     @property

@@ -21,7 +21,7 @@ from whyrank.rerank.formats.base import (
     completion,
     prompt_of,
 )
-from whyrank.rerank.formats.listwise import Parsed
+from whyrank.rerank.formats.listwise import Permutation
 from whyrank.rerank.formats.point import probabilities
 from whyrank.types import Status
 
@@ -30,7 +30,7 @@ LETTERS = ascii_uppercase
 
 
 @dataclass(frozen=True)
-class First(Format[Parsed]):
+class First(Format[Permutation]):
     """Asks for the letter of the best passage and orders all by the log probabilities of that one token (FIRST).
 
     Up to 26 passages go by the letters A to Z. Letters that are not among the `alternatives` that the engine reports
@@ -86,7 +86,7 @@ class First(Format[Parsed]):
         """The passages go by letters."""
         return tuple(LETTERS[:n])
 
-    def parse(self, completion: Ok, n: int) -> Parsed:
+    def parse(self, completion: Ok, n: int) -> Permutation:
         """All letters by the log probabilities of the token of the answer; "exact" if each of them was reported.
 
         Without a thought that token is the first, whatever it is: where it is no letter, letters among its alternatives
@@ -108,7 +108,7 @@ class First(Format[Parsed]):
         status: Status = "exact" if plain and n else "repaired" if chances else "no_answer"
         if unclosed or unread:
             status = "truncated"
-        return Parsed(tuple(order), status, missing, 0, beyond)
+        return Permutation(tuple(order), status, missing, 0, beyond)
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The letter of the best; each letter is half as likely as the one before it in the order."""

@@ -27,7 +27,7 @@ from whyrank.types import Repairs, Status
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class Permutation:
     """The order that an answer gives to n passages.
 
     Attributes:
@@ -63,7 +63,7 @@ _LIST = (
 
 @renamed(native=NATIVE)
 @dataclass(frozen=True)
-class RankingFormat(Constrainable[Parsed], Listing[Parsed]):
+class RankingFormat(Constrainable[Permutation], Listing[Permutation]):
     """Order all passages: a list of their numbers, as RankGPT (2304.09542, 2023) asks for.
 
     After a thought the list stands in `<answer>`, as ReasonRank writes it (2508.07050, 2025).
@@ -98,7 +98,7 @@ class RankingFormat(Constrainable[Parsed], Listing[Parsed]):
         prompt = prompt_of(task, query, passages, f"{asked} {reminder}", sampling)
         return replace(prompt, constraint=list_of(numbered(n), " > ")) if self.constrained else prompt
 
-    def parse(self, completion: Ok, n: int) -> Parsed:
+    def parse(self, completion: Ok, n: int) -> Permutation:
         """The order that the answer lists, in its last `<answer>` block or alone, see `parse_permutation`."""
         return parse_permutation(completion.text, n, cut=completion.finish == "length")
 
@@ -108,7 +108,7 @@ class RankingFormat(Constrainable[Parsed], Listing[Parsed]):
         return completion(listed, thought, self.think)
 
 
-def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
+def parse_permutation(text: str, n: int, cut: bool = False) -> Permutation:
     """The order of n passages that a completion gives; always a permutation, whatever the text.
 
     Read is what follows the thought: the last `<answer>` block, or without one what is a list by itself, or is led to
@@ -124,7 +124,7 @@ def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
 
     Examples:
         >>> parse_permutation("<think>[1]?</think><answer>[3] > [1]</answer>", 3)
-        Parsed(permutation=(2, 0, 1), status='repaired', missing=1, duplicate=0, out_of_range=0)
+        Permutation(permutation=(2, 0, 1), status='repaired', missing=1, duplicate=0, out_of_range=0)
     """
     region, tagged, unclosed = answer_region(text)
     given, placed, mended = listed(region, n, tagged, cut)
@@ -135,4 +135,4 @@ def parse_permutation(text: str, n: int, cut: bool = False) -> Parsed:
     status: Status = "exact" if exact else "repaired" if valid else "no_answer"
     if unclosed or (cut and not tagged and not exact):
         status = "truncated"
-    return Parsed(tuple(number - 1 for number in order), status, missing, duplicate, out_of_range)
+    return Permutation(tuple(number - 1 for number in order), status, missing, duplicate, out_of_range)

@@ -99,7 +99,7 @@ class PointFormat(Format[Graded]):
 
     def whole(self, prompt: Prompt, completion: Ok) -> Ok:
         """The completion with the turn in front that the prompt had begun."""
-        return replace(completion, text=prompt.begun + completion.text) if prompt.begun else completion
+        return replace(completion, text=prompt.prefill + completion.text) if prompt.prefill else completion
 
     def tell(self, answer: Graded, report: CallReport) -> CallReport:
         """The report with the score."""
@@ -111,11 +111,11 @@ class PointFormat(Format[Graded]):
         A thought that was cut off is closed behind its last whole sentence, and the model goes on in the same turn with
         the answer alone, yes and no with one token (Rank1, 2502.18418). Else it is told to write what can be read.
         """
-        if not prompt.begun and self.parse(completion, 1).status == "truncated":
+        if not prompt.prefill and self.parse(completion, 1).status == "truncated":
             thinking = _SENTENCES.match(said := (thought_of(completion) or completion.text).strip())
             closed = f"<think>\n{thinking[0] if thinking else said}\n</think>\n\n{self._opening()}"
             closed = closed.encode("utf-8", "replace").decode()
-            return prompt.continued(closed, replace(prompt.sampling, max_tokens=self._closing_tokens))
+            return prompt.prefilled(closed, replace(prompt.sampling, max_tokens=self._closing_tokens))
         said = completion.text.encode("utf-8", "replace").decode().strip() or "(empty)"
         told = f"I cannot read an answer in this. Write only the answer, without anything before it: {self._form()}"
         turns = Message("assistant", (Piece(said, "document"),)), Message("user", (Piece(told),))

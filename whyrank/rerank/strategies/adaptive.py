@@ -8,20 +8,22 @@ import numpy as np
 
 from whyrank.fields import Above, AtLeast, Below, NotNegative, Positive
 from whyrank.llm.schedule import Plan
+from whyrank.renamed import renamed
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategies.beliefs import Beliefs
 from whyrank.rerank.strategy import Asker, Strategy
 
 
+@renamed(settled="min_uncertain")
 @dataclass(frozen=True)
-class Adaptive(Strategy[Parsed]):
+class Adaptive(Strategy[Permutation]):
     """Believes a Gaussian of each candidate and orders the uncertain ones until the cap is reached (AcuRank).
 
     The first round orders all candidates in windows; each further round those whose probability to be among the first k
     is neither below `tolerance` nor above 1 - `tolerance`, in windows again, those nearest to ½ where the cap does not
-    allow for all. When fewer than `settled` are uncertain, or one call is left, the best are ordered once more and the
-    beliefs give the order.
+    allow for all. When fewer than `min_uncertain` are uncertain, or one call is left, the best are ordered once more
+    and the beliefs give the order.
 
     For n <= window it asks once; else at most `calls` times, for 100 candidates 9 calls, mostly in 3 rounds. It
     promises no exact top: even a comparator that never errs has not seen all candidates side by side. In simulation
@@ -37,7 +39,7 @@ class Adaptive(Strategy[Parsed]):
         calls: the cap for each query.
         window: how many passages are shown at a time, at least 2.
         tolerance: what counts as certain, above 0 and below ½.
-        settled: with fewer uncertain candidates than this it ends.
+        min_uncertain: with fewer uncertain candidates than this it ends.
         format: the prompt and how its answer is read.
         sampling: how completions are drawn.
         max_passage_tokens: longer passages are cut to this.
@@ -50,16 +52,16 @@ class Adaptive(Strategy[Parsed]):
     calls: Positive = 9
     window: Annotated[int, AtLeast(2)] = 20
     tolerance: Annotated[float, Above(0), Below(0.5)] = 0.01
-    settled: NotNegative = 10
-    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
+    min_uncertain: NotNegative = 10
+    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
 
-    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+    def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         beliefs, everyone = Beliefs(asker.request.scores), range(asker.n)
         if asker.n <= self.window:
             orders = yield from self._ask(asker, [list(everyone)] if asker.n > 1 else [], beliefs)
             return asker.order(orders[0] if orders else everyone)
         uncertain: Sequence[int] = everyone
-        while len(asker.calls) < self.calls - 1 and len(uncertain) >= max(self.settled, 2):
+        while len(asker.calls) < self.calls - 1 and len(uncertain) >= max(self.min_uncertain, 2):
             yield from self._ask(asker, self._blocks(beliefs, uncertain, self.calls - 1 - len(asker.calls)), beliefs)
             uncertain = self._uncertain(beliefs)
         yield from self._ask(asker, [_best(beliefs, everyone)[: self.window]], beliefs)
@@ -77,7 +79,9 @@ class Adaptive(Strategy[Parsed]):
         best = np.array(_best(beliefs, asked[: count * self.window]))
         return [block.tolist() for block in np.array_split(best, count) if len(block) > 1]
 
-    def _ask(self, asker: Asker[Parsed], blocks: Sequence[Sequence[int]], beliefs: Beliefs) -> Plan[list[list[int]]]:
+    def _ask(
+        self, asker: Asker[Permutation], blocks: Sequence[Sequence[int]], beliefs: Beliefs
+    ) -> Plan[list[list[int]]]:
         """Order each block, all in one round, and believe the answers; the orders, of all documents shown."""
         orders = []
         for block, parsed in zip(blocks, (yield from asker.ask(blocks)), strict=True):

@@ -8,13 +8,13 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 from whyrank.types import Place
 
 
 @dataclass(frozen=True)
-class Listwise(Strategy[Parsed]):
+class Listwise(Strategy[Permutation]):
     """Slides a window from the worst candidates to the best; the model orders each window, the best move on up.
 
     One pass puts the best `window - stride` documents exactly right if the model orders each window rightly, each
@@ -46,7 +46,7 @@ class Listwise(Strategy[Parsed]):
     window: Annotated[int, AtLeast(2)] = 20
     stride: Positive | None = None
     passes: Positive = 1
-    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse windows that would show a document to nobody."""
@@ -58,7 +58,7 @@ class Listwise(Strategy[Parsed]):
         """The stride in passages, also where it is left to the window."""
         return self.window // 2 if self.stride is None else self.stride
 
-    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+    def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         order = list(range(asker.n))
         for number in range(self.passes):
             before = list(order)

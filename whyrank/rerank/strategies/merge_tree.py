@@ -8,12 +8,12 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
 @dataclass(frozen=True)
-class MergeTree(Strategy[Parsed]):
+class MergeTree(Strategy[Permutation]):
     """Orders disjoint windows, keeps the best `keep` of each, and merges neighbours, as many as one window holds.
 
     The candidates are dealt to the windows in turn, so that none has all the good ones of the first stage: in
@@ -43,7 +43,7 @@ class MergeTree(Strategy[Parsed]):
 
     window: Annotated[int, AtLeast(2)] = 20
     keep: Positive | None = None
-    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which no two lists could be merged."""
@@ -58,7 +58,7 @@ class MergeTree(Strategy[Parsed]):
         """How many of each window go on, also where that is left to the window."""
         return self.window // 2 if self.keep is None else self.keep
 
-    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+    def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         count = -(-asker.n // self.window)
         groups = [list(range(start, asker.n, count)) for start in range(count)]
         lists: list[list[int]] = yield from ordered(asker, groups)

@@ -8,6 +8,7 @@ from whyrank.encoders import BiEncoder, for_side
 from whyrank.fields import Positive
 from whyrank.llm.budget import clip, count
 from whyrank.llm.trace import Trace
+from whyrank.renamed import renamed
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.rerank.formats import clean
 from whyrank.rerank.strategies.encoder import EncoderRerank
@@ -16,6 +17,7 @@ UNBOUND = 8192
 """Tokens of a pseudo query for an encoder that names no bound of its own."""
 
 
+@renamed(shown="passages")
 @dataclass(frozen=True)
 class PseudoQuery(Reranker):
     """Encodes the query with its best candidates as one text, and ranks all candidates by their likeness to it.
@@ -28,20 +30,20 @@ class PseudoQuery(Reranker):
 
     Attributes:
         encoder: the bi-encoder and its settings, `encoder_rerank(model)`.
-        shown: how many candidates go into the pseudo query.
+        passages: how many candidates go into the pseudo query.
 
     Raises:
-        BadInput: `shown` below 1.
+        BadInput: `passages` below 1.
         EngineError: the model is a cross-encoder, which makes no vectors.
 
     Examples:
         >>> from whyrank import EncoderRerank
-        >>> PseudoQuery(EncoderRerank("minilm"), shown=5)
-        pseudo_query(encoder_rerank('minilm'), shown=5)
+        >>> PseudoQuery(EncoderRerank("minilm"), passages=5)
+        pseudo_query(encoder_rerank('minilm'), passages=5)
     """
 
     encoder: EncoderRerank
-    shown: Positive = 20
+    passages: Positive = 20
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         if any(request.documents for request in requests):
@@ -56,7 +58,7 @@ class PseudoQuery(Reranker):
         )
         room = (encoder.engine.max_seq_length or UNBOUND) - _SPECIAL - count(prompt or "", tokens)
         query = clip(request.query.text, tokens, room // 2)
-        some = [clean(document.content) for document in request.documents[: self.shown]]
+        some = [clean(document.content) for document in request.documents[: self.passages]]
         share = (room - count(pseudo_query(query, [""] * len(some)), tokens)) // max(len(some), 1)
         text = pseudo_query(query, [clip(passage, tokens, share) for passage in some])
         return replace(request, query=replace(request.query, text=text))

@@ -7,12 +7,12 @@ from whyrank.errors import BadInput
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
 @dataclass(frozen=True)
-class TopDown(Strategy[Parsed]):
+class TopDown(Strategy[Permutation]):
     """Orders the first window, takes its k-th as the pivot, and asks at once which of the others beat it.
 
     What beats the pivot is ordered together with the k - 1 above it, in the same way where it is more than a window.
@@ -44,7 +44,7 @@ class TopDown(Strategy[Parsed]):
 
     window: Annotated[int, AtLeast(2)] = 20
     k: Positive | None = None
-    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that leave nothing to compare."""
@@ -56,7 +56,7 @@ class TopDown(Strategy[Parsed]):
         """Which rank of the first window the pivot has, from 1, also where that is left to the window."""
         return self.window // 2 if self.k is None else self.k
 
-    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+    def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         going = list(range(asker.n))
         beaten: list[int] = []
         while len(going) > self.window:

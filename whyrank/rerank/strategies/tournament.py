@@ -8,12 +8,12 @@ from typing import Annotated
 from whyrank.fields import AtLeast, Positive
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
 
 
 @dataclass(frozen=True)
-class Tournament(Strategy[Parsed]):
+class Tournament(Strategy[Permutation]):
     """Stages of 100, 50, 20, 10, 5 and 2 candidates: who goes on from a group gets a point; points decide.
 
     For 100 candidates one tournament is TourRank's: 13 calls in 5 rounds. For any other n the stages are the numbers 2,
@@ -48,9 +48,9 @@ class Tournament(Strategy[Parsed]):
     repeats: Positive = 1
     window: Annotated[int, AtLeast(6)] = 20
     seed: int = 0
-    format: Format[Parsed] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
 
-    def _plan(self, asker: Asker[Parsed]) -> Plan[Order]:
+    def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         n = asker.n
         lots = [random.Random(f"{self.seed} {repeat} {asker.request.query.text}") for repeat in range(self.repeats)]
         fields = [list(range(n)) for _ in lots]

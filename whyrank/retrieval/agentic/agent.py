@@ -15,12 +15,14 @@ from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import drive
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
+from whyrank.renamed import renamed
 from whyrank.retrieval.agentic.step import Quote, Step, normal, read, render, source_of
 from whyrank.retrieval.agentic.tool import Found, SearchTool
 from whyrank.retrieval.base import Retriever
 from whyrank.types import CallReport, Corpus, Document, Evidence, Hunted, Note, Query, Ranking, Run, Search
 
 
+@renamed(shown="per_query")
 @dataclass(frozen=True)
 class Agentic(Retriever):
     """A language model looks for the documents: it plans queries, reads what they find, quotes evidence, and goes on.
@@ -47,7 +49,7 @@ class Agentic(Retriever):
         llm: the model.
         rounds: how often the model's queries are searched.
         width: how many queries the model may write for one round.
-        shown: how many documents of each query are read.
+        per_query: how many documents of each query are read.
         depth: how many documents of each query are fused.
         max_passage_tokens: of a document as it is shown; quotes are looked up in the whole document.
         sampling: how the answers are drawn.
@@ -61,7 +63,7 @@ class Agentic(Retriever):
     llm: LLM
     rounds: Positive = 3
     width: Positive = 3
-    shown: Positive = 5
+    per_query: Positive = 5
     depth: Positive = 100
     max_passage_tokens: Positive = 256
     sampling: Sampling = field(default_factory=Sampling)
@@ -123,7 +125,7 @@ class _Hunt:
         self.tool = SearchTool(
             agent.retriever,
             corpus,
-            agent.shown,
+            agent.per_query,
             excluded=query.excluded,
             only=query.only,
             max_tokens=agent.max_passage_tokens,

@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix, diags
 
 from whyrank.errors import BadInput
 from whyrank.fields import INFINITE, Above, AtLeast, AtMost, Length, Positive
+from whyrank.renamed import renamed
 from whyrank.retrieval.recommend.base import Histories, Recommender, Scores
 from whyrank.types import Catalogue, Interactions
 from whyrank.types.hashing import id_keys, mixed
@@ -109,6 +110,7 @@ class ItemKNN(Recommender):
         return scores
 
 
+@renamed(most="max_users")
 @dataclass(frozen=True)
 class Swing(Recommender):
     """Items that pairs of users share, the more the less else they share.
@@ -122,14 +124,14 @@ class Swing(Recommender):
         activity: α1, added to the number of a user's items.
         beta: how much users with many items are held back.
         overlap: α2, added to the number of shared items.
-        most: of an item's users so many are taken, by hash, so that popular items do not take quadratic time.
+        max_users: of an item's users so many are taken, by hash, so that popular items do not take quadratic time.
     """
 
     last: Positive = 20
     activity: Annotated[float, AtLeast(0)] = 5.0
     beta: float = 0.5
     overlap: Annotated[float, AtLeast(0)] = 1.0
-    most: Annotated[int, AtLeast(2)] = 1000
+    max_users: Annotated[int, AtLeast(2)] = 1000
 
     def _fit(self, catalogue: Catalogue) -> csr_matrix:
         seen = users_by_items(catalogue.train)
@@ -147,8 +149,8 @@ class Swing(Recommender):
     ) -> tuple[NDArray[np.int32], Scores]:
         """The items similar to one, and how much before they are scaled: Σ over pairs of its users, each pair once."""
         users = by_item.indices[by_item.indptr[item] : by_item.indptr[item + 1]]
-        if len(users) > self.most:
-            users = users[np.argsort(mixed(self.seed, keys[users]), kind="stable")[: self.most]]
+        if len(users) > self.max_users:
+            users = users[np.argsort(mixed(self.seed, keys[users]), kind="stable")[: self.max_users]]
         mine = seen[users]
         pairs = np.outer(weights[users], weights[users]) / ((mine @ mine.T).toarray() + self.overlap)
         np.fill_diagonal(pairs, 0)

@@ -66,7 +66,7 @@ class Rewriter(Part, ABC):
     """Whether it may ask for passages; False spares a collection that is read once from being held in memory."""
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """How its text goes together with the original query unless `rewritten(..., combine=…)` says otherwise."""
         return Replace()
 

@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 
 from whyrank.fields import Above, Positive, Share
 from whyrank.registry import Part
+from whyrank.renamed import renamed
 
 
 class Searched(NamedTuple):
@@ -51,21 +52,22 @@ class Append(Combine):
         return [Searched("\n".join([query, *rewritten]))]
 
 
+@renamed(times="n")
 @dataclass(frozen=True)
 class Repeat(Combine):
     r"""Search for the query several times over, then all rewritten text: long expansions do not drown the query.
 
     Attributes:
-        times: how often; None is MuGI's rule: once for each `ratio` words of rewritten text per word of the query,
+        n: how often; None is MuGI's rule: once for each `ratio` words of rewritten text per word of the query,
             rounded down, at least once. (MuGI: 2401.06311, 2024.)
-        ratio: see `times`.
+        ratio: see `n`.
 
     Examples:
-        >>> Repeat(times=2).searched("why", ["because it is so"])[0].text.split("\n")
+        >>> Repeat(n=2).searched("why", ["because it is so"])[0].text.split("\n")
         ['why', 'why', 'because it is so']
     """
 
-    times: Positive | None = None
+    n: Positive | None = None
     ratio: Annotated[float, Above(0)] = 3.0
 
     def searched(self, query: str, rewritten: Sequence[str]) -> list[Searched]:
@@ -74,8 +76,8 @@ class Repeat(Combine):
 
     def count(self, query: str, rewritten: Sequence[str]) -> int:
         """How often the query is written."""
-        if self.times is not None:
-            return self.times
+        if self.n is not None:
+            return self.n
         words = sum(len(text.split()) for text in rewritten)
         return max(1, int(words / (max(1, len(query.split())) * self.ratio)))
 
@@ -95,6 +97,7 @@ class FuseOriginal(Combine):
         return [Searched(query, self.weight), *map(Searched, rewritten)]
 
 
+@renamed(most="max_formal")
 @dataclass(frozen=True)
 class Gate(Combine):
     """Rewrite only where it is predicted to help; other queries are searched as they are, and no model is asked.
@@ -105,15 +108,15 @@ class Gate(Combine):
 
     Attributes:
         then: the policy for queries that are rewritten.
-        most: a query with a larger share of formal words is not rewritten; 1 rewrites all.
+        max_formal: a query with a larger share of formal words is not rewritten; 1 rewrites all.
     """
 
     then: Combine = field(default_factory=Replace)
-    most: Share = 0.1
+    max_formal: Share = 0.1
 
     def wants(self, query: str) -> bool:
         """Whether the query is prose enough."""
-        return formal_share(query) <= self.most and self.then.wants(query)
+        return formal_share(query) <= self.max_formal and self.then.wants(query)
 
     def searched(self, query: str, rewritten: Sequence[str]) -> list[Searched]:
         """As `then` has it."""

@@ -11,6 +11,7 @@ from whyrank.errors import BadInput
 from whyrank.fields import Positive
 from whyrank.llm.ask import Question, ask
 from whyrank.llm.messages import Prompt, Sampling
+from whyrank.renamed import renamed
 from whyrank.retrieval.rewrite import prompts
 from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
 from whyrank.retrieval.rewrite.combine import Append, Combine, FuseOriginal, Repeat
@@ -92,7 +93,7 @@ class HyDE(_SingleCall):
 class Query2Doc(_SingleCall):
     """Put a passage that the model makes up, after two examples, behind the query written twice (2303.07678, 2023).
 
-    Twice is how R2MED (2025) runs it; the paper repeats the query five times for BM25: `combine=repeat(times=5)`.
+    Twice is how R2MED (2025) runs it; the paper repeats the query five times for BM25: `combine=repeat(n=5)`.
 
     Attributes:
         llm: the model.
@@ -102,9 +103,9 @@ class Query2Doc(_SingleCall):
     sampling: Sampling = field(default_factory=_warm)
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """The query twice, then the passage."""
-        return Repeat(times=2)
+        return Repeat(n=2)
 
     def ask(self, query: str) -> Prompt:
         """Two examples, then the query."""
@@ -127,7 +128,7 @@ class LameR(LLMRewriter):
     max_passage_tokens: Positive = 512
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """The query, then the passage."""
         return Append()
 
@@ -139,6 +140,7 @@ class LameR(LLMRewriter):
         return Rewriting(said.answer, (replace(said.report, passages=tuple(document.id for document in found)),))
 
 
+@renamed(most="max_keywords")
 @dataclass(frozen=True)
 class Keywords(_SingleCall):
     """Append keywords that the query lacks: at most 16, none twice, without the query's own words.
@@ -148,29 +150,30 @@ class Keywords(_SingleCall):
     Attributes:
         llm: the model.
         sampling: how completions are drawn.
-        most: how many keywords are kept.
+        max_keywords: how many keywords are kept.
     """
 
-    most: Positive = 16
+    max_keywords: Positive = 16
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """The query, then the keywords."""
         return Append()
 
     def ask(self, query: str) -> Prompt:
         """A line of keywords is asked for."""
-        return prompts.fill(prompts.KEYWORDS.replace("{most}", str(self.most)), self.sampling, query)
+        return prompts.fill(prompts.KEYWORDS.replace("{most}", str(self.max_keywords)), self.sampling, query)
 
     def parse(self, answer: str, query: str) -> tuple[tuple[str, ...], bool]:
         """The keywords as one text."""
         known = {_folded(word) for word in query.split()}
         listed = [item for item in map(_item, re.split(r"[,;\n、，]", _HEAD.sub("", answer))) if item]
         fresh = [" ".join(word for word in item.split() if _folded(word) not in known) for item in listed]
-        kept = _distinct(fresh)[: self.most]
+        kept = _distinct(fresh)[: self.max_keywords]
         return ((", ".join(kept),) if kept else ()), kept == listed
 
 
+@renamed(most="max_queries")
 @dataclass(frozen=True)
 class SubQueries(_SingleCall):
     """Break the query into sub-queries; all are searched at once, with the query itself, and fused.
@@ -180,24 +183,24 @@ class SubQueries(_SingleCall):
     Attributes:
         llm: the model.
         sampling: how completions are drawn.
-        most: how many sub-queries are kept.
+        max_queries: how many sub-queries are kept.
     """
 
-    most: Positive = 4
+    max_queries: Positive = 4
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """Query and sub-queries, fused."""
         return FuseOriginal()
 
     def ask(self, query: str) -> Prompt:
         """One query a line is asked for."""
-        return prompts.fill(prompts.SUBQUERIES.replace("{most}", str(self.most)), self.sampling, query)
+        return prompts.fill(prompts.SUBQUERIES.replace("{most}", str(self.max_queries)), self.sampling, query)
 
     def parse(self, answer: str, query: str) -> tuple[tuple[str, ...], bool]:
         """One text for each sub-query."""
         listed = [item for item in map(_item, answer.splitlines()) if item]
-        kept = _distinct(listed)[: self.most]
+        kept = _distinct(listed)[: self.max_queries]
         return tuple(kept), kept == listed
 
 
@@ -211,7 +214,7 @@ class StepBack(_SingleCall):
     """
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """Query and general question, fused."""
         return FuseOriginal()
 

@@ -60,7 +60,7 @@ class Rewritten(Retriever):
     @property
     def policy(self) -> Combine:
         """How rewritten text goes together with the query."""
-        return self.rewriter.usual if self.combine is None else self.combine
+        return self.rewriter.default_combine if self.combine is None else self.combine
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """A copy whose retriever is ready for `corpus`, and which reads passages from there."""

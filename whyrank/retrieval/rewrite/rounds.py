@@ -40,7 +40,7 @@ class ThinkQE(LLMRewriter):
     accumulate: bool = True
 
     @property
-    def usual(self) -> Combine:
+    def default_combine(self) -> Combine:
         """MuGI's repetition, or DIVER's query and passage."""
         return Repeat() if self.accumulate else Append()
 
@@ -70,4 +70,4 @@ class ThinkQE(LLMRewriter):
 
     def _joined(self, query: str, kept: Sequence[str]) -> str:
         """What a round searches for."""
-        return self.usual.searched(query, kept)[0].text if kept else query
+        return self.default_combine.searched(query, kept)[0].text if kept else query

@@ -15,14 +15,14 @@ from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg, rbo, recall
 from whyrank.fields import Above, AtLeast, AtMost, Below, Positive
 from whyrank.llm.answer import Ok
-from whyrank.rerank.formats import Choice, ChoiceFormat, Format, Parsed, RankingFormat
+from whyrank.rerank.formats import Choice, ChoiceFormat, Format, Permutation, RankingFormat
 from whyrank.train.rewards.base import Each, Value, kept, text_of, thought_of
 from whyrank.types import RankTask
 
 Outcome = Literal["malformed", "wrong", "exact"]
 
 
-def read_order(format: Format[Parsed], completion: Ok, n: int) -> tuple[Outcome, tuple[int, ...]]:
+def read_order(format: Format[Permutation], completion: Ok, n: int) -> tuple[Outcome, tuple[int, ...]]:
     """How well a completion kept to the format, and the order that it gives to n passages."""
     parsed = format.parse(completion, n)
     if not kept(format, completion) or parsed.status in ("truncated", "no_answer"):
@@ -42,7 +42,7 @@ class OrderReward(Each):
     wrong: ClassVar[float] = 0.0
 
     _: KW_ONLY
-    format: Format[Parsed] = field(default_factory=RankingFormat)
+    format: Format[Permutation] = field(default_factory=RankingFormat)
 
     def _value(self, completion: Ok, task: RankTask) -> Value:
         if not task.relevant:
