@@ -24,8 +24,8 @@ from whyrank.io.folders import read_json, read_manifest, write_json, write_manif
 from whyrank.io.taking import BUSY, outputs, sharing
 from whyrank.journal import holding
 from whyrank.llm.ledger import refuse_all_failed
+from whyrank.parameters import hows
 from whyrank.progress import progress
-from whyrank.registry import hows
 from whyrank.rerank.base import Reranker
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Dataset

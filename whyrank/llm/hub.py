@@ -82,7 +82,7 @@ class Hub:
 
     def add(self, llm: LLM) -> None:
         """Make an engine ready: what it loads at first use, such as a tokenizer, is loaded now."""
-        _ = llm.window, llm.tokenizer()
+        _ = llm.context_length, llm.tokenizer()
         self._in_loop(self._standing, llm)
 
     def submit(self, caller: "Caller", plans: Mapping[str, Plan[T]], llm: LLM) -> "Future[dict[str, T]]":

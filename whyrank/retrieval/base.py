@@ -15,8 +15,9 @@ from whyrank.errors import BadIndex, BadInput, BadSpec, want, want_count
 from whyrank.fields import Meaning
 from whyrank.io.locks import one_writer
 from whyrank.llm.trace import Trace
+from whyrank.parameters import walk
 from whyrank.progress import warn
-from whyrank.registry import Part, make_from_file, name_of, walk
+from whyrank.registry import Part, make_from_file, name_of
 from whyrank.retrieval.metadata import Known
 from whyrank.types import Corpus, Document, Fingerprint, Query, Ranking, Run, Where
 

@@ -5,7 +5,8 @@ from importlib.metadata import version
 from typing import Any
 
 from whyrank.llm.engine import LLM
-from whyrank.registry import Part, name_of, walk
+from whyrank.parameters import walk
+from whyrank.registry import Part, name_of
 from whyrank.serve.dialects import KNOWN, OURS
 from whyrank.serve.service import Service
 from whyrank.serve.settings import KEYS, Settings

@@ -13,7 +13,8 @@ from whyrank.errors import BadInput, BudgetSpent, EngineError
 from whyrank.llm.engine import LLM
 from whyrank.llm.hub import Caller, Hub
 from whyrank.llm.trace import Trace
-from whyrank.registry import Part, walk
+from whyrank.parameters import walk
+from whyrank.registry import Part
 from whyrank.rerank.answer.ranked_list import RankedList
 from whyrank.rerank.base import Order, Request, Reranker, answered, request_of
 from whyrank.retrieval.base import Retriever

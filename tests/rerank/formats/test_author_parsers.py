@@ -232,7 +232,7 @@ def test_scores_of_rank1(row: dict[str, Any]) -> None:
     assert math.isnan(format.parse(cut, 1).score)
     again = format.again(prompt, cut)
     thought = row["calls"][1]["prompt"].partition("<think>\n")[2].removesuffix("\n</think>")
-    assert again.begun == f"<think>\n{thought}\n</think>\n\n<answer>" and again.sampling.max_tokens == 1
+    assert again.prefill == f"<think>\n{thought}\n</think>\n\n<answer>" and again.sampling.max_tokens == 1
     places = _place(forced[0]["logprobs_of_last_token"])
     word = max(places[0], key=places[0].__getitem__)
     score = format.parse(format.whole(again, Ok(word, logprobs=places)), 1).score

@@ -115,8 +115,8 @@ def test_yes_and_no_are_read_where_they_are_asked_for() -> None:
         "scored(fake(), format=weighed(yes_no('asked'), softmax('yes', 'no')))",
         "scored(fake(), format=weighed(yes_no('no'), expectation('1')))",
         "scored(fake(), format=weighed(yes_no('no'), logit('Yes', divided_by=0)))",
-        "scored(fake(), format=direct())",
-        "scored(fake(), format=weighed(direct(), softmax('yes', 'no')))",
+        "scored(fake(), format=ranking(think='no'))",
+        "scored(fake(), format=weighed(ranking(think='no'), softmax('yes', 'no')))",
     ],
 )
 def test_what_reads_no_token_is_refused(spec: str) -> None:
