@@ -137,7 +137,7 @@ def test_a_spec_says_what_differs_and_no_more() -> None:
 
 def test_arguments_by_position_and_by_protocol() -> None:
     leaf = f"{__name__}.Leaf"
-    tree = make(f"{__name__}.Tree({leaf}(1), {leaf}(2), {leaf}(3), label='l', named=direct)")
+    tree = make(f"{__name__}.Tree({leaf}(1), {leaf}(2), {leaf}(3), label='l', named=ranking(think='no'))")
     assert tree == Tree(Leaf(1), Leaf(2), Leaf(3), label="l", named=RankingFormat(think="no"))  # type: ignore[arg-type]
 
 

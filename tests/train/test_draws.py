@@ -110,7 +110,7 @@ def test_each_device_holds_whole_draws(chat, monkeypatch):
             asks_of(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=8)), chat)
     asks_of(asked("tasks.jsonl", loop=Loop(batch=8)), chat)
     asks_of(asked("tasks.jsonl", format="rubric()", loop=Loop(batch=4, accumulation=4)), chat)
-    with pytest.raises(BadInput, match=r"2 groups of 8, and reasoned\(\), rubric\(\) takes 3 a draw"):
+    with pytest.raises(BadInput, match=r"2 groups of 8, and ranking\(\), rubric\(\) takes 3 a draw"):
         asks_of(asked("tasks.jsonl", format=("ranking()", "rubric()")), chat)
 
 
@@ -153,9 +153,9 @@ def test_a_reward_is_for_the_prompts_in_its_format():
     [
         (BOTH, ["ndcg()", "ndcg(format=ranking(think='no'))"], ""),
         (BOTH, ["ndcg()", "cost()"], ""),
-        (BOTH, ["ndcg()"], r"no reward is for prompts in direct\(\): add one with format=direct"),
-        ("ranking()", ["ndcg(format=ranking(think='no'))"], r"reads direct\(\), but prompts are reasoned\(\)"),
-        (BOTH, ["ndcg(format=first())", "cost()"], r"reads first\(\), but prompts are .* or direct\(\)"),
+        (BOTH, ["ndcg()"], r"no reward is for prompts in ranking\(think='no'\): add one with format=ranking"),
+        ("ranking()", ["ndcg(format=ranking(think='no'))"], r"reads ranking\(think='no'\), but prompts are ranking\(\)"),
+        (BOTH, ["ndcg(format=first())", "cost()"], r"reads first\(\), but prompts are .* or ranking\(think='no'\)"),
         (BOTH, ["mix(ndcg(), ndcg(format=ranking(think='no')))"], "reads several formats: give one for each"),
     ],
 )  # fmt: skip

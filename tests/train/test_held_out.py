@@ -67,7 +67,7 @@ def test_format_and_passages_are_those_of_training(tasks, chat, tmp_path):
 
 @pytest.mark.parametrize("spec", ["pair()", "pair(think='asked')"])
 def test_a_format_that_compares_two_is_refused(tasks, chat, spec):
-    with pytest.raises(BadInput, match=r"compares two passages and ranks no list: take .*reasoned_scores"):
+    with pytest.raises(BadInput, match=r"compares two passages and ranks no list: take .*group_scores"):
         Lists(HeldOut(tasks, spec), chat)
 
 

@@ -51,7 +51,9 @@ def test_rewards_of_recipes_read_what_their_prompts_ask_for(name):
 
 def test_rewards_that_read_another_form_are_refused():
     asked = GRPO("out", Model("tiny"), ("lists.jsonl",), (Rewarded("mix(cost(), ndcg())"),), 1, "ranking(think='no')")
-    with pytest.raises(BadInput, match=r"reads reasoned\(\), but prompts are direct\(\): write format=direct\(\)"):
+    with pytest.raises(
+        BadInput, match=r"reads ranking\(\), but prompts are ranking\(think='no'\): write format=ranking\(think='no'\)"
+    ):
         _rewards(asked)
     assert _rewards(replace(asked, rewards=(Rewarded("ndcg(format=ranking(think='no'))"),)))
 

@@ -106,7 +106,7 @@ def test_the_spec_carries_the_parts_one_by_one():
         ("fuse(bm25(), bm25q(), weights=(1.0,))", "1 weights are given for 2 retrievers"),
         ("fuse(bm25(), bm25q(), depth=0)", "depth must be at least 1"),
         ("fuse(bm25(), bm25q(), method='best')", "'best'"),
-        ("fuse(bm25(), ranking(think='no'))", r"each of retrievers must be a Retriever, not direct\(\)"),
+        ("fuse(bm25(), ranking(think='no'))", r"each of retrievers must be a Retriever, not ranking\(think='no'\)"),
     ],
 )
 def test_what_cannot_be_fused_is_refused(spec, message):
