@@ -18,6 +18,7 @@ PARTS: dict[str, dict[str, str]] = {
         "rocchio": "whyrank.retrieval.around.feedback:Rocchio",
         "tree": "whyrank.retrieval.tree.retriever:Tree",
         "sharded": "whyrank.retrieval.around.sharded:Sharded",
+        "all_documents": "whyrank.retrieval.around.all_documents:AllDocuments",
         "popularity": "whyrank.retrieval.recommend.counts:Popularity",
         "recent": "whyrank.retrieval.recommend.counts:Recent",
         "chain": "whyrank.retrieval.recommend.counts:Chain",

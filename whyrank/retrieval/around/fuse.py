@@ -59,12 +59,12 @@ class Fuse(Retriever, Fusion):
 
     def ready(self, corpus: Iterable[Document]) -> Self:
         """A copy each of whose retrievers is ready: it opens the index that it has, or indexes `corpus`."""
-        several, ready = _many_times(corpus), copy(self)
+        several, ready = many_times(corpus), copy(self)
         object.__setattr__(ready, "retrievers", tuple(retriever.ready(several) for retriever in self.retrievers))
         return ready
 
     def _index(self, corpus: Iterable[Document]) -> None:
-        several = _many_times(corpus)
+        several = many_times(corpus)
         object.__setattr__(self, "retrievers", tuple(retriever.index(several) for retriever in self.retrievers))
 
     def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
@@ -75,6 +75,6 @@ class Fuse(Retriever, Fusion):
         return self.of([retriever.search(queries, deep, trace) for retriever in self.retrievers])
 
 
-def _many_times(corpus: Iterable[Document]) -> Iterable[Document]:
+def many_times(corpus: Iterable[Document]) -> Iterable[Document]:
     """The collection, held in memory where it could be read only once."""
     return corpus if isinstance(corpus, Corpus | Sequence) else Corpus(corpus)
