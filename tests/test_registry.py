@@ -420,6 +420,8 @@ EXAMPLES = {
     "tree": "tree(fake())",
     "written": "written(fake())",
     "sharded": "sharded(bm25())",
+    "remote": "remote('http://localhost:8000')",
+    "rerank_api": "rerank_api('http://localhost:8000')",
     "openai": "openai('Qwen/Qwen3-8B')",
     "vllm": "vllm('Qwen/Qwen3-8B')",
     "transformers": "transformers('Qwen/Qwen3-8B')",

@@ -64,6 +64,7 @@ from .rerank.strategies.merge_tree import MergeTree as MergeTree
 from .rerank.strategies.pairwise import Pairwise as Pairwise
 from .rerank.strategies.pointwise import Pointwise as Pointwise
 from .rerank.strategies.pseudo_query import PseudoQuery as PseudoQuery
+from .rerank.strategies.rerank_api import RerankAPI as RerankAPI
 from .rerank.strategies.setwise import Setwise as Setwise
 from .rerank.strategies.top_down import TopDown as TopDown
 from .rerank.strategies.tournament import Tournament as Tournament
@@ -72,6 +73,7 @@ from .retrieval.agentic.tool import SearchTool as SearchTool
 from .retrieval.around.feedback import RM3 as RM3
 from .retrieval.around.feedback import Rocchio as Rocchio
 from .retrieval.around.fuse import Fuse as Fuse
+from .retrieval.around.remote import Remote as Remote
 from .retrieval.around.sharded import Sharded as Sharded
 from .retrieval.base import Retriever as Retriever
 from .retrieval.lexical.bm25 import BM25 as BM25

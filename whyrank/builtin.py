@@ -19,6 +19,7 @@ PARTS: dict[str, dict[str, str]] = {
         "tree": "whyrank.retrieval.tree.retriever:Tree",
         "sharded": "whyrank.retrieval.around.sharded:Sharded",
         "all_documents": "whyrank.retrieval.around.all_documents:AllDocuments",
+        "remote": "whyrank.retrieval.around.remote:Remote",
         "popularity": "whyrank.retrieval.recommend.counts:Popularity",
         "recent": "whyrank.retrieval.recommend.counts:Recent",
         "chain": "whyrank.retrieval.recommend.counts:Chain",
@@ -73,6 +74,7 @@ PARTS: dict[str, dict[str, str]] = {
         "dual_end": "whyrank.rerank.strategies.dual_end:DualEnd",
         "with_scores": "whyrank.rerank.around.compose:WithScores",
         "pseudo_query": "whyrank.rerank.strategies.pseudo_query:PseudoQuery",
+        "rerank_api": "whyrank.rerank.strategies.rerank_api:RerankAPI",
     },
     "whyrank.rerank.around.route:Router": {
         "margin": "whyrank.rerank.around.route:Margin",

@@ -42,6 +42,7 @@ MODULES = {
     "plot": ("matplotlib",),
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "mcp": ("mcp",),
+    "remote": ("httpx",),
 }
 """The modules that each extra brings, and how new one must be where another extra is content with less."""
 

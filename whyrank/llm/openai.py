@@ -3,14 +3,13 @@
 import asyncio
 import importlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from whyrank.errors import BadInput, need
 from whyrank.fields import INFINITE, Above, Positive
+from whyrank.llm.address import check_address, check_no_key, variable
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.budget import load_tokenizer
 from whyrank.llm.engine import LLM, Tokenizer
@@ -21,7 +20,7 @@ from whyrank.llm.reasoning import thinking
 from whyrank.llm.response import read_completion, refused
 from whyrank.llm.weighing import as_chat, for_completions, ids_of, unweighable, weighed, weighing
 from whyrank.registry import HOW
-from whyrank.secrets import NAMED, masked, remember
+from whyrank.secrets import remember
 
 FORMS = 6
 """How often a call is asked in another form, at most, by a server that takes less than others."""
@@ -66,9 +65,9 @@ class OpenAI(LLM):
     def __post_init__(self) -> None:
         """Check the address, and that no key is in what a spec shows."""
         if self.base_url is not None:
-            _check_address(self.base_url, "base_url")
+            check_address(self.base_url, "base_url", "OPENAI_API_KEY")
         for name in ("model", "base_url", "tokenizer_from", "extra_body"):
-            _check_no_key(getattr(self, name), name)
+            check_no_key(getattr(self, name), name, "OPENAI_API_KEY")
         object.__setattr__(self, "_manners", Manners(LIMITS[0] if self.base_url else LIMITS[1]))
 
     @property
@@ -150,10 +149,10 @@ class OpenAI(LLM):
         return self._clients[loop]
 
     def _connected(self, openai: Any) -> Any:  # noqa: ANN401
-        given = self.base_url or _variable("OPENAI_BASE_URL")
+        given = self.base_url or variable("OPENAI_BASE_URL")
         if given is not None:
-            _check_address(given, "base_url" if self.base_url else "OPENAI_BASE_URL")
-        key = _variable("OPENAI_API_KEY") or ("none" if given else None)
+            check_address(given, "base_url" if self.base_url else "OPENAI_BASE_URL", "OPENAI_API_KEY")
+        key = variable("OPENAI_API_KEY") or ("none" if given else None)
         if key is None:
             raise BadInput("set the environment variable OPENAI_API_KEY, or give base_url")
         remember(key)
@@ -161,8 +160,8 @@ class OpenAI(LLM):
         http = importlib.import_module(made_of.__module__.partition(".")[0])
         return openai.AsyncOpenAI(
             api_key=key,
-            organization=_variable("OPENAI_ORG_ID"),
-            project=_variable("OPENAI_PROJECT_ID"),
+            organization=variable("OPENAI_ORG_ID"),
+            project=variable("OPENAI_PROJECT_ID"),
             base_url=given,
             timeout=self.timeout,
             max_retries=0,
@@ -223,53 +222,6 @@ def _unread(why: BaseException) -> Failed:
             "give its address as base_url",
         )
     return Failed("bad_answer", str(why))
-
-
-def _check_address(url: str, name: str) -> None:
-    """Refuse an address that is none, or that holds what specs and traces must not hold."""
-    try:
-        address = urlsplit(url)
-        host, _ = address.hostname, address.port
-    except ValueError:
-        host = None
-    if host is None or address.scheme not in {"http", "https"}:
-        raise BadInput(f"{name} must be like 'http://localhost:8000/v1', not {masked(url, queries=True)!r}")
-    if "@" in address.netloc or address.query or address.fragment:
-        raise BadInput(
-            f"{name} must carry no user or password, and nothing after a ? or #, since specs are written to files: "
-            "use OPENAI_API_KEY"
-        )
-
-
-def _check_no_key(value: object, name: str) -> None:
-    """Refuse a key in what specs show."""
-    if isinstance(value, Mapping):
-        for inner, given in value.items():
-            if NAMED.fullmatch(str(inner)) and given:
-                raise BadInput(
-                    f"{name} must carry no key ({inner!r}), since specs are written to files: use OPENAI_API_KEY"
-                )
-            _check_no_key(given, name)
-    elif isinstance(value, list | tuple):
-        for given in value:
-            _check_no_key(given, name)
-    elif isinstance(value, str) and masked(value, queries=True) != value:
-        raise BadInput(f"{name} must carry no key or password, since specs are written to files: use OPENAI_API_KEY")
-
-
-def _variable(name: str) -> str | None:
-    """The value of an environment variable, without the line end that files of settings leave; None where it is empty.
-
-    Raises:
-        BadInput: no header can carry it.
-    """
-    value = os.environ.get(name, "").strip()
-    if bad := next((at for at, char in enumerate(value, 1) if not "!" <= char <= "~"), None):
-        raise BadInput(
-            f"the environment variable {name} holds a character at place {bad} that no request can carry (a blank, a "
-            "line end, or none of ASCII): set it anew"
-        )
-    return value or None
 
 
 def _as_notes(chat: list[dict[str, str]]) -> list[dict[str, str]]:

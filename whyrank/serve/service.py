@@ -16,7 +16,7 @@ from whyrank.llm.trace import Trace
 from whyrank.parameters import walk
 from whyrank.registry import Part
 from whyrank.rerank.answer.ranked_list import RankedList
-from whyrank.rerank.base import Order, Request, Reranker, answered, request_of
+from whyrank.rerank.base import LLMReranker, Order, Request, Reranker, answered, request_of
 from whyrank.retrieval.base import Retriever
 from whyrank.serve.answer import Answer
 from whyrank.serve.batches import Batches
@@ -214,7 +214,11 @@ def new_id() -> str:
 
 
 def _engines(part: Part) -> list[LLM]:
-    return [inner for inner in walk(part) if isinstance(inner, LLM)]
+    return [
+        inner.llm if isinstance(inner, LLMReranker) else inner
+        for inner in walk(part)
+        if isinstance(inner, LLM | LLMReranker)
+    ]
 
 
 def _listed(names: Mapping[str, Any]) -> str:
