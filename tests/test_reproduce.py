@@ -123,4 +123,4 @@ def test_nothing_else_can_be_reproduced(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["whyrank", "reproduce", "huge", "-o", str(tmp_path)])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "only 'tiny'" in capsys.readouterr().err
+    assert "there is no benchmark 'huge'" in capsys.readouterr().err
