@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from whyrank import Failed, Fusion, Qrels, load, make, read_run, write_qrels, write_run
 from whyrank.cli.output import tell_trained
 from whyrank.data_synth.folder import from_queries
+from whyrank.errors import NotFound
 from whyrank.experiment import open_run
 from whyrank.io import write_tasks
 
@@ -30,6 +32,26 @@ def test_search_writes_a_run_folder(run, searched, tmp_path):
     found = read_run(folder / "run.trec")
     assert set(found) == {query.id for query in load("toy").queries}
     assert max(len(found[query].ids) for query in found) <= 30
+
+
+def test_what_libraries_tell_their_own_users_is_kept_off_the_terminal(run, monkeypatch):
+    told = ("gradient_checkpointing will change", FutureWarning), ("TRL currently supports vLLM 0.1", UserWarning)
+
+    def load(name, split=None):
+        for text, kind in (*told, ("yours", UserWarning)):
+            warnings.warn(text, kind, stacklevel=2)
+        raise NotFound("no data")
+
+    monkeypatch.setattr("whyrank.datasets.load", load)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert run("search", "bm25()", "--data", "x", "-o", "y")[0] == 1
+    assert [str(one.message) for one in seen] == ["yours"]
+    monkeypatch.setattr(sys, "warnoptions", ["default"])
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        run("search", "bm25()", "--data", "x", "-o", "y")
+    assert [str(one.message) for one in seen] == [*(text for text, _ in told), "yours"]
 
 
 def test_eval_prints_one_json_object(run, searched):

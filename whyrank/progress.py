@@ -119,3 +119,13 @@ def no_bars(reports: Any) -> Iterator[None]:  # noqa: ANN401 (an optional packag
 def quiet_hub() -> None:
     """Keep off the terminal what the hub's client tells of every retry without a network."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def quiet_libraries() -> None:
+    """Keep off the terminal what libraries tell their own users: what they will change, which versions they know.
+
+    Who wants to see it says so by `python -W` or PYTHONWARNINGS.
+    """
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="TRL currently supports vLLM")

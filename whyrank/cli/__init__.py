@@ -27,7 +27,7 @@ from whyrank.cli.train import training
 from whyrank.cli.view import view
 from whyrank.errors import BudgetSpent, ChunksFailed, WhyrankError
 from whyrank.io.files import FULL
-from whyrank.progress import show
+from whyrank.progress import quiet_libraries, show
 from whyrank.terminal import plain
 
 _WRONG_CALL = cast("type[Exception]", typer.BadParameter.__bases__[0])  # click's UsageError
@@ -57,6 +57,7 @@ def options(
 ) -> None:
     """Retrieval and reranking that reason, and say why."""
     show()
+    quiet_libraries()
 
 
 VERBS: dict[str, Callable[..., None]] = {

@@ -141,7 +141,10 @@ class Folder:
         if found and (differs := _differences(current(found.get("task", {})), current(self._task))):
             raise BadInput(
                 f"{self.path} holds another run (they differ in {', '.join(differs)}): choose another output"
-                + (f", and to train on start from {str(self.model)!r}" if self.model.is_dir() else "")
+                + (
+                    f"; to go on from what it has learnt, say [model] path = {str(self.model)!r} there"
+                    * self.model.is_dir()
+                )
             )
         self.finished = bool(found.get("finished"))
 
