@@ -9,6 +9,7 @@ import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import pytest
@@ -411,6 +412,7 @@ EXAMPLES = {
     },
     "with_scores": "with_scores(setwise(fake()))",
     "scored": "scored(fake())",
+    "template": f"template({str(Path(__file__).parent / 'data' / 'plain_template.toml')!r}, answer=ranking())",
     "weighed": "weighed(yes_no('no'), softmax('yes', 'no'))",
     "softmax": "softmax('yes', 2152, log=True)",
     "difference": "difference('1', '0')",

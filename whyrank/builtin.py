@@ -91,8 +91,12 @@ PARTS: dict[str, dict[str, str]] = {
         "best_worst": "whyrank.rerank.formats.ends:BestWorst",
         "first": "whyrank.rerank.formats.first:First",
         "weighed": "whyrank.rerank.formats.weighed:Weighed",
+        "template": "whyrank.rerank.templates.template:Template",
     },
-    "whyrank.rerank.formats.weighed:Reading": {
+    "whyrank.rerank.templates.texts:Texts": {
+        "texts": "whyrank.rerank.templates.texts:Texts",
+    },
+    "whyrank.rerank.formats.weighed:TokenScore": {
         "softmax": "whyrank.rerank.formats.weighed:Softmax",
         "difference": "whyrank.rerank.formats.weighed:Difference",
         "logit": "whyrank.rerank.formats.weighed:Logit",

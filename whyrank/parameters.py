@@ -22,7 +22,8 @@ def parameters(part: Part) -> dict[str, Any]:
             f"{name_of(type(part))}: {made!r} is a function, and what a run folder is made by has to be written down: "
             "give the part a value instead, or a class of its own, or work without a folder (`.rerank`, `.search`)"
         )
-    return {"part": name_of(type(part)), **{name: _json(value) for name, value in values.items()}}
+    told = {"facts": dict(part.facts)} if part.facts else {}
+    return {"part": name_of(type(part)), **{name: _json(value) for name, value in values.items()}, **told}
 
 
 def hows(part: Part) -> frozenset[str]:

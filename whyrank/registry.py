@@ -63,6 +63,11 @@ class Part(Declared):
         super().__init_subclass__()
         cls.__repr__ = _spec  # type: ignore[assignment, method-assign]
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a manifest tells of a part beside its fields, such as the content of a file that it names."""
+        return {}
+
     @classmethod
     def _called(cls) -> str:
         return name_of(cls)

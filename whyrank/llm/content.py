@@ -83,7 +83,10 @@ def _shown(prompt: Prompt) -> list[str]:
 
 
 def _framed(text: str) -> Iterator[str]:
-    """Folded stretches of a shown text that hold what was neutralised in it, with the words before or behind."""
+    """Folded stretches of a shown text that hold what was neutralised in it, with the words before or behind.
+
+    Templates of published models show texts as they are; there the marks stand in brackets of their own.
+    """
     runs: list[list[int]] = []
     for mark in _NEUTRALISED.finditer(text):
         if runs and mark.start() - runs[-1][1] < _NEAR:
@@ -125,9 +128,10 @@ _LETTERS = re.compile(
 )
 _NAMED = re.compile(r"\b([Pp]assage\s{1,3})([A-Z])\s{0,3}[:：]")
 _NEUTRALISED = re.compile(
-    rf"""\(\s{{0,3}}/?\s{{0,3}}{TAGS}\s{{0,3}}/?\s{{0,3}}\)|\([|｜][^()\s]{{1,40}}[|｜]\)|\(/?think\)|\(/?INST\)
+    rf"""[(<]\s{{0,3}}/?\s{{0,3}}{TAGS}\s{{0,3}}/?\s{{0,3}}[)>]|[(<][|｜][^()<>\s]{{1,40}}[|｜][)>]
+    |[(\[]/?think[)\]]|[(\[]/?INST[)\]]|◁/?think▷
     |\{{\s{{0,9}}["'(\[]{{0,3}}\d{{1,3}}["')\]]{{0,3}}\s{{0,3}}:[^{{}}]{{0,600}}\}}?   # a map from numbers to scores
-    |\(\d{{1,3}}\)(?:\s{{0,3}}>\s{{0,3}}\(\d{{1,3}}\)){{1,99}}                          # an order""",
+    |[(\[]\d{{1,3}}[)\]](?:\s{{0,3}}>\s{{0,3}}[(\[]\d{{1,3}}[)\]]){{1,99}}            # an order""",
     re.IGNORECASE | re.VERBOSE,
 )
 _BRACKETS = frozenset("<◁[【［〔")

@@ -11,7 +11,10 @@ from whyrank.progress import warn
 LIMITS = ("max_tokens", "max_completion_tokens")
 """The two names of the bound on new tokens, the older one first."""
 
-OPTIONAL = ("temperature", "top_p", "top_k", "seed", "structured_outputs", "grammar", "response_format")
+OPTIONAL = (
+    "temperature", "top_p", "top_k", "min_p", "min_tokens", "chat_template_kwargs", "seed", "structured_outputs",
+    "grammar", "response_format",
+)  # fmt: skip
 """What may be left out: the model then draws as it does by itself, and is kept to no form."""
 
 _NOT_TAKEN = re.compile(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive
+from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive, Share
 from whyrank.llm.constraint import Constraint
 from whyrank.registry import Part
 
@@ -64,6 +64,8 @@ class Sampling(Part):
         seed: for engines that take one.
         stop: strings that end the completion.
         logprobs: how many alternatives to report at each place; 0 is none.
+        min_tokens: new tokens before which the completion may not end, for engines that can see to it.
+        min_p: tokens less likely than this share of the likeliest are not drawn, for engines that know it.
 
     Raises:
         BadSpec: a number out of range.
@@ -76,10 +78,17 @@ class Sampling(Part):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: NotNegative = 0
+    min_tokens: NotNegative = 0
+    min_p: Share = 0.0
 
     file_fields: ClassVar[frozenset[str]] = frozenset(
-        {"temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "logprobs"}
+        {"temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "logprobs", "min_tokens", "min_p"}
     )
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The settings by name; those that came later only where they say something, so that old traces still hold."""
+        return {name: value for name, value in vars(self).items() if value or name not in {"min_tokens", "min_p"}}
 
 
 def joined(chat: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -188,7 +197,7 @@ class Prompt:
         told = {"template_kwargs": self.template_kwargs, "special_tokens": self.special_tokens}
         kept += [{name: value} for name, value in told.items() if value]
         kept += [["targets", self.targets.tokens, self.targets.unit]] if self.targets else []
-        text = json.dumps([model, self.chat, vars(self.sampling), self.sample, *kept])
+        text = json.dumps([model, self.chat, self.sampling.told, self.sample, *kept])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -185,7 +185,8 @@ class OpenAI(LLM):
         }
         if drawn.logprobs:
             arguments |= {"logprobs": True, "top_logprobs": drawn.logprobs}
-        extra: dict[str, Any] = {"top_k": drawn.top_k or None, "chat_template_kwargs": dict(prompt.template_kwargs)}
+        extra: dict[str, Any] = {"top_k": drawn.top_k or None, "min_p": drawn.min_p or None}
+        extra |= {"min_tokens": drawn.min_tokens or None, "chat_template_kwargs": dict(prompt.template_kwargs)}
         if prompt.raw and self.base_url:
             extra["add_special_tokens"] = prompt.special_tokens
         if prompt.targets is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -150,7 +150,7 @@ class _Model:
         ids, mask = self._padded(rows)
 
         def draw(_: Any, logits: Any) -> Any:  # noqa: ANN401
-            return torch.stack([row.draw(torch, scores) for row, scores in zip(rows, logits, strict=True)])
+            return torch.stack([row.draw(torch, scores, self._ends) for row, scores in zip(rows, logits, strict=True)])
 
         def ended(written: Any, *_: Any, **__: Any) -> Any:  # noqa: ANN401
             for row, id in zip(rows, written[:, -1].tolist(), strict=True):
@@ -194,9 +194,10 @@ class _Row:
     @property
     def draws(self) -> bool:
         """Whether `draw` has anything to do."""
-        return bool(self.asked.first) or self.temperature > 0.0 or self.prompt.sampling.logprobs > 0
+        drawn = self.prompt.sampling
+        return bool(self.asked.first) or self.temperature > 0.0 or drawn.logprobs > 0 or drawn.min_tokens > 0
 
-    def draw(self, torch: Any, scores: Any) -> Any:  # noqa: ANN401
+    def draw(self, torch: Any, scores: Any, ends: Collection[int]) -> Any:  # noqa: ANN401
         """`scores` (vocabulary,), changed so that their maximum stands at the token that is drawn.
 
         The maximum of log probabilities plus Gumbel noise is a draw from the distribution (Gumbel-max trick).
@@ -213,6 +214,8 @@ class _Row:
             self.logprobs.append({})
             for value, id in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 self.logprobs[-1].setdefault(self.chat.decode([id]), value)
+        if len(self.written) < drawn.min_tokens:
+            scores = scores.index_fill(-1, torch.tensor(sorted(ends), device=scores.device), -torch.inf)
         if self.temperature == 0.0:
             return scores
         if self._generator is None:
@@ -260,11 +263,14 @@ class _Row:
 
 
 def _nucleus(torch: Any, scores: Any, drawn: Sampling) -> Any:  # noqa: ANN401
-    """`scores` (vocabulary,) with -inf outside the `top_k` best and outside the smallest set of probability `top_p`."""
+    """`scores` (vocabulary,) with -inf outside the `top_k` best, the smallest set of weight `top_p`, and `min_p`."""
     if 0 < drawn.top_k < len(scores):
         scores = scores.masked_fill(scores < scores.topk(drawn.top_k).values[-1], -torch.inf)
     if drawn.top_p < 1.0:
         ordered, places = scores.sort(descending=True)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
         scores = scores.masked_fill((before >= drawn.top_p).scatter(0, places, before >= drawn.top_p), -torch.inf)
+    if drawn.min_p > 0.0:
+        chances = scores.softmax(-1)
+        scores = scores.masked_fill(chances < drawn.min_p * chances.max(), -torch.inf)
     return scores

@@ -229,6 +229,8 @@ def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
         max_tokens=asked.room,
         top_p=drawn.top_p,
         top_k=drawn.top_k,
+        min_p=drawn.min_p,
+        min_tokens=min(drawn.min_tokens, asked.room),
         seed=None if drawn.seed is None else drawn.seed + prompt.sample,
         stop=list(drawn.stop),
         logprobs=drawn.logprobs or None,

@@ -12,7 +12,7 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.trace import Trace
 from whyrank.registry import make
 from whyrank.rerank.formats import YesNo
-from whyrank.rerank.formats.weighed import Difference, Expectation, Logit, Reading, Softmax, Weighed
+from whyrank.rerank.formats.weighed import Difference, Expectation, Logit, Softmax, TokenScore, Weighed
 from whyrank.rerank.strategies.scored import Scored
 
 TEXTS = ["Bees make honey.", "Bees dance to tell where food is.", "The moon pulls at the water."]
@@ -54,14 +54,14 @@ def test_the_order_is_that_of_the_scores() -> None:
         (Expectation("0", "1", "2"), (math.log(0.1), math.log(0.2), math.log(0.7)), 0.8),
     ],
 )
-def test_readings_by_their_formulas(reading: Reading, values: tuple[float, ...], score: float) -> None:
+def test_readings_by_their_formulas(reading: TokenScore, values: tuple[float, ...], score: float) -> None:
     assert reading.score(values) == pytest.approx(score)
     parsed = Weighed(YesNo("no"), reading).parse(Ok("never mind the words", values=values), 1)
     assert (parsed.score, parsed.status) == (pytest.approx(score), "exact")
 
 
 @given(st.sampled_from(READINGS), st.floats(0.01, 0.99), st.floats(0.01, 0.99))
-def test_what_is_written_is_read_in_order(reading: Reading, one: float, other: float) -> None:
+def test_what_is_written_is_read_in_order(reading: TokenScore, one: float, other: float) -> None:
     format = Weighed(YesNo("no"), reading)
     low, high = (format.parse(format.write([utility]), 1) for utility in sorted((one, other)))
     assert (low.status, high.status) == ("exact", "exact")
@@ -69,7 +69,7 @@ def test_what_is_written_is_read_in_order(reading: Reading, one: float, other: f
 
 
 @given(st.sampled_from(READINGS), st.lists(st.floats(-50, 50), min_size=5, max_size=5), st.floats(-20, 20))
-def test_readings_of_several_tokens_do_not_hang_on_the_normaliser(reading: Reading, values, shift: float) -> None:
+def test_readings_of_several_tokens_do_not_hang_on_the_normaliser(reading: TokenScore, values, shift: float) -> None:
     values = values[: len(reading.targets.tokens)]
     moved = reading.score([value + shift for value in values])
     if reading.targets.unit == "any":

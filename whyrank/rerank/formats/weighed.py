@@ -24,7 +24,7 @@ Token = int | str
 """A token by its id in the model's vocabulary, or by its text, which must be one token."""
 
 
-class Reading(Part, ABC):
+class TokenScore(Part, ABC):
     """How a score is read from what a model gives to some tokens."""
 
     @property
@@ -42,7 +42,7 @@ class Reading(Part, ABC):
 
 
 @dataclass(frozen=True)
-class Softmax(Reading):
+class Softmax(TokenScore):
     """How likely one token is against another: P(yes) / (P(yes) + P(no)), from 0 to 1.
 
     As Qwen3-Reranker and monoT5 score (2003.06713, 2020).
@@ -73,7 +73,7 @@ class Softmax(Reading):
 
 
 @dataclass(frozen=True)
-class Difference(Reading):
+class Difference(TokenScore):
     """The logit of one token less that of another, as mxbai-rerank-v2 scores: any number, above 0 for relevant.
 
     Attributes:
@@ -99,7 +99,7 @@ class Difference(Reading):
 
 
 @dataclass(frozen=True)
-class Logit(Reading):
+class Logit(TokenScore):
     """The logit of one token, as bge-reranker-v2-gemma scores; divided and through a sigmoid as zerank does.
 
     Attributes:
@@ -129,7 +129,7 @@ class Logit(Reading):
 
 @variadic
 @dataclass(frozen=True)
-class Expectation(Reading):
+class Expectation(TokenScore):
     """The mean grade by the chances of its tokens, such as "0" to "4", from 0 to 1.
 
     Attributes:
@@ -174,7 +174,7 @@ class Weighed(Format[Graded]):
     """
 
     format: Format[Graded]
-    reading: Reading
+    reading: TokenScore
 
     def __post_init__(self) -> None:
         """Refuse a format that thinks: what is weighed stands right behind the prompt."""
@@ -204,7 +204,7 @@ class Weighed(Format[Graded]):
         return Ok("", values=self.reading.values(utility))
 
 
-def graded(reading: Reading, completion: Ok) -> Graded:
+def graded(reading: TokenScore, completion: Ok) -> Graded:
     """The score that a completion's values tell; NaN where one of them is missing."""
     values = completion.values
     if len(values) != len(reading.targets.tokens) or any(math.isnan(value) or value == math.inf for value in values):
