@@ -1,10 +1,12 @@
 """Held-out lists and queries, with models that answer by rule."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import toy_task
+from toy_format import Short
 
+from whyrank import Listwise
 from whyrank.errors import BadInput
 from whyrank.io import write_tasks
 from whyrank.llm.answer import Ok
@@ -15,6 +17,7 @@ from whyrank.registry import make
 from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.train.config import HeldOut
+from whyrank.train.data import prompts
 from whyrank.train.held_out import Lists, Searches, ranked, ranking_format
 from whyrank.types import Document, RankTask
 
@@ -49,6 +52,21 @@ def test_a_format_keeps_its_own_sampling(tasks, chat):
     for format, sampling in wanted.items():
         prompts = asked(Lists(HeldOut(tasks, format, max_tokens=5000), chat))
         assert {prompt.sampling for prompt in prompts} == {sampling}, format
+
+
+@dataclass(frozen=True)
+class Loud(Short):
+    """A format that prepares its passages in its own way."""
+
+    def passage(self, document: Document) -> str:
+        return f"{document.id}: {document.text.upper()}"
+
+
+def test_training_asks_word_for_word_as_inference_does(chat):
+    task, seen = toy_task.tasks(1, 0)[0], []
+    Listwise(Fake(lambda prompt: seen.append(prompt) or ""), format=Loud()).rank(task.query, task.documents)
+    (prompt,) = prompts(Loud(), task, chat)
+    assert prompt.chat == seen[0].chat and f"{task.documents[0].id}: " in prompt.chat[0]["content"]
 
 
 def test_format_and_passages_are_those_of_training(tasks, chat, tmp_path):

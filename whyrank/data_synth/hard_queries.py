@@ -11,8 +11,7 @@ from whyrank.data_synth.teacher import about, sampled, sourced, top
 from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.ask import Question, Said
-from whyrank.llm.budget import clip
-from whyrank.llm.messages import Message, Piece, Prompt
+from whyrank.llm.messages import EMPTY, Message, Piece, Prompt
 from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan
 from whyrank.renamed import renamed
@@ -93,8 +92,8 @@ class HardQueries(LLMSynth):
         return RankTask(query, (document,), {document.id: 1.0}, (), "", source)
 
     def _question(self, document: Document) -> "Question[Asked]":
-        text = clip(clean(document.content), self.llm.tokenizer(), self.max_passage_tokens)
-        user = (Piece("Document: "), Piece(text or "(empty)", cut="document"), Piece(f"\n\n{_FORM}"))
+        text = Piece(clean(document.content) or EMPTY, "document", self.max_passage_tokens)
+        user = (Piece("Document: "), text, Piece(f"\n\n{_FORM}"))
         messages = (Message("system", (Piece(_TASKS[self.kind]),)), Message("user", user))
         return Question(Prompt(messages, self.sampling), read_asked)
 

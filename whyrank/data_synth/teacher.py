@@ -3,19 +3,17 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from whyrank.llm.answer import Completion
 from whyrank.llm.ask import Question, Said, ask
-from whyrank.llm.budget import capped, clip
-from whyrank.llm.engine import LLM, Tokenizer
+from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.report import thought_of
 from whyrank.llm.schedule import Plan
 from whyrank.registry import Part
-from whyrank.rerank.formats import Format, read
-from whyrank.types import CallReport, Document, RankTask
+from whyrank.rerank.formats import Format
+from whyrank.rerank.formats.question import question
+from whyrank.types import Document, RankTask
 
 A = TypeVar("A")
 
@@ -38,10 +36,7 @@ class Settings(Protocol):
 
 def about(format: Format[Any], query: str, documents: Sequence[Document], settings: Settings) -> Question[Any]:
     """The question that a format puts about documents; what is asked and read is what inference asks and reads."""
-    passages = [format.passage(document) for document in documents]
-    prompt = format.render(query, passages, settings.sampling).with_documents(settings.max_passage_tokens)
-    prompt = capped(prompt, partial(_clipped, settings.llm.tokenizer()))  # as it stands in what is learnt
-    return Question(prompt, partial(_read, format, n=len(documents), prompt=prompt))
+    return question(format, query, documents, settings.llm.tokenizer(), settings.max_passage_tokens, settings.sampling)
 
 
 def sampled(questions: Sequence[Question[A]], samples: int = 1) -> Plan[list[list[Said[A]]]]:
@@ -91,12 +86,3 @@ def instructions(prompt: Prompt) -> str:
     """A hash of what a prompt says besides query and passages: it changes when our words do."""
     fixed = "\0".join(piece.text for message in prompt.messages for piece in message.pieces if piece.cut == "never")
     return hashlib.sha256(fixed.encode("utf-8", "replace")).hexdigest()[:12]
-
-
-def _clipped(tokenizer: Tokenizer | None, text: str, most: int) -> str:
-    return clip(text, tokenizer, most)
-
-
-def _read(format: Format[Any], completion: Completion, n: int, prompt: Prompt) -> tuple[Any, CallReport]:
-    answer, report = read(format, completion, n, prompt)
-    return answer, report

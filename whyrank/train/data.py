@@ -13,11 +13,12 @@ from whyrank.errors import BadInput
 from whyrank.io import lines, read_tasks
 from whyrank.io.records import from_json
 from whyrank.llm.answer import Ok
-from whyrank.llm.budget import clip
+from whyrank.llm.ask import Question
 from whyrank.llm.chat import Chat, opens
 from whyrank.llm.messages import Prompt
 from whyrank.registry import make
-from whyrank.rerank.formats import Choice, Ends, Format, Permutation, PointFormat, clean
+from whyrank.rerank.formats import Choice, Ends, Format, Permutation, PointFormat
+from whyrank.rerank.formats.question import question
 from whyrank.train.config import Source, Stage
 from whyrank.train.lists import by_order
 from whyrank.types import RankTask
@@ -126,11 +127,15 @@ def _bare(source: Source) -> Source:
     return replace(source, weight=None)  # a source that several stages draw from is read once
 
 
+def questions(format: Format[Any], task: RankTask, chat: Chat, max_passage_tokens: int = 512) -> list[Question[Any]]:
+    """What inference asks about the documents of a task as shown: one question, or one a document for point formats."""
+    groups = [[one] for one in task.documents] if isinstance(format, PointFormat) else [task.documents]
+    return [question(format, task.query.text, group, chat, max_passage_tokens) for group in groups]
+
+
 def prompts(format: Format[Any], task: RankTask, chat: Chat, max_passage_tokens: int = 512) -> list[Prompt]:
-    """What inference asks about the documents of a task as shown: one prompt, or one a document for point formats."""
-    passages = [clip(clean(document.content), chat, max_passage_tokens) for document in task.documents]
-    groups = [[passage] for passage in passages] if isinstance(format, PointFormat) else [passages]
-    return [format.render(task.query.text, group) for group in groups]
+    """The prompts of these questions."""
+    return [one.prompt for one in questions(format, task, chat, max_passage_tokens)]
 
 
 def written(completion: Ok, opened: bool = False) -> str:

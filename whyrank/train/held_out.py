@@ -12,10 +12,12 @@ from whyrank.errors import BadInput
 from whyrank.eval.measures import depth, parse_measures
 from whyrank.eval.score import report_of
 from whyrank.io import read_tasks
-from whyrank.llm.answer import Completion, Ok
+from whyrank.llm.answer import Completion
+from whyrank.llm.ask import Question, ask
 from whyrank.llm.chat import Chat
 from whyrank.llm.engine import LLM
-from whyrank.llm.messages import Prompt, Sampling
+from whyrank.llm.messages import Sampling
+from whyrank.llm.schedule import drive
 from whyrank.llm.transformers import Transformers, _Model
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Ends, Format, Permutation, Preferred, Scores, read
@@ -23,7 +25,7 @@ from whyrank.retrieval.rewrite import outcomes
 from whyrank.retrieval.rewrite.base import LLMRewriter
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import HeldOut
-from whyrank.train.data import prompts
+from whyrank.train.data import questions
 from whyrank.types import CallReport, Qrels, RankTask, Run
 
 
@@ -80,8 +82,8 @@ class Lists:
         self._tasks = [task for task in tasks if task.relevant]
         if not self._tasks:
             raise BadInput(f"{config.tasks}: none of the {len(tasks)} lists has a relevant document to measure by")
-        self._prompts = [
-            [_greedy(one, config.max_tokens) for one in prompts(self._format, task, chat, max_passage_tokens)]
+        self._questions = [
+            [_greedy(one, config.max_tokens) for one in questions(self._format, task, chat, max_passage_tokens)]
             for task in self._tasks
         ]
 
@@ -91,21 +93,19 @@ class Lists:
 
     def measure(self, llm: LLM) -> dict[str, float]:
         """How well `llm` ranks them: the measure, shares of answers well formed and cut off, tokens of thought."""
-        completions = llm.generate([prompt for some in self._prompts for prompt in some])
-        rest, rankings, calls = iter(completions), {}, []
-        for number, (task, asked) in enumerate(zip(self._tasks, self._prompts, strict=True)):
-            order, reports = ranked(self._format, list(islice(rest, len(asked))), len(task.documents))
-            calls += reports
-            rankings[str(number)] = [task.documents[at].id for at in order]
-        report = report_of(Run.of(rankings), {str(at): grades(task) for at, task in enumerate(self._tasks)},
-                          [self._config.measure])  # fmt: skip
-        n, told = len(calls), [one for one in completions if isinstance(one, Ok)]
+        said = drive({str(number): ask(asked) for number, asked in enumerate(self._questions)}, llm)
+        rankings, measured = {}, {}
+        for (number, answers), task in zip(said.items(), self._tasks, strict=True):
+            order = order_of([one.answer for one in answers], len(task.documents))
+            rankings[number], measured[number] = [task.documents[at].id for at in order], grades(task)
+        report = report_of(Run.of(rankings), measured, [self._config.measure])
+        calls = [one.report for answers in said.values() for one in answers]
         return {
             self._config.measure: next(iter(report.means.values())),
-            "well_formed": sum(call.status == "exact" for call in calls) / n,
-            "cut_off": sum(one.finish == "length" for one in told) / n,
-            "thought_tokens": sum(one.usage.reasoning for one in told) / n,
-            "failed": (n - len(told)) / n,
+            "well_formed": sum(call.status == "exact" for call in calls) / len(calls),
+            "cut_off": sum(call.finish == "length" for call in calls) / len(calls),
+            "thought_tokens": sum(call.usage.reasoning for call in calls) / len(calls),
+            "failed": sum(call.status == "failed" for call in calls) / len(calls),
         }
 
 
@@ -163,17 +163,21 @@ def ranked(format: Format[Any], completions: Sequence[Completion], n: int) -> tu
     What an answer leaves open stays in the order shown; documents without a score go last.
     """
     shown = n if len(completions) == 1 else 1
-    answers = [read(format, completion, shown) for completion in completions]
-    reports = [report for _, report in answers]
-    first = answers[0][0]
+    read_all = [read(format, completion, shown) for completion in completions]
+    return order_of([answer for answer, _ in read_all], n), [report for _, report in read_all]
+
+
+def order_of(answers: Sequence[Any], n: int) -> list[int]:
+    """The order of n documents that one answer about all of them gives, or n answers about one each."""
+    first = answers[0]
     if isinstance(first, Permutation):
-        return list(first.permutation), reports
+        return list(first.permutation)
     if isinstance(first, Choice):
-        return sorted(range(n), key=lambda at: at != first.best), reports
+        return sorted(range(n), key=lambda at: at != first.best)
     if isinstance(first, Ends):
-        return sorted(range(n), key=lambda at: (at == first.worst) - (at == first.best)), reports
-    scores = first.scores if isinstance(first, Scores) else [answer.score for answer, _ in answers]
-    return sorted(range(n), key=lambda at: math.inf if math.isnan(scores[at]) else -scores[at]), reports
+        return sorted(range(n), key=lambda at: (at == first.worst) - (at == first.best))
+    scores = first.scores if isinstance(first, Scores) else [answer.score for answer in answers]
+    return sorted(range(n), key=lambda at: math.inf if math.isnan(scores[at]) else -scores[at])
 
 
 def grades(task: RankTask) -> dict[str, int]:
@@ -182,8 +186,9 @@ def grades(task: RankTask) -> dict[str, int]:
     return {id: round(grade * scale) for id, grade in task.grades.items()}
 
 
-def _greedy(prompt: Prompt, max_tokens: int) -> Prompt:
-    """A prompt asked without chance; a bound of the format's own stands where it is the lower one."""
-    own = prompt.sampling.max_tokens
-    most = max_tokens if own == Sampling().max_tokens else min(own, max_tokens)
-    return replace(prompt, sampling=replace(prompt.sampling, temperature=0.0, max_tokens=most))
+def _greedy(question: Question[Any], max_tokens: int) -> Question[Any]:
+    """A question asked without chance; a bound of the format's own stands where it is the lower one."""
+    drawn = question.prompt.sampling
+    most = max_tokens if drawn.max_tokens == Sampling().max_tokens else min(drawn.max_tokens, max_tokens)
+    sampling = replace(drawn, temperature=0.0, max_tokens=most)
+    return replace(question, prompt=replace(question.prompt, sampling=sampling))

@@ -12,7 +12,6 @@ import numpy as np
 from whyrank.errors import BadIndex, BadInput, BadSpec
 from whyrank.fields import Above, AtLeast, AtMost, NotNegative, Positive
 from whyrank.llm.ask import Question, ask
-from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Sampling
 from whyrank.llm.schedule import Plan, drive
@@ -230,9 +229,8 @@ class Tree(Retriever):
         return Run.of(rankings, name=name_of(type(self)), notes=notes).top(k)
 
     def _question(self, query: Query, shown: Shown, slate: Slate) -> Question[Judged]:
-        tokenizer = self.llm.tokenizer()
-        texts = [clip(shown.text(node), tokenizer, self.max_passage_tokens) for node in slate.entries.tolist()]
-        prompt = render(query.text, texts, self.relevance, self.sampling)
+        texts = [shown.text(node) for node in slate.entries.tolist()]
+        prompt = render(query.text, texts, self.relevance, self.sampling).with_documents(self.max_passage_tokens)
         return Question(prompt, partial(read, n=len(texts)))
 
     def _vectors(self, documents: Sequence[Document], keep: bool) -> Any:  # noqa: ANN401 (an array of either float)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.content import neutral, one_line
-from whyrank.llm.messages import Message, Piece, Prompt, Sampling
+from whyrank.llm.messages import EMPTY, Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.report import reported
 from whyrank.types import CallReport, Repairs, Status
@@ -61,7 +61,7 @@ def render(query: str, candidates: Sequence[str], relevance: str = "", sampling:
     task = f"{_TASK}{f'What counts as relevant here: {relevance}' + chr(10) if relevance else ''}{_FORM}"
     pieces = [Piece("Query: "), Piece(neutral(query).strip(), cut="query"), Piece("\n\nCandidates:\n")]
     for number, candidate in enumerate(candidates, start=1):
-        pieces += [Piece(f"\n[{number}] "), Piece(line(candidate) or "(empty)", cut="document")]
+        pieces += [Piece(f"\n[{number}] "), Piece(line(candidate) or EMPTY, cut="document")]
     pieces.append(Piece(f"\n\nGive the JSON object with the relevance of all {len(candidates)} candidates."))
     return Prompt((Message("system", (Piece(task),)), Message("user", tuple(pieces))), sampling or Sampling())
 

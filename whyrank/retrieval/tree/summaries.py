@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from whyrank.fields import NotNegative, Positive
 from whyrank.llm.answer import Completion, Failed
 from whyrank.llm.ask import Question, Said, ask
-from whyrank.llm.budget import clip
 from whyrank.llm.engine import LLM
-from whyrank.llm.messages import Message, Piece, Prompt, Sampling
+from whyrank.llm.messages import EMPTY, Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.report import reported
 from whyrank.llm.schedule import Plan, drive
@@ -80,11 +79,9 @@ class Written(Part):
         return texts, dict(statuses)
 
     def _plan(self, parts: Sequence[str]) -> Plan[Said[str]]:
-        tokenizer = self.llm.tokenizer()
         pieces = [Piece("Parts:\n")]
         for number, part in enumerate(parts, start=1):
-            text = clip(line(part), tokenizer, self.max_part_tokens) or "(empty)"
-            pieces += [Piece(f"\n[{number}] "), Piece(text, cut="document")]
+            pieces += [Piece(f"\n[{number}] "), Piece(line(part) or EMPTY, "document", self.max_part_tokens)]
         pieces.append(Piece("\n\nWrite the summary."))
         messages = (Message("system", (Piece(_TASK),)), Message("user", tuple(pieces)))
         (said,) = yield from ask([Question(Prompt(messages, self.sampling), _read)])
