@@ -212,8 +212,8 @@ def test_routes_are_told_counted_and_resumed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: Route(Named()), BadInput, "at least two choices"),
-        (lambda: Margin(()), BadInput, "must fall"),
+        (lambda: Route(Named()), BadInput, "choices must be 2 or more"),
+        (lambda: Margin(()), BadInput, "thresholds must be 1 or more"),
         (lambda: Margin((1.0, 1.0)), BadInput, "must fall"),
         (lambda: Entropy((0.9, 0.8)), BadInput, "must rise"),
         (lambda: Difficulty("x", weight=2), BadInput, "from 0 to 1"),

@@ -3,12 +3,13 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
+from whyrank.fields import Positive, Share
 from whyrank.llm.answer import Completion
 from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
@@ -59,26 +60,19 @@ class Consensus(Reranker):
             and aggregate the others again.
 
     Raises:
-        BadInput: no shuffle, another aggregate or kind of inputs, `halt` outside 0 to 1, or samples at temperature 0.
+        BadInput: samples at temperature 0.
     """
 
     reranker: LLM | LLMReranker
-    shuffles: int = 20
+    shuffles: Positive = 20
     aggregate: Aggregate = "borda"
     seed: int = 0
     inputs: Inputs = "shuffled"
-    halt: float | None = None
+    halt: Share | None = None
     consistent: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no aggregate."""
-        if self.shuffles < 1:
-            raise BadInput(f"consensus: shuffles must be at least 1, not {self.shuffles}")
-        for name, given, known in (("aggregate", self.aggregate, Aggregate), ("inputs", self.inputs, Inputs)):
-            if given not in get_args(known):
-                raise BadInput(f"consensus: {name} must be one of {', '.join(get_args(known))}, not {given!r}")
-        if self.halt is not None and not 0 <= self.halt <= 1:
-            raise BadInput(f"consensus: halt must be from 0 to 1, not {self.halt}")
+        """Refuse samples that cannot differ."""
         drawn = getattr(self.inner, "sampling", None)
         if self.inputs == "same" and self.shuffles > 1 and drawn is not None and drawn.temperature == 0:
             raise BadInput(

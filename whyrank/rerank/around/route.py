@@ -1,24 +1,23 @@
 """Routing: of several rerankers the one that a query needs, so that thought goes where it pays."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from whyrank.errors import BadInput
+from whyrank.fields import Length, Share
 from whyrank.llm.trace import Trace
 from whyrank.registry import Part, variadic
 from whyrank.renamed import renamed
 from whyrank.rerank.around.radar import Radar, entropy, features, margin
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.types import Run
-
-Rule = Literal["linear", "chebyshev"]
 
 
 class Router(Part, ABC):
@@ -33,9 +32,41 @@ class Router(Part, ABC):
         """
 
 
+@dataclass(frozen=True)
+class _Thresholds(Router):
+    """A number says how hard a query is: the more thresholds it passes, the later the choice."""
+
+    thresholds: Annotated[tuple[float, ...], Length(1)]
+
+    rising: ClassVar[bool]
+    """Whether greater numbers are of harder queries, else smaller ones."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds out of order."""
+        if list(self.thresholds) != sorted(set(self.thresholds), reverse=not self.rising):
+            way = "rise" if self.rising else "fall"
+            raise BadInput(f"{self._called()}: thresholds must {way}, not {self.thresholds}")
+
+    def choose(self, requests: Sequence[Request], choices: Sequence[Reranker]) -> list[int]:
+        """How many thresholds each request passes."""
+        parts = len(self.thresholds) + 1
+        if parts != len(choices):
+            raise BadInput(
+                f"{self._called()}: {parts - 1} thresholds part {parts} choices, but {len(choices)} are given"
+            )
+        passes = operator.gt if self.rising else operator.lt
+        numbers = map(self._number, requests)
+        return [sum(passes(number, limit) for limit in self.thresholds) for number in numbers]
+
+    @staticmethod
+    @abstractmethod
+    def _number(request: Request) -> float:
+        """How hard a query is."""
+
+
 @renamed(below="thresholds")
 @dataclass(frozen=True)
-class Margin(Router):
+class Margin(_Thresholds):
     """By the first stage's margin: the more thresholds the first score fails to lead by, the later the choice.
 
     The margin is the distance from the first score to the second, in standard deviations of the first 20.
@@ -44,25 +75,20 @@ class Margin(Router):
         thresholds: one threshold fewer than there are choices, falling.
 
     Raises:
-        BadInput: no thresholds, or such as do not fall.
+        BadInput: thresholds that do not fall.
     """
 
-    thresholds: tuple[float, ...] = (0.5,)
+    thresholds: Annotated[tuple[float, ...], Length(1)] = (0.5,)
+    rising: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        """Refuse thresholds out of order."""
-        if not self.thresholds or any(one <= next for one, next in pairwise(self.thresholds)):
-            raise BadInput(f"margin: thresholds must fall, not {self.thresholds}")
-
-    def choose(self, requests: Sequence[Request], choices: Sequence[Reranker]) -> list[int]:
-        """How many thresholds each margin lies below."""
-        _one_fewer("margin", len(self.thresholds), choices)
-        return [sum(margin(request.scores) < limit for limit in self.thresholds) for request in requests]
+    @staticmethod
+    def _number(request: Request) -> float:
+        return margin(request.scores)
 
 
 @renamed(above="thresholds")
 @dataclass(frozen=True)
-class Entropy(Router):
+class Entropy(_Thresholds):
     """By how evenly the first stage spreads its belief: the more thresholds are passed, the later the choice.
 
     It is the entropy of the softmax of the first 20 z-scores, as a share of its most.
@@ -71,20 +97,15 @@ class Entropy(Router):
         thresholds: one threshold fewer than there are choices, rising.
 
     Raises:
-        BadInput: no thresholds, or such as do not rise.
+        BadInput: thresholds that do not rise.
     """
 
-    thresholds: tuple[float, ...] = (0.85,)
+    thresholds: Annotated[tuple[float, ...], Length(1)] = (0.85,)
+    rising: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Refuse thresholds out of order."""
-        if not self.thresholds or any(one >= next for one, next in pairwise(self.thresholds)):
-            raise BadInput(f"entropy: thresholds must rise, not {self.thresholds}")
-
-    def choose(self, requests: Sequence[Request], choices: Sequence[Reranker]) -> list[int]:
-        """How many thresholds each entropy lies above."""
-        _one_fewer("entropy", len(self.thresholds), choices)
-        return [sum(entropy(request.scores) > limit for limit in self.thresholds) for request in requests]
+    @staticmethod
+    def _number(request: Request) -> float:
+        return entropy(request.scores)
 
 
 @dataclass(frozen=True)
@@ -97,20 +118,13 @@ class Difficulty(Router):
         rule: "linear" is the greatest weighted difference of success and cost; "chebyshev" the least larger loss.
 
     Raises:
-        BadInput: `weight` outside 0 to 1, another rule, or, on routing, choices other than those it was fitted to.
+        BadInput: on routing, choices other than those it was fitted to.
         NotFound: there is no such file.
     """
 
     path: str
-    weight: float = 0.8
-    rule: Rule = "linear"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share and what is no rule."""
-        if not 0 <= self.weight <= 1:
-            raise BadInput(f"difficulty: weight must be from 0 to 1, not {self.weight}")
-        if self.rule not in get_args(Rule):
-            raise BadInput(f"difficulty: rule must be one of {', '.join(get_args(Rule))}, not {self.rule!r}")
+    weight: Share = 0.8
+    rule: Literal["linear", "chebyshev"] = "linear"
 
     @cached_property
     def radar(self) -> Radar:
@@ -145,16 +159,11 @@ class Route(Reranker):
         by: what decides: `margin()`, `entropy()`, or `difficulty('radar.json')`.
 
     Raises:
-        BadInput: fewer than two choices, or more than `by` can tell apart.
+        BadInput: more choices than `by` can tell apart.
     """
 
-    choices: tuple[Reranker, ...]
+    choices: Annotated[tuple[Reranker, ...], Length(2)]
     by: Router = field(default_factory=Margin, kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Refuse a route without a choice."""
-        if len(self.choices) < 2:
-            raise BadInput(f"route: at least two choices are wanted, not {len(self.choices)}")
 
     def _rank(self, requests: Sequence[Request], trace: Trace | None) -> Sequence[Order]:
         taken = list(self.by.choose(requests, self.choices))
@@ -173,8 +182,3 @@ def routes(run: Run) -> dict[int, int]:
     """How many queries of a run that was routed went to each choice, by its number."""
     taken = Counter(note.route for note in run.notes.values() if note.route is not None)
     return dict(sorted(taken.items()))
-
-
-def _one_fewer(part: str, thresholds: int, choices: Sequence[Reranker]) -> None:
-    if thresholds != len(choices) - 1:
-        raise BadInput(f"{part}: {thresholds} thresholds part {thresholds + 1} choices, but {len(choices)} are given")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Sampling
 from whyrank.rerank.formats.base import Answered, answered, clipped, completion
@@ -48,12 +47,6 @@ class Rubric(PointFormat):
     def highest(self) -> float:
         """The highest grade."""
         return float(self.top)
-
-    def __post_init__(self) -> None:
-        """Refuse another scale."""
-        super().__post_init__()
-        if self.top not in (100, 10):
-            raise BadInput(f"rubric: top must be 100 or 10, not {self.top!r}")
 
     _tag = "score"
 

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from whyrank.errors import BadSpec, need
+from whyrank.fields import Above, AtLeast, Below, NotNegative, Positive, Share
 from whyrank.progress import progress
 from whyrank.registry import name_of
 from whyrank.retrieval.recommend.base import Histories, Recommender, Scores
@@ -45,20 +46,20 @@ class _Sequential(Recommender):
     """
 
     _: KW_ONLY
-    dimensions: int = 64
-    layers: int = 2
-    heads: int = 1
-    dropout: float = 0.1
-    longest: int = 50
-    epochs: int = 200
-    patience: int = 10
-    held_out: int = 1000
-    batch_size: int = 128
-    rate: float = 1e-3
-    negatives: int = 0
-    reason_steps: int = 0
+    dimensions: Positive = 64
+    layers: Positive = 2
+    heads: Positive = 1
+    dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
+    longest: Positive = 50
+    epochs: Positive = 200
+    patience: Positive = 10
+    held_out: NotNegative = 1000
+    batch_size: Positive = 128
+    rate: Annotated[float, Above(0)] = 1e-3
+    negatives: NotNegative = 0
+    reason_steps: NotNegative = 0
     reason: Literal["erl", "prl"] = "erl"
-    halt: float = 0.0
+    halt: Annotated[float, AtLeast(0)] = 0.0
     device: str | None = None
 
     both_ways: ClassVar[bool] = False
@@ -66,12 +67,9 @@ class _Sequential(Recommender):
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
         super().__post_init__()
-        sizes = (self.dimensions, self.layers, self.heads, self.longest, self.epochs, self.patience, self.batch_size)
-        if min(sizes) < 1 or min(self.held_out, self.negatives, self.reason_steps) < 0 or self.dimensions % self.heads:
-            raise BadSpec(f"{name_of(type(self))}: sizes must be 1 or more, and dimensions a multiple of heads")
-        if not 0 <= self.dropout < 1 or not self.rate > 0 or self.halt < 0:
+        if self.dimensions % self.heads:
             raise BadSpec(
-                f"{name_of(type(self))}: dropout from 0 to below 1, rate above 0, halt of 0 or more are wanted"
+                f"{self._called()}: dimensions must be a multiple of heads, {self.heads}, not {self.dimensions}"
             )
 
     def _fit(self, catalogue: Catalogue) -> "SequenceModel":
@@ -249,9 +247,9 @@ class BERT4Rec(_Sequential):
     """
 
     _: KW_ONLY
-    heads: int = 2
-    dropout: float = 0.2
-    mask: float = 0.4
+    heads: Positive = 2
+    dropout: Annotated[float, AtLeast(0), Below(1)] = 0.2
+    mask: Share = 0.4
 
     both_ways: ClassVar[bool] = True
 
