@@ -47,7 +47,7 @@ def test_a_folder_tells_what_was_made_of_what_and_how(tmp_path):
     dropped = [json.loads(line) for line in (tmp_path / "s" / "dropped.jsonl").read_text().splitlines()]
     assert {one["query"] for one in dropped} == {one.query.id for one in BARE} - {one.query.id for one in made}
     manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
-    assert manifest["finished"] and manifest["task"]["part"]["least"] == 0.7
+    assert manifest["finished"] and manifest["task"]["part"]["min_ndcg"] == 0.7
 
 
 def test_a_stopped_synthesis_goes_on_and_ends_as_an_unbroken_one(tmp_path):
