@@ -36,6 +36,7 @@ MODULES = {
     "gguf": ("gguf", "transformers", "torch"),
     "vllm": ("vllm",),
     "openai": ("openai", "tokenizers"),
+    "templates": ("ftfy", "jinja2", "yaml", "huggingface_hub"),
     "data": ("ir_datasets", "huggingface_hub", "pyarrow"),
     "train": ("trl>=1.16", "peft", "datasets", "tensorboard", "matplotlib", "transformers>=5", "torch"),
     "stats": ("ranx",),

@@ -16,6 +16,7 @@ from whyrank.cli.fuse import fuse
 from whyrank.cli.index import index
 from whyrank.cli.join import join, status
 from whyrank.cli.mcp import mcp
+from whyrank.cli.models import models, prompt
 from whyrank.cli.output import say
 from whyrank.cli.reproduce import reproduce
 from whyrank.cli.rerank import rerank
@@ -73,6 +74,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "view": view,
     "demo": demo,
     "synth": synth,
+    "models": models,
+    "prompt": prompt,
     "simulate": simulate,
     "reproduce": reproduce,
     "serve": serve,

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from whyrank.errors import BadInput, NotFound, need
-from whyrank.llm.engine import Tokenizer
+from whyrank.llm.engine import LLM, Tokenizer
 from whyrank.llm.messages import EMPTY, Cut, Piece, Prompt
 from whyrank.progress import warn
 
@@ -89,6 +89,28 @@ def capped(prompt: Prompt, clipped: Callable[[str, int], str]) -> Prompt:
 
     bounded = any(piece.at_most is not None for turn in prompt.messages for piece in turn.pieces)
     return prompt.with_pieces(cut) if bounded else prompt
+
+
+def completed(prompt: Prompt, tokenizer: Tokenizer | None, window: int | None, chat_tokens: ChatTokens) -> Prompt:
+    """The prompt with what only its model's tokenizer can tell, see `Prompt.prepare`."""
+    if prompt.prepare is None:
+        return prompt
+    room = None if window is None else window - prompt.sampling.max_tokens - prompt.reserve
+    return replace(prompt.prepare(prompt, tokenizer, room, chat_tokens), prepare=None)
+
+
+def prepared(prompt: Prompt, llm: LLM) -> Prompt:
+    """A prompt as the scheduler would have the model asked: completed, cut, and fitted to the model's window.
+
+    Raises:
+        BadInput: the window leaves no room for it.
+    """
+    tokenizer, window = llm.tokenizer(), llm.context_length
+    made = completed(prompt, tokenizer, window, llm.chat_tokens)
+    made = capped(made, lambda text, most: clip(text, tokenizer, most))
+    if window is None:
+        return made
+    return fit(made, tokenizer, window - made.sampling.max_tokens - made.reserve, llm.chat_tokens)
 
 
 def shrink(prompt: Prompt, tokenizer: Tokenizer | None) -> Prompt | None:

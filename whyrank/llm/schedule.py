@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol
 
 from whyrank.errors import BadInput, BudgetSpent, EngineError
 from whyrank.llm.answer import FATAL, Completion, Failed, Ok
-from whyrank.llm.budget import capped, clip, cuts, fit, shrink
+from whyrank.llm.budget import capped, clip, completed, cuts, fit, shrink
 from whyrank.llm.digest import digested
 from whyrank.llm.engine import LLM, Tokenizer
 from whyrank.llm.ledger import Call
@@ -220,7 +220,9 @@ class Scheduler(Generic[T]):
     def _ask(self, asking: Asking[T]) -> None:
         walk, prompt = asking.walk, asking.call
         try:
-            asking.call = prompt = capped(self._prepared(prompt), self._clip)
+            asking.call = prompt = capped(
+                completed(prompt, self._tokenizer, self._window, self.llm.chat_tokens), self._clip
+            )
             fitted = self._fit(prompt)
         except BadInput as error:
             failed = Failed("context", str(error))
@@ -412,13 +414,6 @@ class Scheduler(Generic[T]):
         """Ask nothing more; the first error is the one that is raised."""
         self.error = self.error or error
         self.stopped.set()
-
-    def _prepared(self, prompt: Prompt) -> Prompt:
-        if prompt.prepare is None:
-            return prompt
-        room = None if self._window is None else self._window - prompt.sampling.max_tokens - prompt.reserve
-        made = prompt.prepare(prompt, self._tokenizer, room, self.llm.chat_tokens)
-        return replace(made, prepare=None)
 
     def _fit(self, prompt: Prompt) -> Prompt:
         if (context := self._window) is None:

@@ -1,9 +1,10 @@
 """What the strategies share: one way to ask about some candidates of a query, and to keep what came of it."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic
+from functools import cached_property
+from typing import Any, Generic
 
 from whyrank.fields import Positive
 from whyrank.llm.answer import Completion
@@ -13,6 +14,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import LLMReranker, Order, Request
 from whyrank.rerank.formats import Format, Permutation, read
 from whyrank.rerank.formats.base import Answer
+from whyrank.rerank.templates.published import asked_of
 from whyrank.types import CallReport, Place
 
 
@@ -22,7 +24,8 @@ class Strategy(LLMReranker, Generic[Answer]):
 
     Attributes:
         llm: the model.
-        format: the prompt, how a passage is shown in it, and how its answer is read.
+        format: the prompt, how a passage is shown in it, and how its answer is read. Where none is given, a model that
+            `whyrank models` knows is asked in its published one, as far as its words are at hand.
         sampling: how completions are drawn; reasoning models want what their makers recommend.
         max_passage_tokens: longer passages are cut to this.
 
@@ -33,6 +36,16 @@ class Strategy(LLMReranker, Generic[Answer]):
     format: Format[Answer] = field(kw_only=True)
     sampling: Sampling = field(default_factory=Sampling, kw_only=True)
     max_passage_tokens: Positive = field(default=512, kw_only=True)
+
+    @cached_property
+    def asked(self) -> Format[Answer]:
+        """The format that is asked in: that of the model's authors where none was given and theirs is at hand."""
+        return asked_of(self.llm.model, self.format)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a manifest tells beside the fields: the published format, where it stands in the place of ours."""
+        return {} if self.asked is self.format else {"asked": repr(self.asked), **self.asked.facts}
 
     def plan(self, request: Request) -> Plan[Order]:
         """The algorithm for one query; the order's `calls` have the report of each call and the candidates shown."""
@@ -56,13 +69,13 @@ class Asker(Generic[Answer]):
         """Prepare each passage once."""
         self.request, self.n = request, len(request.documents)
         self.calls: list[CallReport] = []
-        self._strategy, self._passages = strategy, [strategy.format.passage(one) for one in request.documents]
+        self._strategy, self._passages = strategy, [strategy.asked.passage(one) for one in request.documents]
         self._rounds = 0
 
     def prompt(self, group: Sequence[int], sample: int = 0) -> Prompt:
         """The question about some candidates, in this order."""
         how, passages = self._strategy, [self._passages[at] for at in group]
-        prompt = how.format.render(self.request.query.text, passages, how.sampling)
+        prompt = how.asked.render(self.request.query.text, passages, how.sampling)
         return replace(prompt.with_documents(how.max_passage_tokens), sample=sample)
 
     def ask(
@@ -96,7 +109,7 @@ class Asker(Generic[Answer]):
 
     def _question(self, prompt: Prompt, group: Sequence[int], place: Place) -> Question[Answer]:
         def heard(completion: Completion) -> tuple[Answer, CallReport]:
-            answer, report = read(self._strategy.format, completion, len(group), prompt)
+            answer, report = read(self._strategy.asked, completion, len(group), prompt)
             return answer, replace(report, shown=tuple(group), place=place)
 
         return Question(prompt, heard)

@@ -13,6 +13,7 @@ from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategies.adaptive import Adaptive
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 
 STAGES: Mapping[int, tuple[tuple[str, int, int], ...]] = {
     1: (("window", 1, 20),),
@@ -59,7 +60,7 @@ class Within(Strategy[Permutation]):
     """
 
     calls: Positive = 10
-    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=by_default(RankingFormat), kw_only=True)
 
     @property
     def stages(self) -> tuple[tuple[LLMReranker | Consensus, int], ...]:

@@ -104,6 +104,15 @@ class Format(Part, ABC, Generic[Answer]):
         """The completion as it is read; formats that go on with a turn put in front what the prompt had begun."""
         return completion
 
+    def again(self, prompt: Prompt, completion: Ok) -> Prompt | None:
+        """The prompt that asks again after an answer without a score; None of formats that know none."""
+        return None
+
+    @property
+    def highest(self) -> float:
+        """The highest score that it reads, of formats that score; the lowest is 0."""
+        return 1.0
+
     def tell(self, answer: Answer, report: CallReport) -> CallReport:
         """The report of a call with what answers of this format tell beside their status."""
         return report

@@ -69,11 +69,6 @@ class PointFormat(Format[Graded]):
 
     think: Think = "asked"
 
-    @property
-    def highest(self) -> float:
-        """The highest score that it reads; the lowest is 0."""
-        return 1.0
-
     def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
         """Instructions and query, which all passages of a query share, then the one passage and the form to answer in.
 

@@ -13,6 +13,7 @@ from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategies.beliefs import Beliefs
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 
 
 @renamed(settled="min_uncertain")
@@ -53,7 +54,7 @@ class Adaptive(Strategy[Permutation]):
     window: Annotated[int, AtLeast(2)] = 20
     tolerance: Annotated[float, Above(0), Below(0.5)] = 0.01
     min_uncertain: NotNegative = 10
-    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=by_default(RankingFormat), kw_only=True)
 
     def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         beliefs, everyone = Beliefs(asker.request.scores), range(asker.n)

@@ -10,6 +10,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import BestWorst, Ends, Format
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class DualEnd(Strategy[Ends]):
 
     k: Positive = 10
     window: Annotated[int, AtLeast(2)] = 100
-    format: Format[Ends] = field(default_factory=BestWorst, kw_only=True)
+    format: Format[Ends] = field(default_factory=by_default(BestWorst), kw_only=True)
 
     def _plan(self, asker: Asker[Ends]) -> Plan[Order]:
         n = asker.n

@@ -10,6 +10,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, GroupScoresFormat, Scores
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Groupwise(Strategy[Scores]):
     group: Positive = 20
     retries: NotNegative = 1
     seed: int = 0
-    format: Format[Scores] = field(default_factory=GroupScoresFormat, kw_only=True)
+    format: Format[Scores] = field(default_factory=by_default(GroupScoresFormat), kw_only=True)
 
     def unit(self, score: float) -> float:
         """The share of 10, the highest score."""

@@ -10,6 +10,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
+from whyrank.rerank.templates.published import by_default
 from whyrank.types import Place
 
 
@@ -46,7 +47,7 @@ class Listwise(Strategy[Permutation]):
     window: Annotated[int, AtLeast(2)] = 20
     stride: Positive | None = None
     passes: Positive = 1
-    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=by_default(RankingFormat), kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse windows that would show a document to nobody."""

@@ -10,6 +10,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
+from whyrank.rerank.templates.published import by_default
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class MergeTree(Strategy[Permutation]):
 
     window: Annotated[int, AtLeast(2)] = 20
     keep: Positive | None = None
-    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=by_default(RankingFormat), kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes with which no two lists could be merged."""

@@ -11,6 +11,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Pair, Preferred
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 from whyrank.rerank.together import together
 from whyrank.types import Place
 
@@ -55,7 +56,7 @@ class Pairwise(Strategy[Preferred]):
 
     method: Method = "heapsort"
     k: Positive = 10
-    format: Format[Preferred] = field(default_factory=Pair, kw_only=True)
+    format: Format[Preferred] = field(default_factory=by_default(Pair), kw_only=True)
 
     def _plan(self, asker: Asker[Preferred]) -> Plan[Order]:
         judge = _Judge(asker)

@@ -11,8 +11,9 @@ from whyrank.fields import NotNegative, Positive
 from whyrank.llm.answer import Ok
 from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
-from whyrank.rerank.formats import Graded, PointFormat, Rubric
+from whyrank.rerank.formats import Format, Graded, Rubric
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 from whyrank.types import Place
 
 
@@ -58,7 +59,7 @@ class Pointwise(Strategy[Graded]):
     refine: NotNegative = 0
     refine_samples: Positive = 16
     retries: NotNegative = 1
-    format: PointFormat = field(default_factory=Rubric, kw_only=True)
+    format: Format[Graded] = field(default_factory=by_default(Rubric), kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse samples that cannot differ."""
@@ -69,7 +70,7 @@ class Pointwise(Strategy[Graded]):
 
     def unit(self, score: float) -> float:
         """The share of the format's highest score."""
-        return score / self.format.highest
+        return score / self.asked.highest
 
     def _plan(self, asker: Asker[Graded]) -> Plan[Order]:
         """One pass over all documents, and one over the best."""
@@ -97,7 +98,8 @@ class Pointwise(Strategy[Graded]):
                 if not math.isnan(one.answer.score):
                     known[at].append(one.answer.score)
                 elif isinstance(one.completion, Ok):
-                    open[at, sample] = self.format.again(one.prompt, self.format.whole(one.prompt, one.completion))
+                    again = self.asked.again(one.prompt, self.asked.whole(one.prompt, one.completion))
+                    open |= {(at, sample): again} if again is not None else {}
         return [math.fsum(scores) / len(scores) if scores else math.nan for scores in known.values()]
 
 

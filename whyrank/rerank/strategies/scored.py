@@ -9,6 +9,7 @@ from whyrank.rerank.formats import Format, Graded, YesNo
 from whyrank.rerank.formats.weighed import Softmax, Weighed
 from whyrank.rerank.strategies.pointwise import best_first
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 
 YES_NO = Softmax("yes", "no")
 """What is read where a format asks for yes or no."""
@@ -45,7 +46,7 @@ class Scored(Strategy[Graded]):
         ['Bees dance.', 'Bees make honey.']
     """
 
-    format: Format[Graded] = field(default_factory=lambda: Weighed(YesNo("no"), YES_NO), kw_only=True)
+    format: Format[Graded] = field(default_factory=by_default(lambda: Weighed(YesNo("no"), YES_NO)), kw_only=True)
 
     def __post_init__(self) -> None:
         """Read yes against no where they are what is asked for; refuse what names no tokens."""

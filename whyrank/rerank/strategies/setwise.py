@@ -9,6 +9,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Choice, ChoiceFormat, Format
 from whyrank.rerank.strategy import Asker, Strategy
+from whyrank.rerank.templates.published import by_default
 
 Method = Literal["heap", "insertion"]
 
@@ -56,7 +57,7 @@ class Setwise(Strategy[Choice]):
     k: Positive = 10
     children: Positive = 19
     method: Method = "heap"
-    format: Format[Choice] = field(default_factory=ChoiceFormat, kw_only=True)
+    format: Format[Choice] = field(default_factory=by_default(ChoiceFormat), kw_only=True)
 
     def _plan(self, asker: Asker[Choice]) -> Plan[Order]:
         candidates = list(range(asker.n))

@@ -9,6 +9,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
+from whyrank.rerank.templates.published import by_default
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TopDown(Strategy[Permutation]):
 
     window: Annotated[int, AtLeast(2)] = 20
     k: Positive | None = None
-    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=by_default(RankingFormat), kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse sizes that leave nothing to compare."""

@@ -10,6 +10,7 @@ from whyrank.llm.schedule import Plan
 from whyrank.rerank.base import Order
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.rerank.strategy import Asker, Strategy, ordered
+from whyrank.rerank.templates.published import by_default
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Tournament(Strategy[Permutation]):
     repeats: Positive = 1
     window: Annotated[int, AtLeast(6)] = 20
     seed: int = 0
-    format: Format[Permutation] = field(default_factory=RankingFormat, kw_only=True)
+    format: Format[Permutation] = field(default_factory=by_default(RankingFormat), kw_only=True)
 
     def _plan(self, asker: Asker[Permutation]) -> Plan[Order]:
         n = asker.n

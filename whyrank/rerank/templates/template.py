@@ -191,9 +191,10 @@ class Template(Format[Any]):
         """The completion as it is read."""
         return self._answer.whole(prompt, completion) if isinstance(self._answer, Format) else completion
 
-    def again(self, prompt: Prompt, completion: Ok) -> Prompt | None:
-        """The prompt that asks again; None where the authors' form knows none."""
-        return None
+    @property
+    def highest(self) -> float:
+        """The highest score of the answer."""
+        return self._answer.highest if isinstance(self._answer, Format) else 1.0
 
     def nothing_else(self, completion: Ok) -> bool:
         """Whether a completion is an answer and nothing else."""
