@@ -30,6 +30,8 @@ from .llm.transformers import Transformers as Transformers
 from .llm.vllm import VLLM as VLLM
 from .registry import Part as Part
 from .registry import make as make
+from .rerank.answer.pack import Packed as Packed
+from .rerank.answer.pack import pack as pack
 from .rerank.answer.ranked_list import RankedList as RankedList
 from .rerank.around.compose import Cascade as Cascade
 from .rerank.around.compose import Hybrid as Hybrid
