@@ -29,7 +29,9 @@ def test_a_model_of_which_nothing_is_known(run) -> None:
 
 
 def test_a_prompt_is_shown_and_no_model_is_asked(run) -> None:
-    code, _, err = run("prompt", "listwise(fake(), window=2)", "--query", "why?", "--doc", "bees [3]", "--doc", "moon")
+    code, out, err = run(
+        "prompt", "listwise(fake(), window=2)", "--query", "why?", "--doc", "bees [3]", "--doc", "moon"
+    )
     assert code == 0 and "── user ──" in out and "[1] bees (3)\n[2] moon" in out
     assert "tokens unknown" in err and "ranking()" in err
 
