@@ -1,6 +1,8 @@
 """Files that contradict themselves, comments, quotes, fractions: read as their owners read them, or told."""
 
 import csv
+import os
+import threading
 import warnings
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadInput
 from whyrank.eval import evaluate
-from whyrank.io import read_qrels, read_run, write_qrels, write_run
+from whyrank.io import files, read_qrels, read_run, trec, write_qrels, write_run
 from whyrank.types import Qrels, Run
 
 FALLS = "q Q0 a 1 3 t\nq Q0 b 2 2 t\nq Q0 c 3 1 t\n"
@@ -168,3 +170,43 @@ def test_birco_publishes_such_lists(shared_data):
     folder = shared_data / "birco" / "arguana"
     report = evaluate(read_run(folder / "published_ranks/Monot5.json"), read_qrels(folder / "test/pool_qrels.tsv"))
     assert report["nDCG@10"] == pytest.approx(0.459, abs=0.005) and len(report.queries) == 100
+
+
+@settings(deadline=None)
+@given(
+    text=st.lists(st.sampled_from(["a", "", "é b", "x\r", "\u2028", "   "]), min_size=1, max_size=40).map("\n".join),
+    piece=st.integers(1, 9),
+    first=st.sampled_from([1, 7]),
+)
+def test_lines_have_their_numbers_however_a_block_is_decoded(text, piece, first):
+    given = list(enumerate(text.split("\n"), first))
+    wanted = [(number, line.removesuffix("\r")) for number, line in given if line and not line.isspace()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_PIECE", piece)
+        assert list(files.block_lines(files.Block(first, len(given), text.encode()))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("ranks", "count"),
+    [
+        ("1 2 3 4", True), ("0 1 2 3", True), ("1 2 3 44", False), ("1 2 3 5", False), ("1 23 4 5", False),
+        ("2 3 4 5", False), ("1 1 1 1", False), ("1 2 3 04", False),
+    ],
+)  # fmt: skip
+def test_ranks_that_do_not_just_count_are_looked_at(ranks, count, tmp_path):
+    ranks = ranks.split()
+    path = tmp_path / "r.trec"
+    path.write_text("".join(f"{q} Q0 d{at} {rank} {9 - at} x\n" for q in "ab" for at, rank in enumerate(ranks)))
+    entries = trec._Entries(path)
+    for block in files.blocks(path):
+        entries.add(trec._columns(block))
+    assert entries.ranks_say_more is not count
+
+
+def test_a_run_of_ms_marco_may_come_through_a_pipe(tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: pipe.write_text("7\t99\t1\n7\t98\t2\n"))
+    writer.start()
+    found = read_run(pipe)
+    writer.join()
+    assert {query: list(ids) for query, (ids, _) in found.items()} == {"7": ["99", "98"]}

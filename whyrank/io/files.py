@@ -17,6 +17,7 @@ from whyrank.errors import BadInput, NotFound, want
 from whyrank.journal import lock
 
 BLOCK = 1 << 17  # bytes; the tokens of one block stay in the processor's cache
+_PIECE = 1 << 12
 LONGEST = 1 << 28  # bytes of a line; beyond, a file of a few megabytes could unpack to more than there is memory
 
 _FORMS = {".trec", ".run", ".res", ".txt", ".tsv", ".csv", ".json", ".jsonl", ".parquet"}
@@ -170,10 +171,15 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def block_lines(block: Block) -> Iterator[tuple[int, str]]:
-    """The lines of one block, as `lines` gives them."""
-    for number, line in enumerate(block.data.decode().split("\n"), block.first):
-        if line and not line.isspace():
-            yield number, line.removesuffix("\r")
+    """The lines of one block, as `lines` gives them; who looks at the first ones only decodes little."""
+    start, first = 0, block.first
+    while start < len(block.data):
+        end = block.data.find(b"\n", start + _PIECE) + 1 or len(block.data)
+        number = first
+        for number, line in enumerate(block.data[start:end].decode().split("\n"), first):
+            if line and not line.isspace():
+                yield number, line.removesuffix("\r")
+        start, first = end, number
 
 
 def suffix(path: str | Path) -> str:

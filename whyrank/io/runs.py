@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from whyrank.errors import BadInput, want
 from whyrank.io.candidates import read_candidates
-from whyrank.io.files import atomic_write, blocks, columns, lines, stem, suffix
+from whyrank.io.files import Block, atomic_write, block_lines, blocks, columns, stem, suffix
 from whyrank.io.records import from_json
 from whyrank.io.trec import read_trec, read_trec_parts, trec_text
 from whyrank.progress import note
@@ -38,7 +38,8 @@ def read_run(path: str | Path) -> Run:
         return _candidates(Path(path))
     if suffix(path) == ".json":
         return _read_json(Path(path))
-    return _read_msmarco(Path(path)) if _is_msmarco(Path(path)) else read_trec(Path(path))
+    msmarco, given = _looked_into(path)
+    return _read_msmarco(Path(path), given) if msmarco else read_trec(Path(path), given)
 
 
 def read_run_parts(path: str | Path, size: int) -> Iterator[Run]:
@@ -47,11 +48,13 @@ def read_run_parts(path: str | Path, size: int) -> Iterator[Run]:
     Raises:
         NotFound, BadInput: as `read_run`; or the lines of a query of a TREC file do not stand together.
     """
-    if suffix(path) in (".json", ".jsonl") or _is_msmarco(Path(path)):
-        run = read_run(path)
-        yield from (run.part(first, first + size) for first in range(0, len(run), size))
-    else:
-        yield from read_trec_parts(Path(path), size)
+    parted = suffix(path) not in (".json", ".jsonl")
+    msmarco, given = _looked_into(path) if parted else (False, iter(()))
+    if parted and not msmarco:
+        yield from read_trec_parts(Path(path), given, size)
+        return
+    run = _read_msmarco(Path(path), given) if msmarco else read_run(path)
+    yield from (run.part(first, first + size) for first in range(0, len(run), size))
 
 
 def write_run(run: Run, path: str | Path, *, exact: bool = False) -> None:
@@ -107,19 +110,19 @@ def _read_json(path: Path) -> Run:
     return run
 
 
-def _is_msmarco(path: Path) -> bool:
-    """Whether the first line has three columns, the third a rank."""
-    if not path.is_file():  # a pipe cannot be looked into
-        return False
-    first = next((line for _, line in lines(path) if not line.startswith("#")), "")
+def _looked_into(path: str | Path) -> tuple[bool, Iterator[Block]]:
+    """Whether it is an MS MARCO run, whose first line has three columns, the third a rank; and the file in pieces."""
+    given = blocks(path)
+    block = next(given)
+    first = next((line for _, line in block_lines(block) if not line.startswith("#")), "")
     fields = _three(first)
-    return len(fields) == 3 and fields[2].isdecimal()
+    return len(fields) == 3 and fields[2].isdecimal(), chain([block], given)
 
 
-def _read_msmarco(path: Path) -> Run:
+def _read_msmarco(path: Path, given: Iterable[Block]) -> Run:
     note(f"{path}: read as an MS MARCO run: query, document, rank")
     ranked: dict[str, dict[int, str]] = {}
-    for number, line in lines(path):
+    for number, line in chain.from_iterable(map(block_lines, given)):
         fields = _three(line)
         whole = len(fields) == 3 and fields[2].isdecimal() and len(fields[2]) < 19 and fields[0] and fields[1]
         if line.startswith("#") and not whole:

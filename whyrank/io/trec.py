@@ -22,19 +22,20 @@ _SPACED = re.compile(r"(\S+) (Q0) (\S.* .*\S) (\d+) ([-+.\deE]+) (\S+)")
 
 
 class _Columns(NamedTuple):
-    """Four columns of some lines; ids in UTF-8 and still escaped, ranks as they are written."""
+    """Four columns of some lines; ids in UTF-8 and still escaped, ranks as they are written, and joined."""
 
     queries: Sequence[bytes]
     documents: Sequence[bytes]
     ranks: Sequence[bytes]
+    joined: bytes
     scores: NDArray[np.float64]
 
 
-def read_trec(path: Path) -> Run:
-    """Read a TREC run, as `read_run` says."""
+def read_trec(path: Path, given: Iterable[Block]) -> Run:
+    """Read a TREC run, as `read_run` says; `given` is the file in pieces."""
     entries = _Entries(path)
     tag = b""
-    for block in blocks(path):
+    for block in given:
         entries.add(_columns(block) or _columns_by_line(path, block))
         tag = tag or _tag(block)
     if not entries.row_of:
@@ -46,14 +47,14 @@ def read_trec(path: Path) -> Run:
     return run
 
 
-def read_trec_parts(path: Path, size: int) -> Iterator[Run]:
+def read_trec_parts(path: Path, given: Iterable[Block], size: int) -> Iterator[Run]:
     """The runs of `size` queries each, in the order of the file, that `read_trec` would give as one; one is in memory.
 
     Raises:
         BadInput: as `read_trec`, or the lines of a query do not stand together.
     """
     entries, count, seen, tag, more = _Entries(path), 0, set[bytes](), b"", False
-    for block in blocks(path):
+    for block in given:
         columns, at = _columns(block) or _columns_by_line(path, block), 0
         tag = tag or _tag(block)
         for start, query in _begun(columns.queries, entries.query):
@@ -87,8 +88,11 @@ def _begun(queries: Sequence[bytes], before: bytes) -> Iterator[tuple[int, bytes
 
 
 def _rows(columns: _Columns, start: int, end: int) -> _Columns:
-    queries, documents, ranks, scores = columns
-    return _Columns(queries[start:end], documents[start:end], ranks[start:end], scores[start:end])
+    if (start, end) == (0, len(columns.queries)):
+        return columns
+    queries, documents, ranks, _, scores = columns
+    some = ranks[start:end]
+    return _Columns(queries[start:end], documents[start:end], some, b"".join(some), scores[start:end])
 
 
 def trec_text(run: Run, exact: bool = False) -> Iterator[str]:
@@ -118,7 +122,7 @@ class _Entries:
     def add(self, given: _Columns) -> None:
         """Take the next lines; a document twice among neighbouring lines of a query is refused at once."""
         rows, lengths = [], []
-        at = 0
+        at = written = 0
         for query, group in groupby(given.queries):
             end = at + len(list(group))
             if query != self.query:
@@ -127,11 +131,14 @@ class _Entries:
             self._seen.update(given.documents[at:end])
             if len(self._seen) < known + end - at:
                 _refuse_repeat(self._path)
-            if given.ranks[at:end] != _counted(known + self._first, end - at):
-                self.ranks_say_more = True
+            if not self.ranks_say_more:
+                counted = _counted(known + self._first, end - at)
+                self.ranks_say_more = not counted or not given.joined.startswith(counted, written)
+                written += len(counted)
             rows.append(self.row_of.setdefault(query, len(self.row_of)))
             lengths.append(end - at)
             at = end
+        self.ranks_say_more = self.ranks_say_more or written < len(given.joined)
         self._rows.append(np.repeat(np.array(rows, dtype=np.int32), lengths))
         self._documents.append(_strings(given.documents))
         self._scores.append(given.scores)
@@ -164,22 +171,24 @@ def _columns(block: Block) -> _Columns | None:
     if len(tokens) != 6 * count or tokens[1::6].count(tokens[1]) != count or (b"\t" in data and b" " in data):
         return None
     documents, ranks, numbers = tokens[2::6], tokens[3::6], tokens[4::6]
-    if not b"".join(ranks).isdigit() or b"_" in b"".join(numbers) or documents[0] == b"Q0":
+    if not (joined := b"".join(ranks)).isdigit() or b"_" in b"".join(numbers) or documents[0] == b"Q0":
         return None
     try:
         scores = np.fromiter(map(float, numbers), np.float64, count)
     except ValueError:
         return None
-    return _Columns(tokens[0::6], documents, ranks, scores) if np.isfinite(scores).all() else None
+    return _Columns(tokens[0::6], documents, ranks, joined, scores) if np.isfinite(scores).all() else None
 
 
 def _columns_by_line(path: Path, block: Block) -> _Columns:
     entries = [_entry(f"{path}:{number}", line) for number, line in _uncommented(block_lines(block))]
     queries, documents, ranks, scores = zip(*entries, strict=True) if entries else ((), (), (), ())
+    written = [b"%d" % rank for rank in ranks]
     return _Columns(
         [query.encode() for query in queries],
         [document.encode() for document in documents],
-        [b"%d" % rank for rank in ranks],
+        written,
+        b"".join(written),
         np.array(scores, dtype=np.float64),
     )
 
@@ -295,16 +304,19 @@ def _as_trec_eval(
     return documents, scores, places if len(wrong) else None, resorted
 
 
-_NUMBERS: list[bytes] = []
 _MANY = 100_000
+_ENDS = [0]
+_NUMBERS = bytearray()
 
 
-def _counted(first: int, count: int) -> list[bytes]:
-    """So many numbers from `first` on, as they are written; none where they are very many."""
+def _counted(first: int, count: int) -> bytearray:
+    """So many numbers from `first` on, as they are written one after the other; nothing where they are very many."""
     if first + count > _MANY:
-        return []
-    _NUMBERS.extend(b"%d" % number for number in range(len(_NUMBERS), first + count))
-    return _NUMBERS[first : first + count]
+        return bytearray()
+    for number in range(len(_ENDS) - 1, first + count):
+        _NUMBERS.extend(b"%d" % number)
+        _ENDS.append(len(_NUMBERS))
+    return _NUMBERS[_ENDS[first] : _ENDS[first + count]]
 
 
 def _tell_contradictions(path: Path) -> None:
