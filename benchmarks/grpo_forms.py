@@ -19,7 +19,7 @@ from pathlib import Path
 from grpo_world import Measured, answers, kept, parser_of, table
 
 from whyrank.data_synth.world import LEVELS, World
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.reproduce import searched
 from whyrank.rerank.formats import RankingFormat
 from whyrank.train import grpo
@@ -72,7 +72,7 @@ def lists(n: int) -> dict[str, list[RankTask]]:
     """`n` held-out lists of each kind."""
     world = World()
     named = {"5 to 10": "base", "20": "long", "20, at most two help": "sparse"}
-    drawn = {told: [*Lists(world, LEVELS[level]).draw("test", n)] for told, level in named.items()}
+    drawn = {told: [*WorldLists(world, LEVELS[level]).draw("test", n)] for told, level in named.items()}
     windows = (task for task in searched(world, n, seed=0, split="test") if task.relevant)
     return {**drawn, "windows": [*islice(windows, n)]}
 

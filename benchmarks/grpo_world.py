@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from whyrank.data_synth.world import Level, World
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.eval import evaluate
 from whyrank.io import read_tasks, write_tasks
 from whyrank.llm.answer import Ok
@@ -31,7 +31,7 @@ from whyrank.llm.transformers import Transformers
 from whyrank.reproduce import HELD_OUT
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.train import grpo, sft
-from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
+from whyrank.train.config import GRPO, SFT, LessonSource, Loop, Model, Optimizer, Rewarded, Stage
 from whyrank.train.data import prompts
 from whyrank.train.held_out import grades, ranked
 from whyrank.train.rewards import MultiView
@@ -105,10 +105,10 @@ def lists(folder: Path, held_out: int) -> dict[str, Path]:
     """The files of lists, by name: with a teacher who errs, without him, with shuffled labels, and held out."""
     world = World()
     made: dict[str, Callable[[], Iterable[RankTask]]] = {
-        "noisy": partial(drawn, Lists(world, replace(LEVEL, noise=0.35)), 6000, "noisy"),
-        "lists": partial(drawn, Lists(world, LEVEL), 3000, "lists"),
-        "shuffled": lambda: map(shuffled, drawn(Lists(world, LEVEL), 3000, "lists")),
-        **{split: partial(Lists(world, LEVEL).draw, split, held_out) for split in HELD_OUT},
+        "noisy": partial(drawn, WorldLists(world, replace(LEVEL, noise=0.35)), 6000, "noisy"),
+        "lists": partial(drawn, WorldLists(world, LEVEL), 3000, "lists"),
+        "shuffled": lambda: map(shuffled, drawn(WorldLists(world, LEVEL), 3000, "lists")),
+        **{split: partial(WorldLists(world, LEVEL).draw, split, held_out) for split in HELD_OUT},
     }
     files = {name: folder / f"{name}.jsonl" for name in made}
     for name, write in made.items():
@@ -117,7 +117,7 @@ def lists(folder: Path, held_out: int) -> dict[str, Path]:
     return files
 
 
-def drawn(lists: Lists, n: int, seed: str) -> Iterator[RankTask]:
+def drawn(lists: WorldLists, n: int, seed: str) -> Iterator[RankTask]:
     """`n` lists of training's questions."""
     draw = random.Random(seed)
     questions = [*lists.world.questions("train")]
@@ -138,7 +138,7 @@ def unsettled(model: Path, noisy: Path, out: Path) -> Path:
         SFT(
             output=str(out / "start"),
             model=Model(str(model)),
-            stages=(Stage((Source(str(noisy), "ranking()"),), steps=60),),
+            stages=(Stage((LessonSource(str(noisy), "ranking()"),), steps=60),),
             optimizer=Optimizer("muon", lr=1e-3, schedule="linear", warmup=0.05, betas=(0.9, 0.98)),
             loop=Loop(batch=8, accumulation=4, like_length=1, threads=1, log_every=20, report_to=()),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from whyrank.train import sft
-from whyrank.train.config import SFT, Loop, Model, Optimizer, Source, Stage
+from whyrank.train.config import SFT, LessonSource, Loop, Model, Optimizer, Stage
 from whyrank.train.data import Material, plan
 from whyrank.train.models import load_model
 from whyrank.train.optim import optimizer
@@ -43,7 +43,7 @@ def main() -> None:
     config = SFT(
         str(folder / "ours"),
         Model(tokenizer=str(folder / "words"), config=SHAPE),
-        (Stage((Source(str(folder / "told.jsonl")),), steps=steps),),
+        (Stage((LessonSource(str(folder / "told.jsonl")),), steps=steps),),
         optimizer=Optimizer("muon", lr=3e-3),
         loop=Loop(batch=30, threads=1, checkpoint_every=0, report_to=()),
     )

@@ -27,7 +27,7 @@ from whyrank.io import write_tasks
 from whyrank.rerank.strategies.encoder import EncoderRerank
 from whyrank.train import encoders
 from whyrank.train.config import Loop, Optimizer
-from whyrank.train.lists import Lists, mined
+from whyrank.train.lists import RankedLists, mined
 from whyrank.types import Ranking
 
 HEAD = ("run", "nDCG@10", "Δ to BM25, 95 % interval", "p", "Δ to MiniLM cosine, 95 % interval", "p")
@@ -90,14 +90,14 @@ def config(options: argparse.Namespace, loss: encoders.Loss, seed: int, learnt: 
     """One training run."""
     return encoders.Encoder(
         str(options.folder / f"{options.head}-{loss}-{seed}"),
-        (Lists(tasks=learnt),),
+        (RankedLists(tasks=learnt),),
         head=options.head,
         loss=loss,
         size=options.size,
         epochs=options.epochs,
         max_length=options.max_length,
         frozen=options.frozen,
-        held_out=Lists(tasks=held),
+        held_out=RankedLists(tasks=held),
         every=10_000,
         optimizer=Optimizer(lr=options.lr, schedule="linear", warmup=0.1),
         loop=Loop(batch=4, threads=1, bf16=options.bf16, log_every=10, checkpoint_every=25, keep=1, report_to=()),

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from whyrank.retrieval.tree.shape import Shape
-from whyrank.retrieval.tree.walk import Floats, Policy, Slate, Walk
+from whyrank.retrieval.tree.walk import Floats, Policy, Slate, TreeWalk
 
 SIZES = (10**3, 10**4, 10**5, 10**6)
 BRANCHING, QUERIES, ITERATIONS = 10, 200, 20
@@ -52,7 +52,7 @@ def noisy(shape: Shape, leaf: int, draw: np.random.Generator) -> Judge:
     return judge
 
 
-def search(walk: Walk, judge: Judge, leaf: int) -> tuple[int | None, int]:
+def search(walk: TreeWalk, judge: Judge, leaf: int) -> tuple[int | None, int]:
     """Walk to the end: at which call the leaf was first in a slate, and how many calls there were."""
     reached = None
     while slates := walk.slates():
@@ -69,7 +69,7 @@ def line(shape: Shape, name: str, policy: Policy) -> str:
     reached, first, ten, calls = [], 0, 0, 0
     start = time.perf_counter()
     for leaf in draw.integers(shape.leaves, size=QUERIES).tolist():
-        walk = Walk(shape, policy)
+        walk = TreeWalk(shape, policy)
         judge = perfect(shape, leaf) if name == "perfect" else noisy(shape, leaf, draw)
         at, asked = search(walk, judge, leaf)
         found = walk.found().leaves.tolist()

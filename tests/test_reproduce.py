@@ -5,7 +5,7 @@ import json
 import pytest
 
 from whyrank import Listwise, Transformers, cli, reproduce
-from whyrank.data_synth.world import SPLITS, Question, World
+from whyrank.data_synth.world import SPLITS, World, WorldQuestion
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.messages import Sampling
@@ -22,11 +22,11 @@ def test_lessons_are_of_training_questions_and_the_same_for_a_seed(tmp_path):
     for name in (*LESSONS, "windows"):
         tasks = [*read_tasks(tmp_path / "one" / f"{name}.jsonl")]
         assert tasks == [*read_tasks(tmp_path / "again" / f"{name}.jsonl")]
-        assert {world.split_of(Question(*task.source["question"])) for task in tasks} == {"train"}
+        assert {world.split_of(WorldQuestion(*task.source["question"])) for task in tasks} == {"train"}
         assert {task.source["hops"] for task in tasks} == {1, 2, 3}
     for split in SPLITS[1:]:
         tasks = [*read_tasks(tmp_path / "one" / f"{split}.jsonl")]
-        assert {world.split_of(Question(*task.source["question"])) for task in tasks} == {split}
+        assert {world.split_of(WorldQuestion(*task.source["question"])) for task in tasks} == {split}
 
 
 def test_windows_are_those_of_a_perfect_listwise():

@@ -26,7 +26,7 @@ from whyrank.progress import Advance, no_bars, quiet_hub
 
 Side = Literal["query", "document"]
 Kind = Literal["bi", "cross"]
-Several = Literal["SparseEncoder", "MultiVectorEncoder"]
+SeveralVectors = Literal["SparseEncoder", "MultiVectorEncoder"]
 Head = Literal["linear", "cosine"]
 Dtype = Literal["float32", "float16", "bfloat16", "auto"]
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class _Known(NamedTuple):
     extra: str
 
 
-_OF_KIND: dict[Several, _Known] = {
+_OF_KIND: dict[SeveralVectors, _Known] = {
     "SparseEncoder": _Known(frozenset(), ("ForMaskedLM",), "learned sparse encoder", "dense"),
     "MultiVectorEncoder": _Known(
         frozenset({"query_prefix"}), ("HF_ColBERT", "ForRetrieval"), "late-interaction model", "late"
@@ -272,7 +272,13 @@ def with_cosine_head(
 
 
 def load_engine(
-    kind: Several, model: str, *, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+    kind: SeveralVectors,
+    model: str,
+    *,
+    device: str | None,
+    max_length: int | None,
+    trust_remote_code: bool,
+    asked_by: str,
 ) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
     """Load a model that makes sparse vectors, or one vector a token, once per process.
 
@@ -348,7 +354,7 @@ def _bi_encoder(
 
 @lru_cache(maxsize=4)
 def _engine(
-    kind: Several, model: str, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
+    kind: SeveralVectors, model: str, device: str | None, max_length: int | None, trust_remote_code: bool, asked_by: str
 ) -> Any:  # noqa: ANN401 (a class of sentence-transformers)
     extra = _OF_KIND[kind].extra
     module = need("sentence_transformers", extra=extra, asked_by=asked_by)

@@ -16,8 +16,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from whyrank.data_synth.world import LEVELS, Level, Question, Split, World
-from whyrank.data_synth.world_lists import Lists, chain_of
+from whyrank.data_synth.world import LEVELS, Level, Split, World, WorldQuestion
+from whyrank.data_synth.world_lists import WorldLists, chain_of
 from whyrank.datasets import load
 from whyrank.errors import need
 from whyrank.eval import evaluate
@@ -114,14 +114,14 @@ def write_lessons(folder: Path, seed: int = 0, share: float = 1.0) -> None:
     world = World()
     for name, (level, count) in LESSONS.items():
         if not (path := folder / f"{name}.jsonl").exists():
-            write_tasks(_drawn(Lists(world, level), round(count * share), f"{seed} {name}"), path)
+            write_tasks(_drawn(WorldLists(world, level), round(count * share), f"{seed} {name}"), path)
     if not (path := folder / "windows.jsonl").exists():
         write_tasks(searched(world, round(SEARCHES * share), seed), path)
     if not (path := folder / "rewrites.jsonl").exists():
         write_lines(path, rewrites(world, round(REWRITES * share), seed))
     for split in HELD_OUT:
         if not (path := folder / f"{split}.jsonl").exists():
-            write_tasks(Lists(world, LEVELS["base"]).draw(split, 300), path)
+            write_tasks(WorldLists(world, LEVELS["base"]).draw(split, 300), path)
 
 
 def write_tokenizer(target: Path) -> None:
@@ -147,7 +147,7 @@ def rewrites(world: World, n: int, seed: int) -> Iterator[dict[str, str]]:
 
 def searched(world: World, n: int, seed: int, depth: int = 40, split: Split = "train") -> Iterator[RankTask]:
     """The windows that `listwise` shows of `n` searches for the right words, if it ranks each of them perfectly."""
-    lists, draw = Lists(world, LEVELS["base"]), random.Random(f"{seed} windows")
+    lists, draw = WorldLists(world, LEVELS["base"]), random.Random(f"{seed} windows")
     asked = {f"q{at}": question for at, question in zip(range(n), _asked(lists, draw, split), strict=False)}
     engine = BM25().index(load("world").corpus)
     found = engine.search([Query(id, world.answer(world.need(question))) for id, question in asked.items()], depth)
@@ -215,14 +215,14 @@ def _ndcg(run: Run, judged: Mapping[str, Mapping[str, float]]) -> float:
     return evaluate(run, judged, "nDCG@10")["nDCG@10"]
 
 
-def _drawn(lists: Lists, n: int, seed: str) -> Iterator[RankTask]:
+def _drawn(lists: WorldLists, n: int, seed: str) -> Iterator[RankTask]:
     """`n` lists of training's questions."""
     draw = random.Random(seed)
     for number, question in zip(range(n), _asked(lists, draw), strict=False):
         yield lists.task(question, draw, f"q{number}")
 
 
-def _asked(lists: Lists, draw: random.Random, split: Split = "train") -> Iterator[Question]:
+def _asked(lists: WorldLists, draw: random.Random, split: Split = "train") -> Iterator[WorldQuestion]:
     """Questions without end, of each count of hops in turn; a question may come again."""
     for pool in cycle([[*lists.world.questions(split, (hops,))] for hops in lists.level.hops]):
         yield draw.choice(pool)
@@ -231,7 +231,7 @@ def _asked(lists: Lists, draw: random.Random, split: Split = "train") -> Iterato
 def _tokenizer() -> Any:  # noqa: ANN401 (an optional package)
     """The tokenizer of the world; it depends on no seed, so that all models from here share one."""
     world = World()
-    tasks = _drawn(Lists(world, LESSONS["lists"][0]), 3000, "tokenizer")
+    tasks = _drawn(WorldLists(world, LESSONS["lists"][0]), 3000, "tokenizer")
     texts = (text for task in tasks for text in (*(one.text for one in task.documents), task.query.text, task.thought))
     written = (lesson["prompt"] + lesson["completion"] for lesson in rewrites(world, 3000, 0))
     return tokenizer(

@@ -12,8 +12,8 @@ from whyrank.data_synth.base import distinct
 from whyrank.data_synth.compressed_traces import merged, split
 from whyrank.data_synth.draws import Draws, useless
 from whyrank.data_synth.group_labels import combined
-from whyrank.data_synth.shingles import Texts, shingles
-from whyrank.data_synth.trace_pairs import Drawn, preferences
+from whyrank.data_synth.shingles import ShingledTexts, shingles
+from whyrank.data_synth.trace_pairs import DrawnTrace, preferences
 from whyrank.data_synth.trajectories import closest
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg
@@ -90,7 +90,7 @@ def test_draws_are_distinct_useful_and_all_counted(gains, size, times):
 
 
 DRAWN = st.builds(
-    lambda value, length: Drawn(Ok(f"{value} {length}"), value, length, None),
+    lambda value, length: DrawnTrace(Ok(f"{value} {length}"), value, length, None),
     st.integers(0, 4).map(lambda n: n / 4),
     st.integers(1, 9),
 )
@@ -126,7 +126,7 @@ def test_likeness_is_that_of_the_sets_of_runs(given_words, others, n, alike):
         size = min(n, len(words))
         return {tuple(words[at : at + size]) for at in range(len(words) - size + 1)} if size else set()
 
-    texts = Texts(n, alike, [(str(name), " ".join(words)) for name, words in enumerate(others)])
+    texts = ShingledTexts(n, alike, [(str(name), " ".join(words)) for name, words in enumerate(others)])
     mine = runs(given_words)
     jaccard = [len(mine & runs(one)) / max(len(mine | runs(one)), 1) for one in others]
     held = [len(mine & runs(one)) / max(len(runs(one)), 1) for one in others]

@@ -14,7 +14,7 @@ from whyrank.data_synth.folder import synthesise, tasks_of
 from whyrank.data_synth.teacher_rankings import TeacherRankings
 from whyrank.data_synth.trace_pairs import TracePairs
 from whyrank.data_synth.world import Level, World
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.errors import BadInput, BudgetSpent, EngineError, NotFound
 from whyrank.eval.orders import ndcg
 from whyrank.io import read_tasks, write_tasks
@@ -244,7 +244,7 @@ def test_a_pipeline_with_a_real_model_on_the_toy_collection(tiny_lm, tmp_path):
 @pytest.mark.engines
 def test_the_small_model_teaches_and_its_thoughts_are_shortened(tmp_path):
     llm, greedy = Transformers("tiny", device="cpu"), Sampling(max_tokens=400)
-    tasks = Lists(World(), Level(hops=(2,), shortest=3, longest=3)).draw("test", 3, seed=1)
+    tasks = WorldLists(World(), Level(hops=(2,), shortest=3, longest=3)).draw("test", 3, seed=1)
     bare = [replace(task, order=(), thought="") for task in tasks]
     taught = synthesise(TeacherRankings(llm, min_ndcg=0.6, sampling=greedy), bare, tmp_path / "taught")
     made = list(read_tasks(taught.file))

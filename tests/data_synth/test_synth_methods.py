@@ -17,7 +17,7 @@ from whyrank.data_synth.hard_queries import HardQueries
 from whyrank.data_synth.teacher_rankings import TeacherRankings
 from whyrank.data_synth.trace_pairs import TracePairs
 from whyrank.data_synth.trajectories import Trajectories
-from whyrank.data_synth.world import Question
+from whyrank.data_synth.world import WorldQuestion
 from whyrank.errors import BadInput
 from whyrank.eval.orders import ndcg
 from whyrank.llm.answer import Failed, Ok
@@ -32,7 +32,7 @@ BARE = [replace(task, order=(), thought="", source={}) for task in TASKS]
 
 def with_answers(tasks):
     """The tasks without grades, each with the answer that a teacher may see when it labels."""
-    answers = [LISTS.world.answer(LISTS.world.need(Question(*task.source["question"]))) for task in TASKS]
+    answers = [LISTS.world.answer(LISTS.world.need(WorldQuestion(*task.source["question"]))) for task in TASKS]
     return [replace(task, grades={}, source={"answer": answer}) for task, answer in zip(tasks, answers, strict=True)]
 
 

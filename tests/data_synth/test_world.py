@@ -12,7 +12,7 @@ from whyrank import BM25, Query, evaluate, load
 from whyrank.data_synth import world_words as words
 from whyrank.data_synth.world import LEVELS, SPLITS, Level, World
 from whyrank.data_synth.world_data import dataset
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.errors import BadInput, NotFound
 from whyrank.eval import by_slice
 from whyrank.eval.orders import ndcg
@@ -20,7 +20,7 @@ from whyrank.rerank.formats import RankingFormat
 from whyrank.retrieval.lexical.analysis import analyze as english
 
 WORLD = World()
-LISTS = {name: Lists(World(contexts=level.contexts), level) for name, level in LEVELS.items()}
+LISTS = {name: WorldLists(World(contexts=level.contexts), level) for name, level in LEVELS.items()}
 
 
 def read_handbook(book: str) -> dict[str, list[tuple[str, ...]]]:
@@ -77,7 +77,7 @@ def test_a_seed_is_a_world_and_another_seed_another_one():
     assert again.documents == WORLD.documents
     assert [*again.questions("unseen")] == [*WORLD.questions("unseen")]
     assert other.principle_of != WORLD.principle_of and other.mood_of != WORLD.mood_of
-    assert LISTS["base"].draw("test", 10, 3) == Lists(again, LEVELS["base"]).draw("test", 10, 3)
+    assert LISTS["base"].draw("test", 10, 3) == WorldLists(again, LEVELS["base"]).draw("test", 10, 3)
     assert LISTS["base"].draw("test", 10, 3) != LISTS["base"].draw("test", 10, 4)
 
 
@@ -135,9 +135,9 @@ def test_the_answer_of_the_world_finds_what_helps():
 
 
 def question_of(task):
-    from whyrank.data_synth.world import Question
+    from whyrank.data_synth.world import WorldQuestion
 
-    return Question(*task.source["question"])
+    return WorldQuestion(*task.source["question"])
 
 
 @pytest.mark.parametrize("name", LEVELS)
@@ -182,19 +182,19 @@ def test_a_thought_says_what_follows_and_its_order_is_that_of_the_grades():
 
 
 def test_a_small_world_that_denies_less_has_lists_too():
-    small = Lists(World(contexts=2), Level(contexts=2))
+    small = WorldLists(World(contexts=2), Level(contexts=2))
     assert len([*small.draw("train", 300)]) == 300
 
 
 def test_a_list_has_no_more_of_a_kind_than_there_is():
     full = Level(shortest=60, longest=60, best=40, partial=60, traps=(1.0,))
-    tasks = [*Lists(WORLD, full).draw("train", 30)]
+    tasks = [*WorldLists(WORLD, full).draw("train", 30)]
     assert {len(task.documents) for task in tasks} == {60}
     assert max(task.gains.count(2.0) for task in tasks) < 20
 
 
 def test_noise_is_in_the_thoughts_and_never_in_the_grades():
-    noisy = Lists(WORLD, Level(noise=0.3))
+    noisy = WorldLists(WORLD, Level(noise=0.3))
     wrong = 0
     for task in noisy.draw("train", 50):
         question = question_of(task)
@@ -204,14 +204,14 @@ def test_noise_is_in_the_thoughts_and_never_in_the_grades():
 
 
 def test_drills_hold_all_kinds_of_documents():
-    drills = Lists(WORLD, Level(shortest=1, longest=3, balanced=True)).draw("train", 300)
+    drills = WorldLists(WORLD, Level(shortest=1, longest=3, balanced=True)).draw("train", 300)
     shares = [[*chain(*(task.gains for task in drills))].count(grade) for grade in (0.0, 1.0, 2.0)]
     assert min(shares) > 0.15 * sum(shares)
 
 
 def test_sorted_lists_stand_as_a_search_finds_them():
     def shown(share):
-        tasks = Lists(WORLD, Level(shortest=20, longest=20, best=6, partial=10, sorted=share)).draw("train", 60)
+        tasks = WorldLists(WORLD, Level(shortest=20, longest=20, best=6, partial=10, sorted=share)).draw("train", 60)
         return sum(ndcg(task.gains, 10) for task in tasks) / len(tasks)
 
     assert shown(0.0) + 0.2 < shown(0.5) < shown(1.0) - 0.1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whyrank.data_synth.world import LEVELS, World
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.llm.answer import Completion
 from whyrank.llm.fake import Answer, Fake
 from whyrank.llm.messages import Prompt
@@ -20,7 +20,7 @@ FORMATS: tuple[Format[Any], ...] = (
     Rubric(),
     Rubric(think="no"),
 )
-LISTS = Lists(World(), LEVELS["base"])
+LISTS = WorldLists(World(), LEVELS["base"])
 Utilities = Callable[[str, Sequence[str], Prompt], Sequence[float]]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.llm.answer import Failed, Ok
-from whyrank.llm.chat import Asked
+from whyrank.llm.chat import EncodedPrompt
 from whyrank.llm.constraint import one_of
 from whyrank.llm.engine import LLM
 from whyrank.llm.local import SHIPPED
@@ -46,7 +46,7 @@ def copy(folder: Path, template: str = "{}", special: tuple[str, ...] = ()) -> T
 
 def ids(llm: Transformers, prompt: Prompt) -> list[int]:
     read = llm.read(prompt)
-    assert isinstance(read, Asked)
+    assert isinstance(read, EncodedPrompt)
     return read.ids
 
 
@@ -66,7 +66,7 @@ def test_no_text_is_read_as_a_control_token(text: str, where: str) -> None:
         "earlier": [("user", "why?"), ("assistant", f"so {text}"), ("user", "and?")],
     }[where]
     read = TINY.read(ask(*turns))
-    assert isinstance(read, Asked)
+    assert isinstance(read, EncodedPrompt)
     assert controls(TINY, read.ids) == controls(TINY, ids(TINY, ask(*[(role, "bees") for role, _ in turns])))
     said = (TINY.chat.decode(read.ids) + read.lead).replace(" ", "")
     assert text.replace(" ", "") in said
@@ -118,7 +118,7 @@ def test_a_begun_turn_is_gone_on_with_as_the_model_would_have_written_it() -> No
         ("user", "Query: why do bees dance?"), ("assistant", f"<think>{whole.reasoning}</think>"), max_tokens=120
     )
     read = TINY.read(begun)
-    assert isinstance(read, Asked) and read.lead == "</think>"
+    assert isinstance(read, EncodedPrompt) and read.lead == "</think>"
     assert [TINY.chat.decode([id]) for id in read.first] == ["</think>", "</think>\n"]
     (rest,) = TINY.generate([begun])
     assert isinstance(rest, Ok) and rest.text.strip() == whole.text.strip()
@@ -171,7 +171,7 @@ def test_vllm_reads_and_writes_the_same(tmp_path: Path, vllm_installed: None) ->
 def test_a_begun_turn_begins_with_none_but_the_tokens_that_go_on_with_it(temperature: float) -> None:
     begun = ask(("user", "why?"), ("assistant", "<think>x</think>"), temperature=temperature, seed=1)
     read = TINY.read(begun)
-    assert isinstance(read, Asked) and len(read.first) == 2
+    assert isinstance(read, EncodedPrompt) and len(read.first) == 2
     row = _Row(read, begun, TINY.chat, temperature)
     for favourite in range(0, 1500, 100):
         scores = torch.zeros(1530)

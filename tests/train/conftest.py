@@ -7,7 +7,7 @@ import pytest
 import toy_task
 from toy_task import SHAPE
 
-from whyrank.train.config import SFT, HeldOut, Loop, Model, Optimizer, Source, Stage
+from whyrank.train.config import SFT, HeldOut, LessonSource, Loop, Model, Optimizer, Stage
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def config(tmp_path: Path, words: str) -> Any:
         return SFT(
             str(tmp_path / name),
             Model(tokenizer=words, config=SHAPE),
-            (Stage((Source(train, toy_task.FORMAT),), steps=steps),),
+            (Stage((LessonSource(train, toy_task.FORMAT),), steps=steps),),
             optimizer=Optimizer("muon", lr=3e-3),
             loop=Loop(**{"batch": 8, "threads": 1, "checkpoint_every": 0, "log_every": 1, "report_to": (), **loop}),
             held_out=HeldOut(test, toy_task.FORMAT, every=steps, max_tokens=20) if held_out else None,

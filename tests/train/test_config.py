@@ -3,7 +3,19 @@ from dataclasses import replace
 import pytest
 
 from whyrank.errors import BadInput, NotFound
-from whyrank.train.config import GRPO, SFT, Loop, Lora, Model, Optimizer, Rewarded, Source, Stage, plain, read_config
+from whyrank.train.config import (
+    GRPO,
+    SFT,
+    LessonSource,
+    Loop,
+    Lora,
+    Model,
+    Optimizer,
+    Rewarded,
+    Stage,
+    plain,
+    read_config,
+)
 
 GOOD = """
 output = "runs/one"
@@ -29,7 +41,7 @@ def test_toml_becomes_a_configuration(tmp_path):
     assert read(tmp_path, GOOD) == SFT(
         "runs/one",
         Model("some/model", lora=Lora(8, targets=("q_proj", "v_proj"))),
-        (Stage((Source("a.jsonl", "ranking()", 2.0), Source("b.jsonl", weight=1.0)), steps=10),),
+        (Stage((LessonSource("a.jsonl", "ranking()", 2.0), LessonSource("b.jsonl", weight=1.0)), steps=10),),
         optimizer=Optimizer(lr=1.0),
     )
 
@@ -68,7 +80,7 @@ def test_what_is_wrong_is_named(tmp_path, old, new, told):
         (lambda: Optimizer(betas=(0.9, 1.0)), "each of betas must be at least 0 and below 1, not 1.0"),
         (lambda: Lora(targets="all"), "targets must be a tuple of strings, not 'all'"),
         (lambda: Model("m", lora=8), "lora must be a Lora or None, not 8"),
-        (lambda: replace(Source("a"), weight=-1), "weight must be at least 0, not -1"),
+        (lambda: replace(LessonSource("a"), weight=-1), "weight must be at least 0, not -1"),
     ],
 )
 def test_a_configuration_checks_itself_in_python_too(build, told):

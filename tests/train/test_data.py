@@ -9,7 +9,7 @@ from whyrank.io import write_tasks
 from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import BestWorst, GroupScoresFormat, RankingFormat, Rubric
-from whyrank.train.config import Source, Stage
+from whyrank.train.config import LessonSource, Stage
 from whyrank.train.data import Lesson, Material, plan, utilities, written
 from whyrank.types import Document, Query, RankTask
 
@@ -21,21 +21,21 @@ def chat(words):
     return Chat(AutoTokenizer.from_pretrained(words), {})
 
 
-def material(*lengths: int) -> tuple[Material, list[Source]]:
+def material(*lengths: int) -> tuple[Material, list[LessonSource]]:
     """Sources of so many lessons, of random lengths."""
     lot = np.random.default_rng(0)
     made, sources = Material(), []
     for at, count in enumerate(lengths):
         begin = len(made.lessons)
         made.lessons += [Lesson(np.zeros(lot.integers(5, 100), np.int32), 2) for _ in range(count)]
-        sources.append(Source(f"{at}.jsonl"))
+        sources.append(LessonSource(f"{at}.jsonl"))
         made.sources[sources[-1]] = range(begin, len(made.lessons))
     return made, sources
 
 
 def test_a_lesson_is_the_prompt_of_inference_and_the_right_answer(tmp_path, chat):
     write_tasks(toy_task.tasks(1, 0), tmp_path / "one.jsonl")
-    source = Source(str(tmp_path / "one.jsonl"), toy_task.FORMAT)
+    source = LessonSource(str(tmp_path / "one.jsonl"), toy_task.FORMAT)
     (lesson,) = Material.read([source], chat, 100).lessons
     (task,) = toy_task.tasks(1, 0)
     at = task.gains.index(2.0) + 1
@@ -49,7 +49,7 @@ def test_what_is_left_out_is_counted(tmp_path, chat):
     tasks[0] = replace(tasks[0], grades={})
     tasks[1] = replace(tasks[1], thought="a thought " * 40)
     write_tasks(tasks, tmp_path / "some.jsonl")
-    source = Source(str(tmp_path / "some.jsonl"), toy_task.FORMAT)
+    source = LessonSource(str(tmp_path / "some.jsonl"), toy_task.FORMAT)
     read = Material.read([source, replace(source, weight=2.0)], chat, 100)
     assert list(read.counts.values()) == [{"used": 2, "too_long": 1, "nothing_relevant": 1}]
     kept = Material.read([replace(source, keep_irrelevant=True)], chat, 100)
@@ -72,7 +72,7 @@ def test_what_is_left_out_is_counted(tmp_path, chat):
 def test_lines_that_are_no_examples(tmp_path, chat, line, told):
     (tmp_path / "told.jsonl").write_text(f"{line}\n")
     with pytest.raises(BadInput, match=rf"told.jsonl:1: .*{told}"):
-        Material.read([Source(str(tmp_path / "told.jsonl"))], chat, 100)
+        Material.read([LessonSource(str(tmp_path / "told.jsonl"))], chat, 100)
 
 
 def test_a_thought_goes_where_the_template_wants_it():
@@ -97,7 +97,7 @@ def test_grades_on_a_scale_are_told_on_that_scale(tmp_path, chat):
         for grade in (35, 60)
     ]
     write_tasks(tasks, tmp_path / "graded.jsonl")
-    read = Material.read([Source(str(tmp_path / "graded.jsonl"), "rubric()")], chat, 10_000)
+    read = Material.read([LessonSource(str(tmp_path / "graded.jsonl"), "rubric()")], chat, 10_000)
     assert [Rubric().parse(Ok(chat.decode(one.ids[one.asked :])), 1).score for one in read.lessons] == [35, 60]
     assert utilities(replace(tasks[0], source={}), Rubric(), 60) == [35 / 60]
     with pytest.raises(BadInput, match=r"task 'q': the 'scale' of its source is the highest grade, not 'wide'"):

@@ -13,9 +13,9 @@ from whyrank.io.tasks import task_record
 from whyrank.llm.answer import Ok
 from whyrank.llm.chat import Chat
 from whyrank.rerank.formats import RankingFormat
-from whyrank.train.completions import Look, _correlation
+from whyrank.train.completions import CompletionFigures, _correlation
 from whyrank.train.config import GRPO, Loop, Model, Rewarded
-from whyrank.train.draws import Draws, Ranking, Rewriting, asks_of, search_tasks
+from whyrank.train.draws import DrawnPrompts, RankingPrompts, RewritingPrompts, asks_of, search_tasks
 from whyrank.train.grpo import Groups, Paid, _read, _rewards
 from whyrank.train.rewards import NDCG, Cost
 from whyrank.types import Corpus, Dataset, Document, Qrels, Query
@@ -35,10 +35,10 @@ def asked(path, **more) -> GRPO:
     return GRPO("out", Model("model"), (str(path),), (Rewarded("ndcg()"),), 1, **given)
 
 
-def draws(path, tasks, chat, positions=128, **more) -> Draws:
+def draws(path, tasks, chat, positions=128, **more) -> DrawnPrompts:
     write_tasks(tasks, path)
     config = asked(path, **more)
-    return Draws(config, asks_of(config, chat), chat, positions)
+    return DrawnPrompts(config, asks_of(config, chat), chat, positions)
 
 
 def test_each_draw_shows_another_order_and_the_prompt_shows_it(tmp_path, chat):
@@ -99,7 +99,7 @@ def test_formats_of_one_document_need_an_irrelevant_one_and_room_for_each(tmp_pa
 
 
 def prompts_of(tasks, path, chat):
-    ask = Ranking("rubric()", asked(path), chat)
+    ask = RankingPrompts("rubric()", asked(path), chat)
     return [prompt for task in tasks for prompt in ask.prompts(task)]
 
 
@@ -116,7 +116,7 @@ def test_each_device_holds_whole_draws(chat, monkeypatch):
 
 def test_a_format_that_compares_two_is_refused(chat):
     with pytest.raises(BadInput, match=r"compares two passages and ranks no list"):
-        Ranking("pair()", asked("tasks.jsonl"), chat)
+        RankingPrompts("pair()", asked("tasks.jsonl"), chat)
 
 
 def test_several_formats_ask_about_the_same_list(tmp_path, chat):
@@ -169,7 +169,7 @@ def test_rewards_and_formats_must_agree(format, specs, told):
 
 
 def test_figures_of_several_formats_go_by_format(chat):
-    seen = Look([RankingFormat(), RankingFormat(think="no")], chat)
+    seen = CompletionFigures([RankingFormat(), RankingFormat(think="no")], chat)
     told = {}
     seen.tell = told.update
     task = toy_task.tasks(1, 0)[0]
@@ -191,24 +191,24 @@ def test_rewriters_are_asked_as_in_inference(tmp_path, chat):
     (task,) = search_tasks(data)
     assert [one.id for one in task.documents] == ["d2"] and task.grades == {"d2": 1.0}
     config = asked(tmp_path / "tasks.jsonl", format="", search="rewritten(bm25(), reasoned_query(fake()))")
-    ask = Rewriting(config)
+    ask = RewritingPrompts(config)
     assert ask.shown(task, random.Random(0)) == [task] and "why?" in ask.prompts(task)[0].messages[-1].content
     for wrong in ("bm25()", "rewritten(bm25(), from_file('some.json'))"):
         with pytest.raises(BadInput, match=r"a rewriter that asks a model is wanted"):
-            Rewriting(replace(config, search=wrong))
+            RewritingPrompts(replace(config, search=wrong))
 
 
 @pytest.mark.parametrize("rewriter", ["reasoned_query", "hyde", "query2doc", "step_back"])
 def test_rewriters_whose_text_is_the_answer_can_be_trained(rewriter):
     search = f"rewritten(bm25(), {rewriter}(fake()))"
-    assert Rewriting(asked("tasks.jsonl", format="", search=search)).rewriter.llm
+    assert RewritingPrompts(asked("tasks.jsonl", format="", search=search)).rewriter.llm
 
 
 @pytest.mark.parametrize("rewriter", ["subqueries", "keywords", "lamer", "thinkqe"])
 def test_rewriters_that_rewards_would_read_otherwise_are_refused(rewriter):
     search = f"rewritten(bm25(), {rewriter}(fake()))"
     with pytest.raises(BadInput, match=rf"{rewriter}\(fake\(\)\) does not search .* reasoned_query, hyde"):
-        Rewriting(asked("tasks.jsonl", format="", search=search))
+        RewritingPrompts(asked("tasks.jsonl", format="", search=search))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_what_was_cut_off_is_not_well_formed(chat, tmp_path):
             return torch.zeros(2, 1)
 
     class Trainer(Groups, Base):
-        look = Look([None], chat)
+        look = CompletionFigures([None], chat)
 
         def __init__(self):
             self._metrics = {"train": defaultdict(list)}

@@ -18,8 +18,8 @@ from whyrank.io import write_tasks
 from whyrank.rerank.strategies.encoder import EncoderRerank
 from whyrank.train import encoders
 from whyrank.train.config import Loop, Optimizer, read_config
-from whyrank.train.lists import Lists, drawn, gains_of, mined, read, teaches
-from whyrank.train.monitor import Watch, metrics
+from whyrank.train.lists import RankedLists, drawn, gains_of, mined, read, teaches
+from whyrank.train.monitor import Monitor, metrics
 from whyrank.types import Corpus, Dataset, Document, Query, RankTask, Run
 
 engines = pytest.mark.engines
@@ -51,9 +51,14 @@ def config(tmp_path: Path, small: str) -> Any:
     def make(name: str = "run", **given: Any) -> encoders.Encoder:
         loop = {"batch": 8, "threads": 1, "log_every": 1, "checkpoint_every": 0, "report_to": ()}
         loop |= {key: given.pop(key) for key in list(given) if key in Loop.__dataclass_fields__}
-        told = {"size": 3, "dropout": 0.0, "max_length": 16, "held_out": Lists(tasks=test), "every": 1000} | given
+        told = {"size": 3, "dropout": 0.0, "max_length": 16, "held_out": RankedLists(tasks=test), "every": 1000} | given
         return encoders.Encoder(
-            str(tmp_path / name), (Lists(tasks=train),), small, optimizer=Optimizer(lr=3e-3), loop=Loop(**loop), **told
+            str(tmp_path / name),
+            (RankedLists(tasks=train),),
+            small,
+            optimizer=Optimizer(lr=3e-3),
+            loop=Loop(**loop),
+            **told,
         )
 
     return make
@@ -96,15 +101,15 @@ def test_it_learns_ten_rules(config: Any, head: Any, loss: Any, bar: float) -> N
 def test_a_resumed_run_is_an_unbroken_one(config: Any, loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"loss": loss, "dropout": 0.2, "checkpoint_every": 3}
     unbroken = encoders.train(config("unbroken", **told))
-    step = Watch.on_step_end
+    step = Monitor.on_step_end
 
-    def break_off(self: Watch, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def break_off(self: Monitor, args: Any, state: Any, control: Any, **more: Any) -> None:
         step(self, args, state, control, **more)
         if state.global_step == 5:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Watch, "on_step_end", break_off)
+        patch.setattr(Monitor, "on_step_end", break_off)
         encoders.train(config("broken", **told))
     resumed = encoders.train(config("broken", **told))
     assert metrics(resumed.folder) == metrics(unbroken.folder)
@@ -195,7 +200,7 @@ def test_what_cannot_be_learnt_from(config: Any, tmp_path: Path) -> None:
     documents = (Document("a", "oil"), Document("b", "tar"))
     write_tasks([RankTask(Query("1", "rust"), documents), RankTask(Query("2", "rust"), documents, {"a": 1, "b": 1})],
                 tmp_path / "even.jsonl")  # fmt: skip
-    even = Lists(tasks=str(tmp_path / "even.jsonl"))
+    even = RankedLists(tasks=str(tmp_path / "even.jsonl"))
     with pytest.raises(BadInput, match=r"nothing can be learnt.*'nothing_to_learn': 2"):
         encoders.train(replace(config(), lists=(even,)))
     with pytest.raises(BadInput, match="nothing is left to learn from"):
@@ -205,7 +210,7 @@ def test_what_cannot_be_learnt_from(config: Any, tmp_path: Path) -> None:
             config(model=str(tmp_path / "nowhere")) if False else replace(config(), model=str(tmp_path / "no"))
         )
     with pytest.raises(NotFound, match=r"gone\.jsonl"):
-        encoders.train(replace(config(), lists=(Lists(tasks="gone.jsonl"),)))
+        encoders.train(replace(config(), lists=(RankedLists(tasks="gone.jsonl"),)))
     assert not Path(config().output).exists()
 
 
@@ -252,7 +257,7 @@ def test_a_teachers_order_stands_in_for_grades() -> None:
 
 def test_sources_that_differ_only_in_their_limit_are_all_learnt_from(tmp_path: Path) -> None:
     train, _ = toy_task.write(tmp_path, 8, 1)
-    config = encoders.Encoder("run", (Lists(tasks=train, limit=3), Lists(tasks=train, limit=5)))
+    config = encoders.Encoder("run", (RankedLists(tasks=train, limit=3), RankedLists(tasks=train, limit=5)))
     rows, counts, held = encoders._material(config)
     assert len(rows) == 8 and not held and counts == {train: {"used": 8, "nothing_to_learn": 0}}
 
@@ -260,7 +265,9 @@ def test_sources_that_differ_only_in_their_limit_are_all_learnt_from(tmp_path: P
 @pytest.mark.parametrize("seed", range(5))
 def test_no_query_that_is_held_out_of_one_source_is_learnt_from_another(tmp_path: Path, seed: int) -> None:
     train, _ = toy_task.write(tmp_path, 8, 1)
-    config = encoders.Encoder("run", (Lists(tasks=train, limit=6), Lists(tasks=train)), hold_out=2, seed=seed)
+    config = encoders.Encoder(
+        "run", (RankedLists(tasks=train, limit=6), RankedLists(tasks=train)), hold_out=2, seed=seed
+    )
     rows, counts, held = encoders._material(config)
     asked = {task.query for task in held}
     learnt = [task.query for lists in config.lists for task in read(lists) if task.query not in asked]
@@ -281,4 +288,4 @@ def test_lists_from_a_first_stage(tmp_path: Path) -> None:
         list(mined(data, Run.of({"1": ["z"]})))
     with pytest.raises(BadInput, match="the file is empty"):
         (tmp_path / "empty.jsonl").write_text("")
-        read(Lists(tasks=str(tmp_path / "empty.jsonl")))
+        read(RankedLists(tasks=str(tmp_path / "empty.jsonl")))

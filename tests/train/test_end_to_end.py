@@ -7,7 +7,7 @@ import pytest
 
 from whyrank import Listwise, Transformers
 from whyrank.data_synth.world import Level, World
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.eval.orders import ndcg
 from whyrank.io import write_tasks
 from whyrank.llm.local import SHIPPED
@@ -16,7 +16,7 @@ from whyrank.llm.vllm import VLLM
 from whyrank.reproduce import ship
 from whyrank.rerank.base import Request
 from whyrank.train import grpo, sft
-from whyrank.train.config import GRPO, SFT, Loop, Model, Optimizer, Rewarded, Source, Stage
+from whyrank.train.config import GRPO, SFT, LessonSource, Loop, Model, Optimizer, Rewarded, Stage
 
 SHAPE = {
     "model_type": "qwen3", "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4,
@@ -31,7 +31,7 @@ LOOP = Loop(batch=32, threads=1, log_every=25, checkpoint_every=0, report_to=())
 
 def drawn(level, n):
     """`n` lists of training's questions."""
-    lists, draw = Lists(WORLD, level), random.Random(0)
+    lists, draw = WorldLists(WORLD, level), random.Random(0)
     questions = [*WORLD.questions("train", level.hops)]
     return [lists.task(draw.choice(questions), draw, f"q{at}") for at in range(n)]
 
@@ -53,14 +53,14 @@ def test_a_world_is_learnt_and_two_engines_rank_it_alike(tmp_path, vllm_installe
     even, sparse = tmp_path / "even.jsonl", tmp_path / "sparse.jsonl"
     write_tasks(drawn(EVEN, 8000), even)
     write_tasks(drawn(SPARSE, 1000), sparse)
-    unseen = Lists(WORLD, SPARSE).draw("unseen", 60)
+    unseen = WorldLists(WORLD, SPARSE).draw("unseen", 60)
     shown = sum(ndcg(task.gains, 10) for task in unseen) / len(unseen)
 
     taught = sft.train(
         SFT(
             str(tmp_path / "sft"),
             Model(tokenizer=str(SHIPPED["tiny"]), config=SHAPE),
-            (Stage((Source(str(even), "ranking()", keep_irrelevant=True),), steps=240),),
+            (Stage((LessonSource(str(even), "ranking()", keep_irrelevant=True),), steps=240),),
             512,
             Optimizer("muon", lr=3e-3, schedule="wsd", warmup=0.05, decay=0.3, min_lr=0.01, betas=(0.9, 0.98)),
             replace(LOOP, like_length=1),

@@ -12,8 +12,8 @@ from whyrank.errors import TrainingStopped
 from whyrank.io import write_tasks
 from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.train import grpo, sft
-from whyrank.train.config import GRPO, SFT, HeldOut, Loop, Model, Optimizer, Rewarded, Source, Stage
-from whyrank.train.monitor import Watch, metrics
+from whyrank.train.config import GRPO, SFT, HeldOut, LessonSource, Loop, Model, Optimizer, Rewarded, Stage
+from whyrank.train.monitor import Monitor, metrics
 from whyrank.train.rewards.base import Each
 from whyrank.types import Document, Query, RankTask
 
@@ -46,7 +46,7 @@ def half_taught(tmp_path_factory, words) -> Path:
         SFT(
             str(folder / "run"),
             Model(tokenizer=words, config=SHAPE),
-            (Stage((Source(train, toy_task.FORMAT),), steps=45),),
+            (Stage((LessonSource(train, toy_task.FORMAT),), steps=45),),
             optimizer=Optimizer("muon", lr=6e-3),
             loop=Loop(batch=32, threads=1, checkpoint_every=0, report_to=()),
         )
@@ -106,7 +106,7 @@ def test_rewards_rise(ask):
 
 def test_a_resumed_run_is_an_unbroken_one(ask, monkeypatch):
     unbroken = grpo.train(ask("unbroken", steps=4, lr=1e-5, loop={"checkpoint_every": 2}))
-    step = Watch.on_step_end
+    step = Monitor.on_step_end
 
     def break_off(self, args, state, control, **more):
         step(self, args, state, control, **more)
@@ -114,7 +114,7 @@ def test_a_resumed_run_is_an_unbroken_one(ask, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Watch, "on_step_end", break_off)
+        patch.setattr(Monitor, "on_step_end", break_off)
         grpo.train(ask("broken", steps=4, lr=1e-5, loop={"checkpoint_every": 2}))
     resumed = grpo.train(ask("broken", steps=4, lr=1e-5, loop={"checkpoint_every": 2}))
     seen = [[{name: value for name, value in line.items() if name != "step_time"} for line in metrics(done.folder)]
@@ -184,7 +184,8 @@ def test_a_rewriter_with_bm25_in_the_loop(ask, tmp_path, words):
     ]
     told.write_text("".join(json.dumps(line) + "\n" for line in lines))
     from_random = SFT(
-        str(tmp_path / "rewriter"), Model(tokenizer=words, config=SHAPE), (Stage((Source(str(told)),), steps=60),),
+        str(tmp_path / "rewriter"), Model(tokenizer=words, config=SHAPE),
+        (Stage((LessonSource(str(told)),), steps=60),),
         optimizer=Optimizer("muon", lr=6e-3), loop=Loop(batch=40, threads=1, checkpoint_every=0, report_to=()),
     )  # fmt: skip
     start = Model(str(sft.train(from_random).model))

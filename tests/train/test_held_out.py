@@ -18,7 +18,7 @@ from whyrank.retrieval.base import Retriever
 from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.train.config import HeldOut
 from whyrank.train.data import prompts
-from whyrank.train.held_out import Lists, Searches, ranked, ranking_format
+from whyrank.train.held_out import HeldOutLists, HeldOutSearches, ranked, ranking_format
 from whyrank.types import Document, RankTask
 
 
@@ -35,7 +35,7 @@ def tasks(tmp_path) -> str:
     return str(tmp_path / "tasks.jsonl")
 
 
-def asked(lists: Lists):
+def asked(lists: HeldOutLists):
     """The prompts of a measurement."""
     seen = []
     lists.measure(Fake(lambda prompt: seen.append(prompt) or ""))
@@ -50,7 +50,7 @@ def test_a_format_keeps_its_own_sampling(tasks, chat):
         "first()": Sampling(max_tokens=1, logprobs=20),
     }
     for format, sampling in wanted.items():
-        prompts = asked(Lists(HeldOut(tasks, format, max_tokens=5000), chat))
+        prompts = asked(HeldOutLists(HeldOut(tasks, format, max_tokens=5000), chat))
         assert {prompt.sampling for prompt in prompts} == {sampling}, format
 
 
@@ -70,14 +70,21 @@ def test_training_asks_word_for_word_as_inference_does(chat):
 
 
 def test_format_and_passages_are_those_of_training(tasks, chat, tmp_path):
-    lists = Lists(HeldOut(tasks), chat, toy_task.FORMAT)
+    lists = HeldOutLists(HeldOut(tasks), chat, toy_task.FORMAT)
     assert asked(lists)[0].messages[0].role == "user"  # toy_format has no turn of the system's
-    assert asked(Lists(HeldOut(tasks, "ranking(think='no')"), chat, toy_task.FORMAT))[0].messages[0].role == "system"
+    assert (
+        asked(HeldOutLists(HeldOut(tasks, "ranking(think='no')"), chat, toy_task.FORMAT))[0].messages[0].role
+        == "system"
+    )
     long = [replace(task, documents=(Document(task.documents[0].id, "oil " * 90), *task.documents[1:]))
             for task in toy_task.tasks(3, 0)]  # fmt: skip
     write_tasks(long, tmp_path / "long.jsonl")
     lengths = [
-        len(asked(Lists(HeldOut(str(tmp_path / "long.jsonl")), chat, toy_task.FORMAT, most))[0].messages[0].content)
+        len(
+            asked(HeldOutLists(HeldOut(str(tmp_path / "long.jsonl")), chat, toy_task.FORMAT, most))[0]
+            .messages[0]
+            .content
+        )
         for most in (20, 40, 1000)
     ]
     assert lengths == sorted(set(lengths))
@@ -86,7 +93,7 @@ def test_format_and_passages_are_those_of_training(tasks, chat, tmp_path):
 @pytest.mark.parametrize("spec", ["pair()", "pair(think='asked')"])
 def test_a_format_that_compares_two_is_refused(tasks, chat, spec):
     with pytest.raises(BadInput, match=r"compares two passages and ranks no list: take .*group_scores"):
-        Lists(HeldOut(tasks, spec), chat)
+        HeldOutLists(HeldOut(tasks, spec), chat)
 
 
 @pytest.mark.parametrize(
@@ -121,5 +128,5 @@ def test_searches_go_as_deep_as_the_measure(tmp_path, measure, wanted):
     write_tasks([RankTask(one.query, (found[-1],), {"d150": 1.0})], tmp_path / "queries.jsonl")
     search = make(f"rewritten(bm25(path={str(tmp_path / 'index')!r}), reasoned_query(fake()))", Retriever)
     held_out = HeldOut(str(tmp_path / "queries.jsonl"), measure=measure)
-    figures = Searches(held_out, search).measure(Fake("bees"))
+    figures = HeldOutSearches(held_out, search).measure(Fake("bees"))
     assert figures[measure] == pytest.approx(wanted, abs=1e-3)

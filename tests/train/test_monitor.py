@@ -8,7 +8,7 @@ import pytest
 
 from whyrank.errors import BadInput
 from whyrank.progress import progress
-from whyrank.train.monitor import Watch, draw, last_held_out, metrics
+from whyrank.train.monitor import Monitor, draw, last_held_out, metrics
 from whyrank.train.trainer import checkpoints
 
 
@@ -18,7 +18,7 @@ def state(step: int, first: bool = True):
 
 def watch(folder, measure=None, every=2):
     with progress("", None) as advance:
-        return Watch(folder, every, measure, advance)
+        return Monitor(folder, every, measure, advance)
 
 
 def test_it_measures_at_the_start_in_turn_and_at_the_end(tmp_path):

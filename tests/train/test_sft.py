@@ -19,8 +19,8 @@ from whyrank.llm.messages import Sampling
 from whyrank.llm.transformers import Transformers
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.train import sft
-from whyrank.train.config import HeldOut, Lora, Model, Optimizer, Source, Stage
-from whyrank.train.monitor import Watch, metrics
+from whyrank.train.config import HeldOut, LessonSource, Lora, Model, Optimizer, Stage
+from whyrank.train.monitor import Monitor, metrics
 
 pytestmark = pytest.mark.engines
 
@@ -42,8 +42,8 @@ def test_it_learns_ten_rules(tmp_path, words, config):
         config("lift", batch=32, log_every=50, report_to=("tensorboard",)),
         optimizer=Optimizer("muon", lr=6e-3, schedule="wsd"),
         stages=(
-            Stage((Source(toy_task.drills(tmp_path / "drills.jsonl")),), steps=20),
-            Stage((Source(train, toy_task.FORMAT),), steps=380),
+            Stage((LessonSource(toy_task.drills(tmp_path / "drills.jsonl")),), steps=20),
+            Stage((LessonSource(train, toy_task.FORMAT),), steps=380),
         ),
         held_out=HeldOut(test, toy_task.FORMAT, every=200, max_tokens=24),
     )
@@ -63,7 +63,7 @@ def test_it_learns_ten_rules(tmp_path, words, config):
 
 def test_a_resumed_run_is_an_unbroken_one(config, monkeypatch):
     unbroken = sft.train(config("unbroken", steps=8, held_out=True, checkpoint_every=3))
-    step = Watch.on_step_end
+    step = Monitor.on_step_end
 
     def break_off(self, args, state, control, **more):
         step(self, args, state, control, **more)
@@ -71,7 +71,7 @@ def test_a_resumed_run_is_an_unbroken_one(config, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Watch, "on_step_end", break_off)
+        patch.setattr(Monitor, "on_step_end", break_off)
         sft.train(config("broken", steps=8, held_out=True, checkpoint_every=3))
     resumed = sft.train(config("broken", steps=8, held_out=True, checkpoint_every=3))
     assert metrics(resumed.folder) == metrics(unbroken.folder)
@@ -169,7 +169,7 @@ def test_a_wrong_tokenizer(config, tmp_path, tiny_lm):
 def test_missing_files(config):
     asked = config("gone")
     with pytest.raises(NotFound, match=r"gone.jsonl"):
-        sft.train(replace(asked, stages=(Stage((Source("gone.jsonl", "ranking()"),), steps=1),)))
+        sft.train(replace(asked, stages=(Stage((LessonSource("gone.jsonl", "ranking()"),), steps=1),)))
 
 
 def test_two_devices_take_the_steps_of_one(config, tmp_path):

@@ -11,25 +11,25 @@ import pytest
 
 from whyrank.errors import BadInput, TrainingStopped
 from whyrank.io.folders import read_manifest, write_manifest
-from whyrank.train.config import GRPO, SFT, HeldOut, Model, Rewarded, Source, Stage, plain
+from whyrank.train.config import GRPO, SFT, HeldOut, LessonSource, Model, Rewarded, Stage, plain
 from whyrank.train.encoders import Encoder
-from whyrank.train.lists import Lists
-from whyrank.train.trainer import TALLY, Additions, Folder, run, whole
+from whyrank.train.lists import RankedLists
+from whyrank.train.trainer import TALLY, Additions, TrainingFolder, run, whole
 
 
 def task(config, **files):
     return {"verb": f"train {type(config).__name__.lower()}", "config": plain(config), "files": files}
 
 
-def taken(path, task) -> Folder:
-    folder = Folder(path, task)
+def taken(path, task) -> TrainingFolder:
+    folder = TrainingFolder(path, task)
     folder.begin()
     return folder
 
 
 def learner(tasks="a.jsonl", held_out=None, every=100):
     watched = HeldOut(held_out, every=every) if held_out else None
-    return SFT("out", Model("model"), (Stage((Source(tasks, "ranking()"),), steps=2),), held_out=watched)
+    return SFT("out", Model("model"), (Stage((LessonSource(tasks, "ranking()"),), steps=2),), held_out=watched)
 
 
 def test_a_folder_of_another_kind(tmp_path):
@@ -38,31 +38,35 @@ def test_a_folder_of_another_kind(tmp_path):
     taken(tmp_path / "rl", task(GRPO("out", Model("m"), ("a.jsonl",), (Rewarded("ndcg()"),), 1, "ranking()")))
     for name in ("run", "index", "rl"):
         with pytest.raises(BadInput, match=r"holds another run \(they differ in verb\)"):
-            Folder(tmp_path / name, task(learner()))
+            TrainingFolder(tmp_path / name, task(learner()))
 
 
 def test_held_out_lists_may_change_but_not_what_is_learnt(tmp_path):
     files = {"a.jsonl": "1", "b.jsonl": "2"}
     taken(tmp_path / "one", task(learner(held_out="b.jsonl"), **files))
     for watched in (learner(), learner(held_out="b.jsonl", every=5), learner(held_out="c.jsonl")):
-        Folder(tmp_path / "one", task(watched, **files | {"b.jsonl": "3"}))
+        TrainingFolder(tmp_path / "one", task(watched, **files | {"b.jsonl": "3"}))
     taken(tmp_path / "same", task(learner(held_out="a.jsonl"), **{"a.jsonl": "1"}))
-    Folder(tmp_path / "same", task(learner(), **{"a.jsonl": "1"}))
+    TrainingFolder(tmp_path / "same", task(learner(), **{"a.jsonl": "1"}))
     for watched in (learner(held_out="a.jsonl"), learner()):
         with pytest.raises(BadInput, match=r"differ in files.a.jsonl"):
-            Folder(tmp_path / "same", task(watched, **{"a.jsonl": "2"}))
+            TrainingFolder(tmp_path / "same", task(watched, **{"a.jsonl": "2"}))
 
 
 def test_encoders_too(tmp_path):
     def encoder(run="runs/dev", every=100, learnt="runs/train"):
-        return Encoder("out", (Lists(data="toy", run=learnt),), held_out=Lists(data="toy", run=run), every=every)
+        return Encoder(
+            "out", (RankedLists(data="toy", run=learnt),), held_out=RankedLists(data="toy", run=run), every=every
+        )
 
     files = {"runs/train/run.trec": "1", "runs/dev/run.trec": "2"}
     taken(tmp_path / "one", task(encoder(), **files))
-    Folder(tmp_path / "one", task(encoder(every=7), **files))
-    Folder(tmp_path / "one", task(encoder("runs/test"), **{"runs/train/run.trec": "1", "runs/test/run.trec": "3"}))
+    TrainingFolder(tmp_path / "one", task(encoder(every=7), **files))
+    TrainingFolder(
+        tmp_path / "one", task(encoder("runs/test"), **{"runs/train/run.trec": "1", "runs/test/run.trec": "3"})
+    )
     with pytest.raises(BadInput, match=r"differ in files.runs/train/run.trec"):
-        Folder(tmp_path / "one", task(encoder(), **files | {"runs/train/run.trec": "4"}))
+        TrainingFolder(tmp_path / "one", task(encoder(), **files | {"runs/train/run.trec": "4"}))
 
 
 def test_one_process_writes_for_all(tmp_path, monkeypatch):
@@ -137,7 +141,7 @@ class Training(Additions, Saves):
 
 
 def test_seconds_and_counts_go_on_with_the_checkpoint(tmp_path):
-    folder = Folder(tmp_path, task(learner()))
+    folder = TrainingFolder(tmp_path, task(learner()))
     first = run(one := Training(tmp_path / "checkpoints"), folder)
     assert one.counted == {"dropped_groups": 6} and first >= 0.04
     tally = json.loads(Path(folder.checkpoint, TALLY).read_text())

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from whyrank.errors import BadInput
 from whyrank.llm.chat import Chat
 from whyrank.llm.local import SHIPPED
-from whyrank.train.config import Source
+from whyrank.train.config import LessonSource
 from whyrank.train.data import _lessons
 from whyrank.train.models import _end_with
 
@@ -37,7 +37,7 @@ def chat():
 
 def learnt(chat, tmp_path):
     (tmp_path / "s.jsonl").write_text(json.dumps({"prompt": "say a", "completion": "a"}) + "\n")
-    (lesson,) = _lessons(Source(path=str(tmp_path / "s.jsonl")), chat, 100, Counter())
+    (lesson,) = _lessons(LessonSource(path=str(tmp_path / "s.jsonl")), chat, 100, Counter())
     return chat.decode(lesson.ids[lesson.asked :].tolist())
 
 

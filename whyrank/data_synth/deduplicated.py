@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from whyrank.data_synth.base import Made, Synth
-from whyrank.data_synth.shingles import Shingles, Texts, shingles
+from whyrank.data_synth.shingles import ShingledTexts, Shingles, shingles
 from whyrank.data_synth.teacher import sourced
 from whyrank.datasets import load
 from whyrank.fields import Above, AtMost, Positive
@@ -44,7 +44,11 @@ class Deduplicated(Synth):
         tests = [load(name) for name in self.against]
         asked = ((f"{test.name} {query.id}", query.text) for test in tests for query in test.queries)
         shown = (text for test in tests for text in self._shown(test))
-        known = _Known(Texts(self.n, self.alike, asked), Texts(self.n, self.alike, shown), Texts(self.n, self.alike))
+        known = _Known(
+            ShingledTexts(self.n, self.alike, asked),
+            ShingledTexts(self.n, self.alike, shown),
+            ShingledTexts(self.n, self.alike),
+        )
         return [self._checked(task, known) for task in tasks]
 
     def _shown(self, test: Dataset) -> Iterable[tuple[str, str]]:
@@ -76,7 +80,7 @@ class Deduplicated(Synth):
 
     def _distinct(self, task: RankTask, runs: Mapping[str, Shingles]) -> set[str]:
         """Of documents that are alike, the first of the highest grade."""
-        texts, kept = Texts(self.n, self.alike), set[str]()
+        texts, kept = ShingledTexts(self.n, self.alike), set[str]()
         for id in sorted(runs, key=lambda id: -task.grades.get(id, 0.0)):
             if not texts.nearest(runs[id])[0]:
                 texts.add(id, runs[id])
@@ -88,9 +92,9 @@ class Deduplicated(Synth):
 class _Known:
     """What tests have, and what earlier tasks had."""
 
-    test_queries: Texts
-    test_documents: Texts
-    queries: Texts
+    test_queries: ShingledTexts
+    test_documents: ShingledTexts
+    queries: ShingledTexts
     lists: dict[str, set[frozenset[str]]] = field(default_factory=dict)
 
     def compared(

@@ -70,7 +70,7 @@ class HardQueries(LLMSynth):
         calls = (*(said.report for _, said in written), *(one.report for one in verdicts))
         return Made(tuple(items), dropped, calls)
 
-    def fault(self, document: Document, said: "Said[Asked]") -> str:
+    def fault(self, document: Document, said: "Said[WrittenQuery]") -> str:
         """Why a query is no use for this document, by its form and its words; empty where it may be."""
         if said.status != "exact":
             return said.status
@@ -85,13 +85,15 @@ class HardQueries(LLMSynth):
             return f"check {verdict.status}"
         return "" if level(verdict, self.check) >= self.accept else "not_answered"
 
-    def _made(self, task: RankTask, document: Document, said: "Said[Asked]", verdict: list[Said[Any]]) -> RankTask:
+    def _made(
+        self, task: RankTask, document: Document, said: "Said[WrittenQuery]", verdict: list[Said[Any]]
+    ) -> RankTask:
         found = {"answer": said.answer.answer, "document": document.id, "scale": 1.0}
         source = sourced(task, self, [said, *verdict]) | found
         query = Query(f"{document.id}-{self.kind}-{said.prompt.sample}", said.answer.query)
         return RankTask(query, (document,), {document.id: 1.0}, (), "", source)
 
-    def _question(self, document: Document) -> "Question[Asked]":
+    def _question(self, document: Document) -> "Question[WrittenQuery]":
         text = Piece(clean(document.content) or EMPTY, "document", self.max_passage_tokens)
         user = (Piece("Document: "), text, Piece(f"\n\n{_FORM}"))
         messages = (Message("system", (Piece(_TASKS[self.kind]),)), Message("user", user))
@@ -99,19 +101,19 @@ class HardQueries(LLMSynth):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WrittenQuery:
     """A query that was written, and its short answer."""
 
     query: str
     answer: str
 
 
-def read_asked(completion: Completion) -> tuple[Asked, CallReport]:
+def read_asked(completion: Completion) -> tuple[WrittenQuery, CallReport]:
     """Query and answer of a completion, and the report of the call; both tags must be there, or there is neither."""
     if isinstance(completion, Failed):
-        return Asked("", ""), reported(completion)
+        return WrittenQuery("", ""), reported(completion)
     found = _ASKED.search(completion.text.rpartition("</think>")[2])
-    asked = Asked(*(" ".join(part.split()) for part in found.groups())) if found else Asked("", "")
+    asked = WrittenQuery(*(" ".join(part.split()) for part in found.groups())) if found else WrittenQuery("", "")
     status: Status = "exact" if asked.query else "truncated" if completion.finish == "length" else "no_answer"
     return asked, reported(completion, status)
 

@@ -31,7 +31,7 @@ def shingles(text: str, n: int) -> Shingles:
     return np.unique(runs)
 
 
-class Texts:
+class ShingledTexts:
     """Texts that others are compared with, by their shingles.
 
     Exact: a text of m shingles of which another holds at least the share `alike` has one of *any* m − ⌈alike · m⌉ + 1

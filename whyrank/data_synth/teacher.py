@@ -18,7 +18,7 @@ from whyrank.types import Document, RankTask
 A = TypeVar("A")
 
 
-class Settings(Protocol):
+class TeacherSettings(Protocol):
     """What a method says about its calls, by the names of its fields."""
 
     @property
@@ -34,7 +34,7 @@ class Settings(Protocol):
         """Longer passages are cut to this."""
 
 
-def about(format: Format[Any], query: str, documents: Sequence[Document], settings: Settings) -> Question[Any]:
+def about(format: Format[Any], query: str, documents: Sequence[Document], settings: TeacherSettings) -> Question[Any]:
     """The question that a format puts about documents; what is asked and read is what inference asks and reads."""
     return question(format, query, documents, settings.llm.tokenizer(), settings.max_passage_tokens, settings.sampling)
 

@@ -64,7 +64,9 @@ class TracePairs(LLMSynth):
             return Made(dropped={"nothing_to_prefer": 1}, calls=calls)
         return Made(tuple(self._made(task, question, pair) for pair in pairs), calls=calls)
 
-    def _drawn(self, task: RankTask, said: Sequence[Said[Permutation]], format: Format[Permutation]) -> "list[Drawn]":
+    def _drawn(
+        self, task: RankTask, said: Sequence[Said[Permutation]], format: Format[Permutation]
+    ) -> "list[DrawnTrace]":
         n, tokenizer, drawn = len(task.documents), self.llm.tokenizer(), []
         for one in said:
             if not fault(one, format, n):
@@ -72,10 +74,10 @@ class TracePairs(LLMSynth):
                 thought = one.thought if thinks(format, n) else ""
                 written = self.long.write([float(-order.index(at)) for at in range(n)], thought)
                 value = agreement(task.gains, order, self.k)
-                drawn.append(Drawn(written, value, count(thought + written.text, tokenizer), one))
+                drawn.append(DrawnTrace(written, value, count(thought + written.text, tokenizer), one))
         return drawn
 
-    def _made(self, task: RankTask, question: Question[Permutation], pair: "Pair") -> Preference:
+    def _made(self, task: RankTask, question: Question[Permutation], pair: "TracePair") -> Preference:
         both = (pair.chosen, pair.rejected)
         found = {"ndcg": [round(one.value, 6) for one in both], "tokens": [one.length for one in both]}
         source = sourced(task, self, [one.said for one in both], level=pair.level, query=task.query.id, **found)
@@ -83,7 +85,7 @@ class TracePairs(LLMSynth):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnTrace:
     """A completion with what it is worth, its length in tokens, and the call that it came of."""
 
     text: Ok
@@ -93,15 +95,15 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TracePair:
     """One is preferred to the other, for its style ("group") or within its style ("instance")."""
 
     level: str
-    chosen: Drawn
-    rejected: Drawn
+    chosen: DrawnTrace
+    rejected: DrawnTrace
 
 
-def preferences(longs: Sequence[Drawn], shorts: Sequence[Drawn], margin: float) -> list[Pair]:
+def preferences(longs: Sequence[DrawnTrace], shorts: Sequence[DrawnTrace], margin: float) -> list[TracePair]:
     """At most one pair of each level; none where both completions would be the same, or the worse one be preferred.
 
     Args:
@@ -114,7 +116,7 @@ def preferences(longs: Sequence[Drawn], shorts: Sequence[Drawn], margin: float) 
     best = min(style, key=lambda one: (-one.value, one.length))
     worst = min(other, key=lambda one: (one.value, -one.length))
     longest = max(style, key=lambda one: (one.length, -one.value))
-    pairs = [Pair("group", best, worst)] if best.value >= worst.value else []
+    pairs = [TracePair("group", best, worst)] if best.value >= worst.value else []
     if longest.length > best.length:
-        pairs.append(Pair("instance", best, longest))
+        pairs.append(TracePair("instance", best, longest))
     return [pair for pair in pairs if pair.chosen.text != pair.rejected.text]

@@ -75,7 +75,7 @@ LEVELS: Mapping[str, Level] = {
 """Levels by name; `plain` is the easiest, `sparse` and `wide` leave the most headroom, `open` is for any model."""
 
 
-class Question(NamedTuple):
+class WorldQuestion(NamedTuple):
     """A question as facts.
 
     Attributes:
@@ -175,7 +175,7 @@ class World:
         """The phrases for each context: the questions' own, and the documents' two."""
         return dict([*words.CONTEXTS.items()][: self.contexts])
 
-    def need(self, question: Question) -> Need:
+    def need(self, question: WorldQuestion) -> Need:
         """What helps, where, and the chain of facts that leads there."""
         kind, mood = self.kind_of[question.thing], self.mood_of[question.sign]
         principle = self.principle_of[mood, kind]
@@ -183,21 +183,21 @@ class World:
         steps = (*owned, (question.thing, kind), (question.sign, mood), (f"{kind} {mood}", principle))
         return Need(principle, question.context, (*steps, (self.places[question.context][0], question.context)))
 
-    def grade(self, question: Question, said: Statement) -> int:
+    def grade(self, question: WorldQuestion, said: Statement) -> int:
         """2: says what helps, in the context asked about; 1: what helps, in another; 0: anything else."""
         need = self.need(question)
         return 0 if said.principle != need.principle else 2 if said.context == need.context else 1
 
-    def questions(self, split: Split, hops: tuple[int, ...] = (1, 2, 3)) -> Iterator[Question]:
+    def questions(self, split: Split, hops: tuple[int, ...] = (1, 2, 3)) -> Iterator[WorldQuestion]:
         """All questions of a split, in a fixed order; the four splits have none in common."""
         for count in hops:
             signs = [*chain(*self.said.values())] if count == 1 else [*self.symptom_of]
             owners = [*self.thing_of.items()] if count == 3 else [("", thing) for thing in self.kind_of]
             for sign, (owner, thing), context in product(signs, owners, self.places):
-                if self.split_of(question := Question(count, sign, owner, thing, context)) == split:
+                if self.split_of(question := WorldQuestion(count, sign, owner, thing, context)) == split:
                     yield question
 
-    def split_of(self, question: Question) -> Split | None:
+    def split_of(self, question: WorldQuestion) -> Split | None:
         """The split that a question belongs to; None for one that would be new in both ways at once."""
         known = self.symptom_of.get(question.sign, self.mood_of[question.sign])
         unseen = self._context_kept_from[known] == question.context
@@ -216,7 +216,7 @@ class World:
         """What each document of the corpus says."""
         return {id: said for id, (_, said) in self._corpus.items()}
 
-    def ask(self, question: Question, draw: random.Random) -> str:
+    def ask(self, question: WorldQuestion, draw: random.Random) -> str:
         """A question in words."""
         subject = f"what the {question.owner} owns" if question.owner else f"my {question.thing}"
         does = f"feel {question.sign}" if question.hops == 1 else question.sign

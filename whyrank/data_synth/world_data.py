@@ -6,8 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-from whyrank.data_synth.world import LEVELS, Question, Split, World
-from whyrank.data_synth.world_lists import Lists
+from whyrank.data_synth.world import LEVELS, Split, World, WorldQuestion
+from whyrank.data_synth.world_lists import WorldLists
 from whyrank.datasets.family import Family
 from whyrank.types import Corpus, Dataset, Qrels, Run
 
@@ -66,13 +66,13 @@ def dataset(level: str = "base", split: Split = "test", listed: bool = False, se
         queries,
         Qrels({task.query.id: {id: int(grade) for id, grade in task.grades.items()} for task in tasks})
         if listed
-        else Qrels({task.query.id: judged(lists.world, Question(*task.source["question"])) for task in tasks}),
+        else Qrels({task.query.id: judged(lists.world, WorldQuestion(*task.source["question"])) for task in tasks}),
         Run.of(candidates, name="lists") if listed else None,
         slices if listed else {"hops": slices["hops"]},
     )
 
 
-def judged(world: World, question: Question) -> dict[str, int]:
+def judged(world: World, question: WorldQuestion) -> dict[str, int]:
     """All documents of the corpus that help with a question, with their grades; all others have the grade 0."""
     need = world.need(question)
     return {
@@ -81,8 +81,8 @@ def judged(world: World, question: Question) -> dict[str, int]:
 
 
 @cache
-def _lists(level: str, seed: int) -> Lists:
-    return Lists(World(seed, LEVELS[level].contexts), LEVELS[level])
+def _lists(level: str, seed: int) -> WorldLists:
+    return WorldLists(World(seed, LEVELS[level].contexts), LEVELS[level])
 
 
 @cache

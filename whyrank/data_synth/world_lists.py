@@ -4,12 +4,12 @@ import random
 from collections.abc import Sequence
 from itertools import chain
 
-from whyrank.data_synth.world import Level, Need, Question, Split, Statement, World
+from whyrank.data_synth.world import Level, Need, Split, Statement, World, WorldQuestion
 from whyrank.errors import NotFound
 from whyrank.types import Query, RankTask
 
 
-class Lists:
+class WorldLists:
     """Draws lists of one level from a world: questions, each with a few documents that help and many that do not.
 
     Of those that do not, a share are traps in the words of the question; the others say what helps against something
@@ -50,7 +50,7 @@ class Lists:
         draw.shuffle(tasks)
         return tasks
 
-    def task(self, question: Question, draw: random.Random, id: str = "q") -> RankTask:
+    def task(self, question: WorldQuestion, draw: random.Random, id: str = "q") -> RankTask:
         """A list for one question; `source` has hops, the share of traps among what does not help, and the question."""
         level = self.level
         size, share = draw.randint(level.shortest, level.longest), draw.choice(level.traps)
@@ -62,7 +62,7 @@ class Lists:
         return self.listed(question, ids, draw, id, share)
 
     def listed(
-        self, question: Question, ids: Sequence[str], draw: random.Random, id: str = "q", share: float = 0.0
+        self, question: WorldQuestion, ids: Sequence[str], draw: random.Random, id: str = "q", share: float = 0.0
     ) -> RankTask:
         """The task of ranking these documents of the world for one question; `share` as `task` says."""
         said = [self.world.statements[id] for id in ids]
@@ -78,7 +78,7 @@ class Lists:
             {"hops": question.hops, "traps": share, "question": list(question)},
         )
 
-    def think(self, question: Question, said: Sequence[Statement], draw: random.Random) -> tuple[str, list[int]]:
+    def think(self, question: WorldQuestion, said: Sequence[Statement], draw: random.Random) -> tuple[str, list[int]]:
         """A teacher's thought, and the grades that it comes to; with `noise` some verdicts and grades are wrong.
 
         The chain of facts comes first. Then of each document: its word for what helps, what that stands for and whether
@@ -100,7 +100,7 @@ class Lists:
             lines.append(f"[{number}] {verdicts if one.principle else 'nothing'} {marks[-1]}{ranked}")
         return "\n".join(lines), marks
 
-    def _few(self, question: Question, size: int, share: float, draw: random.Random) -> set[str]:
+    def _few(self, question: WorldQuestion, size: int, share: float, draw: random.Random) -> set[str]:
         """Few documents that help, and many that do not, a `share` of them traps."""
         need = self.world.need(question)
         right, elsewhere, near = self._places[need.principle, need.context], self._partial(need), self._near(question)
@@ -113,7 +113,7 @@ class Lists:
             chosen.add(draw.choice(self._wrong(need, draw)))
         return chosen
 
-    def _mixed(self, question: Question, size: int, draw: random.Random) -> set[str]:
+    def _mixed(self, question: WorldQuestion, size: int, draw: random.Random) -> set[str]:
         """Documents of all kinds alike."""
         need, chosen = self.world.need(question), set[str]()
         best, partial, near = self._places[need.principle, need.context], self._partial(need), self._near(question)
@@ -126,7 +126,7 @@ class Lists:
         places = (place for place in self.world.places if place != need.context)
         return [*chain.from_iterable(self._places[need.principle, place] for place in places)]
 
-    def _near(self, question: Question) -> list[str]:
+    def _near(self, question: WorldQuestion) -> list[str]:
         """Traps that share words with the question, those that share most first."""
         shared = [*self._told.get(question.sign, ()), *self._told[question.context]]
         shared += self._told[question.thing] if not question.owner else []

@@ -18,7 +18,7 @@ from whyrank.experiment.runs import open_runs, refuse_foreign, task_of
 from whyrank.fusion import Fusion
 from whyrank.io.folders import read_json
 from whyrank.io.taking import meaning
-from whyrank.llm.scores import Scores
+from whyrank.llm.scores import ScoreRecord
 from whyrank.llm.trace import Trace
 from whyrank.parameters import parameters
 from whyrank.progress import progress
@@ -81,7 +81,9 @@ class Tuning:
             )
         return found
 
-    def tune(self, fusion: Fusion, judged: Sequence[Run], kept: Scores, task: object) -> tuple[Fusion, dict[str, Any]]:
+    def tune(
+        self, fusion: Fusion, judged: Sequence[Run], kept: ScoreRecord, task: object
+    ) -> tuple[Fusion, dict[str, Any]]:
         """The fusion with its weights tuned on `judged`, and what was found.
 
         Args:

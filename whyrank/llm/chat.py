@@ -28,7 +28,7 @@ _MARKS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EncodedPrompt:
     """A prompt as the model reads it.
 
     Where a turn was begun, its last token is the model's to choose again (token healing): text that was cut in the
@@ -170,7 +170,7 @@ class Chat:
 
     def ok(
         self,
-        asked: Asked,
+        asked: EncodedPrompt,
         ids: Sequence[int],
         text: str,
         finish: Literal["stop", "length"],

@@ -14,7 +14,7 @@ from whyrank.errors import EngineError, need, no_near_miss, not_loaded, require
 from whyrank.fields import Positive
 from whyrank.llm import gguf
 from whyrank.llm.answer import Failed
-from whyrank.llm.chat import Asked, Chat, opens
+from whyrank.llm.chat import Chat, EncodedPrompt, opens
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import RAW, Prompt, Sampling
 from whyrank.llm.packaged import PACKAGED
@@ -110,7 +110,7 @@ class Local(LLM):
         except need("jinja2", extra=self.extra).TemplateError:
             return None
 
-    def read(self, prompt: Prompt) -> Asked | Failed:
+    def read(self, prompt: Prompt) -> EncodedPrompt | Failed:
         """`prompt` as the model reads it; `Failed` if its template refuses it or its window is full."""
         try:
             head, begun = self._text(prompt)
@@ -124,7 +124,7 @@ class Local(LLM):
                     "context", f"the prompt has {len(ids)} tokens, the window of {self.model} {self.context_length}"
                 )
             room = min(room, self.context_length - len(ids))
-        asked = Asked(ids, thinking("<think>" * opens(head) + begun), room)
+        asked = EncodedPrompt(ids, thinking("<think>" * opens(head) + begun), room)
         return self._healed(asked, begun) if begun and prompt.targets is None else asked
 
     def targets(self, prompt: Prompt) -> list[int] | Failed:
@@ -153,7 +153,7 @@ class Local(LLM):
                 "Take a model that is made to answer (its name often ends in Instruct or Chat)"
             )
 
-    def _healed(self, asked: Asked, begun: str) -> Asked:
+    def _healed(self, asked: EncodedPrompt, begun: str) -> EncodedPrompt:
         """The same without its last token where the model may have written a longer one in its place."""
         *ids, last = asked.ids
         first, lead = self.chat.starting(last), self.chat.decode([last])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from whyrank.journal import Journal
 
 
-class Scores:
+class ScoreRecord:
     """Blocks of numbers, each under a key that says by its content what was computed; in memory, or in a file, too.
 
     The file is JSON lines. It comes with the first block; a line that cannot be read is computed again.

@@ -19,7 +19,7 @@ from whyrank.llm.answer import PASSING, Failed, Ok
 from whyrank.llm.digest import believed
 from whyrank.llm.ledger import Call, Ledger, Prices
 from whyrank.llm.messages import Prompt
-from whyrank.llm.scores import Scores
+from whyrank.llm.scores import ScoreRecord
 from whyrank.llm.trace_lines import aside_record, asked, characters, read, to_record
 from whyrank.llm.trace_lines import records as records
 from whyrank.types import Usage
@@ -87,7 +87,9 @@ class Trace:
             self._look_into(folder / "trace.jsonl")
         self._journal = None if self.path is None else self._open(self.path)
         self._old = frozenset(self._calls)
-        self.scores = Scores(None if scores is None else Path(scores), [folder / "scores.jsonl" for folder in older])
+        self.scores = ScoreRecord(
+            None if scores is None else Path(scores), [folder / "scores.jsonl" for folder in older]
+        )
 
     def get(self, key: str) -> Ok | None:
         """The answer to the call of that key, if there is one."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from whyrank.errors import need
 from whyrank.fields import Positive
 from whyrank.llm.answer import Completion, Failed, Ok
-from whyrank.llm.chat import Asked, Chat
+from whyrank.llm.chat import Chat, EncodedPrompt
 from whyrank.llm.local import Local, shared
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.registry import HOW
@@ -55,7 +55,7 @@ class Transformers(Local):
         rows = [
             (at, _Row(one, prompt, self.chat, self.temperature(prompt.sampling)))
             for at, (one, prompt) in enumerate(zip(asked, prompts, strict=True))
-            if isinstance(one, Asked)
+            if isinstance(one, EncodedPrompt)
         ]
         rows.sort(key=lambda row: len(row[1].asked.ids))
         for kind in (True, False):
@@ -181,7 +181,7 @@ class _Model:
 class _Row:
     """One prompt of a batch, and what has been written for it."""
 
-    asked: Asked
+    asked: EncodedPrompt
     prompt: Prompt
     chat: Chat
     temperature: float

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 from whyrank.errors import EngineError, need
 from whyrank.fields import Above, AtMost, Positive
 from whyrank.llm.answer import Completion, Failed, Ok
-from whyrank.llm.chat import Asked
+from whyrank.llm.chat import EncodedPrompt
 from whyrank.llm.local import Local, located, shared
 from whyrank.llm.messages import Prompt
 from whyrank.registry import HOW
@@ -102,11 +102,11 @@ class _Engine:
         work = _start(self._spec, self._options, self._llm, self._close)
         self._started = asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def ask(self, part: VLLM, asked: Asked, prompt: Prompt) -> Completion:
+    async def ask(self, part: VLLM, asked: EncodedPrompt, prompt: Prompt) -> Completion:
         """The completion of one prompt; a caller that is cancelled cancels the request."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(part, asked, prompt), self._loop))
 
-    async def _ask(self, part: VLLM, asked: Asked, prompt: Prompt) -> Completion:
+    async def _ask(self, part: VLLM, asked: EncodedPrompt, prompt: Prompt) -> Completion:
         await asyncio.shield(asyncio.wrap_future(self._started))
         errors = need("vllm.v1.engine.exceptions", extra="vllm")
         refusal = getattr(need("vllm.exceptions", extra="vllm"), "VLLMClientError", ValueError)
@@ -132,7 +132,7 @@ class _Engine:
         text = rest + (part.chat.spoken(written.text) if part.chat.marks else written.text)
         return part.chat.ok(asked, written.token_ids, text, written.finish_reason, logprobs, cached)
 
-    async def _begin(self, llm: Any, part: VLLM, asked: Asked, prompt: Prompt) -> tuple[Asked, str]:  # noqa: ANN401
+    async def _begin(self, llm: Any, part: VLLM, asked: EncodedPrompt, prompt: Prompt) -> tuple[EncodedPrompt, str]:  # noqa: ANN401
         """The prompt with the first token that the model chose of those it may, and what that holds of the answer."""
         params = _params(part, replace(asked, room=1), prompt)
         params.allowed_token_ids, params.logprobs, params.stop = list(asked.first), None, []
@@ -217,7 +217,7 @@ async def _end(started: list[Any]) -> None:
     asyncio.get_running_loop().stop()
 
 
-def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
+def _params(part: VLLM, asked: EncodedPrompt, prompt: Prompt) -> Any:  # noqa: ANN401
     drawn, vllm = prompt.sampling, need("vllm", extra="vllm")
     final = need("vllm.sampling_params", extra="vllm").RequestOutputKind.FINAL_ONLY
     if asked.weighed:
@@ -240,7 +240,7 @@ def _params(part: VLLM, asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
     )
 
 
-def _kept(asked: Asked, prompt: Prompt) -> Any:  # noqa: ANN401
+def _kept(asked: EncodedPrompt, prompt: Prompt) -> Any:  # noqa: ANN401
     """What vLLM keeps the model to; nothing inside a thought that is open."""
     if prompt.constraint is None or asked.opened:
         return None

@@ -65,14 +65,14 @@ def pass_at_k(success: ArrayLike, k: int = 4) -> Array:
     return np.asarray(np.divide(raw, sigma[:, None], out=np.zeros_like(raw), where=sigma[:, None] > 0))
 
 
-class Hybrid(NamedTuple):
+class HybridAdvantages(NamedTuple):
     """Advantages of groups in which half of the completions think and half do not: (groups, n) each."""
 
     answer: Array
     mode: Array
 
 
-def hgpo(rewards: ArrayLike, thinks: ArrayLike, *, bonus: float = 0.2, alpha: float = 1.0) -> Hybrid:
+def hgpo(rewards: ArrayLike, thinks: ArrayLike, *, bonus: float = 0.2, alpha: float = 1.0) -> HybridAdvantages:
     """HGPO, for learning *whether* to think: advantages within each mode and between the two (2505.14631, 2025).
 
     Within a mode, the best completions have the reward 1 and the others 0. Between modes, all of the one with the
@@ -95,7 +95,7 @@ def hgpo(rewards: ArrayLike, thinks: ArrayLike, *, bonus: float = 0.2, alpha: fl
     top = np.where(mode, _best(given, mode), _best(given, ~mode))
     with_thought, without = _mean(given, mode), _mean(given, ~mode) + bonus
     better = np.where(mode, with_thought > without, without > with_thought)
-    return Hybrid(zscore(given == top)[0], alpha * zscore(better)[0])
+    return HybridAdvantages(zscore(given == top)[0], alpha * zscore(better)[0])
 
 
 def _best(rewards: Array, members: NDArray[np.bool_]) -> Array:

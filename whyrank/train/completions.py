@@ -15,7 +15,7 @@ from whyrank.train.rewards.base import thought_of
 from whyrank.types import RankTask
 
 
-class Look:
+class CompletionFigures:
     """What is seen of the completions of a batch: how well formed, how long the thought, bias of place."""
 
     def __init__(self, formats: Sequence[Format[Any] | None], chat: Chat) -> None:

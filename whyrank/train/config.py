@@ -162,7 +162,7 @@ class HeldOut(Config):
 
 
 @dataclass(frozen=True)
-class Source(Config):
+class LessonSource(Config):
     """Examples to learn from.
 
     Attributes:
@@ -198,7 +198,7 @@ class Stage(Config):
         name: for the reports.
     """
 
-    sources: Annotated[tuple[Source, ...], Length(1)]
+    sources: Annotated[tuple[LessonSource, ...], Length(1)]
     steps: NotNegative = 0
     epochs: Annotated[float, AtLeast(0)] = 0.0
     name: str = ""
@@ -253,7 +253,7 @@ class Rewarded(Config):
 
 
 @dataclass(frozen=True)
-class VLLM(Config):
+class VLLMRollouts(Config):
     """Let vLLM write the completions, on a GPU.
 
     Attributes:
@@ -330,7 +330,7 @@ class GRPO(Config):
     scale: Literal["group", "batch", "none"] = "group"
     iterations: Positive = 1
     mask_cut: bool = False
-    vllm: VLLM | None = None
+    vllm: VLLMRollouts | None = None
     optimizer: Optimizer = Optimizer(lr=1e-6)
     loop: Loop = Loop()
     held_out: HeldOut | None = None

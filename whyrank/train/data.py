@@ -19,7 +19,7 @@ from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.formats import Choice, Ends, Format, Permutation, PointFormat
 from whyrank.rerank.formats.question import question
-from whyrank.train.config import Source, Stage
+from whyrank.train.config import LessonSource, Stage
 from whyrank.train.lists import by_order
 from whyrank.types import RankTask
 
@@ -44,11 +44,11 @@ class Material:
     """
 
     lessons: list[Lesson] = field(default_factory=list)
-    sources: dict[Source, range] = field(default_factory=dict)
+    sources: dict[LessonSource, range] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, sources: Iterable[Source], chat: Chat, max_length: int) -> "Material":
+    def read(cls, sources: Iterable[LessonSource], chat: Chat, max_length: int) -> "Material":
         """Read and encode each source once.
 
         Raises:
@@ -123,7 +123,7 @@ def _cycle(pool: npt.NDArray[np.int64], n: int, lot: np.random.Generator) -> npt
     return cycled
 
 
-def _bare(source: Source) -> Source:
+def _bare(source: LessonSource) -> LessonSource:
     return replace(source, weight=None)  # a source that several stages draw from is read once
 
 
@@ -147,7 +147,7 @@ def written(completion: Ok, opened: bool = False) -> str:
     return text.removeprefix("<think>") if text.startswith("<think>") else f"</think>\n{text}"
 
 
-def _lessons(source: Source, chat: Chat, max_length: int, counts: Counter[str]) -> Iterator[Lesson]:
+def _lessons(source: LessonSource, chat: Chat, max_length: int, counts: Counter[str]) -> Iterator[Lesson]:
     pairs = _ranked(source, chat, counts) if source.format else _told(source)
     if not chat.closing:
         raise BadInput(
@@ -175,7 +175,7 @@ def _clean(text: str) -> str:
 Pair = tuple[list[dict[str, str]], Ok]
 
 
-def _ranked(source: Source, chat: Chat, counts: Counter[str]) -> Iterator[Pair]:
+def _ranked(source: LessonSource, chat: Chat, counts: Counter[str]) -> Iterator[Pair]:
     """Chats and right answers of RankTasks."""
     format: Format[Any] = make(source.format, Format)
     tasks = list(islice(read_tasks(source.path), source.limit or None))
@@ -212,7 +212,7 @@ def utilities(task: RankTask, format: Format[Any], top: float) -> list[float]:
     return [gain / scale for gain in task.gains]
 
 
-def _told(source: Source) -> Iterator[Pair]:
+def _told(source: LessonSource) -> Iterator[Pair]:
     """Chats and completions as they stand in a file."""
     for number, line in islice(lines(source.path), source.limit or None):
         where = f"{source.path}:{number}"

@@ -15,7 +15,7 @@ from whyrank.llm.messages import Prompt
 from whyrank.registry import make
 from whyrank.rerank.formats import Format, PointFormat
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.rewrite.base import LLMRewriter, Look
+from whyrank.retrieval.rewrite.base import LLMRewriter, PassageRequest
 from whyrank.retrieval.rewrite.rewritten import Rewritten
 from whyrank.train.config import GRPO
 from whyrank.train.data import prompts
@@ -43,7 +43,7 @@ class Ask(Protocol):
         """What is asked about a task: one prompt about one as shown; before that, all that it may come to."""
 
 
-class Ranking:
+class RankingPrompts:
     """The documents of a list are to be ranked, or graded one by one."""
 
     def __init__(self, format: str, config: GRPO, chat: Chat) -> None:
@@ -79,7 +79,7 @@ class Ranking:
         return prompts(self.format, task, self._chat, self._limit)
 
 
-class Rewriting:
+class RewritingPrompts:
     """The query is to be rewritten, so that an engine finds the task's relevant documents."""
 
     several, format = 1, None
@@ -125,7 +125,7 @@ def _taken_whole(rewriter: LLMRewriter) -> bool:
     """Whether the plan is one prompt, and its text the answer to it, tried on an answer of several lines and items."""
     walk, answer = rewriter.plan(Query("tried", "why?")), "Bees, wasps.\n- Ants."
     asked = next(walk, ())
-    if isinstance(asked, Look) or len(asked) != 1:
+    if isinstance(asked, PassageRequest) or len(asked) != 1:
         return False
     try:
         walk.send([Ok(answer)])
@@ -138,11 +138,11 @@ def asks_of(config: GRPO, chat: Chat) -> tuple[Ask, ...]:
     """What is asked about each task: to rewrite its query, or to rank its documents, in each of the formats.
 
     Raises:
-        BadInput: as `Rewriting` and `Ranking`; or the devices' batches do not hold whole draws.
+        BadInput: as `RewritingPrompts` and `RankingPrompts`; or the devices' batches do not hold whole draws.
     """
     if config.search:
-        return (Rewriting(config),)
-    asks = tuple(Ranking(format, config, chat) for format in config.formats)
+        return (RewritingPrompts(config),)
+    asks = tuple(RankingPrompts(format, config, chat) for format in config.formats)
     groups = config.loop.batch * config.loop.accumulation // config.generations
     several = sum(ask.several for ask in asks)
     if groups % several:
@@ -158,7 +158,7 @@ def spec_of(format: Format[Any] | None) -> str:
     return "" if format is None else repr(format)
 
 
-class Row(NamedTuple):
+class DrawnPrompt(NamedTuple):
     """One prompt of one draw.
 
     Attributes:
@@ -174,7 +174,7 @@ class Row(NamedTuple):
     format: str
 
 
-class Draws:
+class DrawnPrompts:
     """The prompts of a run by number, each the same whenever it is asked for, so that a resumed run sees the same.
 
     Attributes:
@@ -217,14 +217,14 @@ class Draws:
         asked = (self._chat.render(prompt.chat) for ask in self._asks for prompt in ask.prompts(task))
         return any(len(self._chat.encode(text)) > self._longest for text in asked)
 
-    def _row(self, number: int) -> Row:
+    def _row(self, number: int) -> DrawnPrompt:
         draw, place = divmod(number, len(self._places))
         ask, one = self._places[place]
         cycle, at = divmod(draw, len(self._tasks))
         task = self._tasks[_permutation(len(self._tasks), self._seed, cycle)[at]]
         shown = ask.shown(task, random.Random(f"{self._seed} {draw}"))[one]
         (prompt,) = ask.prompts(shown)
-        return Row(prompt, shown, opens(self._chat.render(prompt.chat)), spec_of(ask.format))
+        return DrawnPrompt(prompt, shown, opens(self._chat.render(prompt.chat)), spec_of(ask.format))
 
 
 def search_tasks(data: Dataset) -> Iterable[RankTask]:

@@ -20,8 +20,8 @@ from whyrank.train.card import card
 from whyrank.train.config import Config, Loop, Model, Optimizer, plain
 from whyrank.train.data import added
 from whyrank.train.held_out import grades
-from whyrank.train.lists import Drawn, Lists, drawn, read, teaches
-from whyrank.train.monitor import Watch, last_held_out, metrics
+from whyrank.train.lists import DrawnList, RankedLists, drawn, read, teaches
+from whyrank.train.monitor import Monitor, last_held_out, metrics
 from whyrank.types import RankTask, Run
 
 Loss = Literal["listnet", "listmle", "ranknet", "lambdarank", "plackett_luce"]
@@ -59,7 +59,7 @@ class Encoder(Config):
     """
 
     output: str
-    lists: Annotated[tuple[Lists, ...], Length(1)]
+    lists: Annotated[tuple[RankedLists, ...], Length(1)]
     model: str = "minilm"
     head: Head = "cosine"
     loss: Loss = "listmle"
@@ -70,7 +70,7 @@ class Encoder(Config):
     max_length: Annotated[int, AtLeast(8)] = 192
     frozen: NotNegative = 0
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
-    held_out: Lists | None = None
+    held_out: RankedLists | None = None
     hold_out: NotNegative = 0
     every: Positive = 100
     optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-5))
@@ -99,7 +99,7 @@ def train(config: Encoder) -> base.Trained:
     sources = [*config.lists, *([config.held_out] if config.held_out else [])]
     task = {"verb": "train encoder", "config": plain(config)}
     task["files"] = base.files([one.file for one in sources])
-    folder = base.Folder(config.output, task)
+    folder = base.TrainingFolder(config.output, task)
     if folder.finished:
         return folder.done()
     library = need("sentence_transformers.cross_encoder", extra="train")
@@ -126,7 +126,7 @@ def train(config: Encoder) -> base.Trained:
             loss=_loss(torch, engine, config),
         )
         measure = partial(measured, CrossEncoder(engine, config.model), held_out) if held_out else None
-        watch = Watch(folder.path, config.every if held_out else 0, measure, advance)
+        watch = Monitor(folder.path, config.every if held_out else 0, measure, advance)
         base.attach(trainer, watch, folder.path, config.loop)
         seconds = base.run(trainer, folder)
     report = {
@@ -168,7 +168,7 @@ class InOrder:
         mine.model.save_pretrained(output_dir or mine.args.output_dir, create_model_card=False)
 
 
-def _material(config: Encoder) -> tuple[list[Drawn], dict[str, dict[str, int]], list[RankTask]]:
+def _material(config: Encoder) -> tuple[list[DrawnList], dict[str, dict[str, int]], list[RankTask]]:
     """The short lists of all steps, what became of each source, and the lists to measure by."""
     read_in = [read(one) for one in config.lists]
     read_before = [len(tasks) for tasks in read_in]
@@ -238,7 +238,7 @@ def _freeze(engine: Any, layers: int) -> None:
         part.requires_grad_(False)
 
 
-def _dataset(rows: Sequence[Drawn]) -> Any:
+def _dataset(rows: Sequence[DrawnList]) -> Any:
     datasets = need("datasets", extra="train")
     return datasets.Dataset.from_dict({
         "query": [row.query for row in rows],
@@ -247,7 +247,7 @@ def _dataset(rows: Sequence[Drawn]) -> Any:
     })  # fmt: skip
 
 
-def _save(trainer: Any, engine: Any, folder: base.Folder, text: str) -> None:
+def _save(trainer: Any, engine: Any, folder: base.TrainingFolder, text: str) -> None:
     """Write the model with its tokenizer and card, the whole folder or nothing."""
     if not trainer.is_world_process_zero():
         return

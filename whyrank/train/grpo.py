@@ -16,12 +16,12 @@ from whyrank.registry import make
 from whyrank.rerank.formats import Format
 from whyrank.train import trainer as base
 from whyrank.train.card import card
-from whyrank.train.completions import Look
+from whyrank.train.completions import CompletionFigures
 from whyrank.train.config import GRPO, plain
-from whyrank.train.draws import Draws, Rewriting, asks_of, spec_of
-from whyrank.train.held_out import Lists, Searches, speaking
+from whyrank.train.draws import DrawnPrompts, RewritingPrompts, asks_of, spec_of
+from whyrank.train.held_out import HeldOutLists, HeldOutSearches, speaking
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
-from whyrank.train.monitor import Watch, last_held_out, metrics
+from whyrank.train.monitor import Monitor, last_held_out, metrics
 from whyrank.train.rewards import ForTRL, Reward
 from whyrank.train.rewards.adapters import task_of
 from whyrank.train.rewards.base import completion_of, formats_of, label
@@ -42,7 +42,7 @@ def train(config: GRPO) -> base.Trained:
     """
     held_out = [config.held_out.tasks] if config.held_out else []
     task = {"verb": "train grpo", "config": plain(config), "files": base.files([*config.tasks, *held_out])}
-    folder = base.Folder(config.output, task)
+    folder = base.TrainingFolder(config.output, task)
     if folder.finished:
         return folder.done()
     refuse_spread(config.loop, config.model, config.held_out)
@@ -52,19 +52,19 @@ def train(config: GRPO) -> base.Trained:
     trl = need("trl", extra="train")
     model, chat = load_model(config.model, config.seed)
     asks = asks_of(config, chat)
-    draws = Draws(config, asks, chat, getattr(model.config, "max_position_embeddings", None))
-    measured: Lists | Searches | None = None
+    draws = DrawnPrompts(config, asks, chat, getattr(model.config, "max_position_embeddings", None))
+    measured: HeldOutLists | HeldOutSearches | None = None
     if config.held_out is not None:
         measured = (
-            Searches(config.held_out, asks[0].search)
-            if isinstance(asks[0], Rewriting)
-            else Lists(config.held_out, chat, config.formats[0], config.max_passage_tokens)
+            HeldOutSearches(config.held_out, asks[0].search)
+            if isinstance(asks[0], RewritingPrompts)
+            else HeldOutLists(config.held_out, chat, config.formats[0], config.max_passage_tokens)
         )
     groups = config.loop.batch * config.loop.accumulation * base.devices() // config.generations
     rounds = config.steps // config.iterations
     folder.begin()
     kind: Any = type("GRPO", (Groups, base.Additions, trl.GRPOTrainer), {"moves": config.optimizer})
-    kind.look, kind.drops = Look([ask.format for ask in asks], chat), not config.keep_even
+    kind.look, kind.drops = CompletionFigures([ask.format for ask in asks], chat), not config.keep_even
     with progress("training", config.steps) as advance:
         trainer = kind(
             model=model,
@@ -84,7 +84,7 @@ def train(config: GRPO) -> base.Trained:
                 return measured.measure(llm)
 
         every = config.held_out.every if config.held_out else 0
-        watch = Watch(folder.path, every, measure if config.held_out else None, advance)
+        watch = Monitor(folder.path, every, measure if config.held_out else None, advance)
         base.attach(trainer, watch, folder.path, config.loop)
         if base.first():
             kind.look.tell = lambda figures: watch.note(trainer.state.global_step + 1, figures)  # the step to come
@@ -106,7 +106,7 @@ def train(config: GRPO) -> base.Trained:
 class Groups:
     """Mixed into GRPOTrainer: groups whose completions are all worth the same leave the loss; completions are seen."""
 
-    look: Look
+    look: CompletionFigures
     drops: bool
     _rewards: Any
 
@@ -253,7 +253,7 @@ def _arguments(config: GRPO) -> dict[str, Any]:
     return given
 
 
-def _dataset(draws: Draws, rows: int) -> Any:
+def _dataset(draws: DrawnPrompts, rows: int) -> Any:
     """The prompts of all steps, each written when it is asked for."""
     datasets = need("datasets", extra="train")
 

@@ -60,7 +60,7 @@ def speaking(network: Any, chat: Chat, batch: int = 32) -> Iterator[LLM]:
         network.train(training)
 
 
-class Lists:
+class HeldOutLists:
     """RankTasks that measure a model."""
 
     def __init__(self, config: HeldOut, chat: Chat, format: str = "ranking()", max_passage_tokens: int = 512) -> None:
@@ -109,7 +109,7 @@ class Lists:
         }
 
 
-class Searches:
+class HeldOutSearches:
     """Queries that measure a rewriter: rewritten by the model and searched, as `rewritten(…)` does in inference."""
 
     def __init__(self, config: HeldOut, search: Rewritten) -> None:

@@ -18,7 +18,7 @@ from whyrank.types import Dataset, RankTask, Run
 
 
 @dataclass(frozen=True)
-class Lists(Config):
+class RankedLists(Config):
     """Lists for a model that scores: from a file, or what a first stage found in a data set.
 
     Attributes:
@@ -56,7 +56,7 @@ class Lists(Config):
         return str(inside) if self.run and inside.is_file() else self.run or self.tasks
 
 
-class Drawn(NamedTuple):
+class DrawnList(NamedTuple):
     """A short list as the model sees it in a step: texts, and the gain of each."""
 
     query: str
@@ -64,7 +64,7 @@ class Drawn(NamedTuple):
     gains: tuple[float, ...]
 
 
-def read(lists: Lists) -> list[RankTask]:
+def read(lists: RankedLists) -> list[RankTask]:
     """The lists that are asked for.
 
     Raises:
@@ -105,7 +105,7 @@ def mined(data: Dataset, run: Run, *, depth: int = 100, add_relevant: bool = Tru
             yield RankTask(queries[id], tuple(data.corpus[one] for one in ids), known, source={"run": run.name})
 
 
-def drawn(tasks: Sequence[RankTask], size: int, epochs: int, seed: int) -> list[Drawn]:
+def drawn(tasks: Sequence[RankTask], size: int, epochs: int, seed: int) -> list[DrawnList]:
     """Short lists in the order of training, new ones each epoch, of the tasks that teach something.
 
     Each holds at most `size` documents: of those above the lowest gain at most half, and at least one; the rest have
@@ -133,16 +133,16 @@ def by_order(task: RankTask) -> tuple[float, ...]:
     return tuple(1 - rank[document.id] / last for document in task.documents)
 
 
-def _drawn(task: RankTask, size: int, lot: np.random.Generator) -> Drawn:
+def _drawn(task: RankTask, size: int, lot: np.random.Generator) -> DrawnList:
     gains = np.array(gains_of(task))
     good = lot.permutation(np.flatnonzero(gains > gains.min()))
     bad = lot.permutation(np.flatnonzero(gains == gains.min()))
     many = max(min(len(good), size // 2), size - len(bad))
     chosen = [*good[:many], *bad[: size - min(many, len(good))]]
-    return Drawn(task.query.text, tuple(task.documents[at].content for at in chosen), tuple(gains[chosen].tolist()))
+    return DrawnList(task.query.text, tuple(task.documents[at].content for at in chosen), tuple(gains[chosen].tolist()))
 
 
-def _candidates(lists: Lists) -> Iterator[RankTask]:
+def _candidates(lists: RankedLists) -> Iterator[RankTask]:
     data = load(lists.data, split=lists.split)
     if lists.split == "test":
         warn(f"lists are of the test split of {lists.data}: what is learnt from it is not to be measured on it")

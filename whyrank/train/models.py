@@ -12,7 +12,7 @@ from whyrank.llm.chat import Chat
 from whyrank.llm.local import located
 from whyrank.progress import no_bars, warn
 from whyrank.train.config import HeldOut, Loop, Model
-from whyrank.train.trainer import Folder, first, whole
+from whyrank.train.trainer import TrainingFolder, first, whole
 
 
 def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
@@ -85,7 +85,7 @@ def adapter(config: Model) -> Any:
     )
 
 
-def save_model(trainer: Any, chat: Chat, folder: Folder, card: str) -> None:
+def save_model(trainer: Any, chat: Chat, folder: TrainingFolder, card: str) -> None:
     """Write the model with its tokenizer and card; an adapter is merged into it.
 
     All processes call it, as weights may be spread over them; the first writes, the others wait for it.

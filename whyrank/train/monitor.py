@@ -18,7 +18,7 @@ LEFT_OUT = {"epoch", "total_flos", "train_runtime", "train_samples_per_second", 
 """What TRL's trainers tell that says nothing about learning."""
 
 
-class Watch:
+class Monitor:
     """Hears of each step and writes down what is told; a callback of transformers' Trainer.
 
     Args:

@@ -10,9 +10,9 @@ from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import SFT, plain
 from whyrank.train.data import Lesson, Material, plan
-from whyrank.train.held_out import Lists, speaking
+from whyrank.train.held_out import HeldOutLists, speaking
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
-from whyrank.train.monitor import Watch, last_held_out, metrics
+from whyrank.train.monitor import Monitor, last_held_out, metrics
 
 
 def train(config: SFT) -> base.Trained:
@@ -31,7 +31,7 @@ def train(config: SFT) -> base.Trained:
     held_out = [config.held_out.tasks] if config.held_out else []
     task = {"verb": "train sft", "config": plain(config)}
     task["files"] = base.files([source.path for source in sources] + held_out)
-    folder = base.Folder(config.output, task)
+    folder = base.TrainingFolder(config.output, task)
     if folder.finished:
         return folder.done()
     refuse_spread(config.loop, config.model, config.held_out)
@@ -40,7 +40,7 @@ def train(config: SFT) -> base.Trained:
     positions = getattr(model.config, "max_position_embeddings", None) or config.max_length
     material = Material.read(sources, chat, min(config.max_length, positions))
     longest = max((source.max_passage_tokens for source in sources if source.format), default=512)
-    lists = Lists(config.held_out, chat, max_passage_tokens=longest) if config.held_out else None
+    lists = HeldOutLists(config.held_out, chat, max_passage_tokens=longest) if config.held_out else None
     size = config.loop.batch * config.loop.accumulation * base.devices()
     order = plan(material, config.stages, size, config.seed, config.loop.like_length)
     steps = len(order) // size
@@ -67,7 +67,7 @@ def train(config: SFT) -> base.Trained:
                 return lists.measure(llm)
 
         every = config.held_out.every if config.held_out else 0
-        base.attach(trainer, Watch(folder.path, every, measure if lists else None, advance), folder.path, config.loop)
+        base.attach(trainer, Monitor(folder.path, every, measure if lists else None, advance), folder.path, config.loop)
         seconds = base.run(trainer, folder)
     report = {
         "steps": steps, "seconds": seconds, "examples": len(order), "sources": material.counts,

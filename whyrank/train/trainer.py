@@ -124,7 +124,7 @@ _held: dict[Path, ExitStack] = {}
 """The folders in which this process trains."""
 
 
-class Folder:
+class TrainingFolder:
     """A run folder: says whether it is new, gone on with, or done."""
 
     def __init__(self, path: str | Path, task: Mapping[str, Any]) -> None:
@@ -261,7 +261,7 @@ def attach(trainer: Any, watch: Any, folder: Path, loop: Loop) -> None:
     watch.tell = tell
 
 
-def run(trainer: Any, folder: Folder) -> float:
+def run(trainer: Any, folder: TrainingFolder) -> float:
     """Train, from the last checkpoint if there is one.
 
     Returns:

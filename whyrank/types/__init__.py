@@ -4,7 +4,7 @@ Of recommendation: Event, History, Interactions, Catalogue. Of model calls: Call
 query.
 """
 
-from whyrank.types.calls import STATUSES, CallReport, Hunted, Place, Repairs, Status, Usage, count_statuses
+from whyrank.types.calls import STATUSES, CallReport, Place, Repairs, SearchStep, Status, Usage, count_statuses
 from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
 from whyrank.types.fingerprint import Fingerprint, is_fingerprint, joined
 from whyrank.types.interactions import Catalogue, Event, History, Interactions
@@ -26,7 +26,6 @@ __all__ = [
     "Evidence",
     "Fingerprint",
     "History",
-    "Hunted",
     "Interactions",
     "Metadata",
     "Note",
@@ -38,6 +37,7 @@ __all__ = [
     "Repairs",
     "Run",
     "Search",
+    "SearchStep",
     "Status",
     "Usage",
     "Where",

@@ -89,7 +89,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Hunted:
+class SearchStep:
     """What an answer of the search agent holds.
 
     Attributes:
@@ -149,7 +149,7 @@ class CallReport:
     first: bool | None = None
     passages: tuple[str, ...] = ()
     candidates: int | None = None
-    hunted: Hunted | None = None
+    hunted: SearchStep | None = None
     seconds: float | None = None
     cost: float | None = None
     others: Mapping[str, object] = field(default_factory=dict)
@@ -226,7 +226,7 @@ class CallReport:
             first=record.flag("first"),
             passages=record.texts("passages") or (),
             candidates=record.number("candidates"),
-            hunted=None if quotes is None else Hunted(quotes, *hunted),
+            hunted=None if quotes is None else SearchStep(quotes, *hunted),
             seconds=record.decimal("seconds"),
             cost=record.decimal("cost"),
             others=record.rest,
@@ -248,7 +248,7 @@ def _shown(record: Record, places: Mapping[str, int] | None) -> tuple[int, ...] 
     return None if ids is None else tuple(places[id] for id in ids)
 
 
-def _known(told: Repairs | Place | Hunted | Usage, names: Mapping[str, str]) -> dict[str, object]:
+def _known(told: Repairs | Place | SearchStep | Usage, names: Mapping[str, str]) -> dict[str, object]:
     """The fields that are known, in plain types, some by other names."""
     values = {names.get(one.name, one.name): getattr(told, one.name) for one in fields(told)}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

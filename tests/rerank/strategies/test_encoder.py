@@ -11,7 +11,7 @@ from whyrank.encoders import BiEncoder
 from whyrank.errors import BadInput, EngineError, MissingExtra
 from whyrank.experiment import rerank
 from whyrank.io import write_run
-from whyrank.llm.scores import Scores
+from whyrank.llm.scores import ScoreRecord
 from whyrank.registry import make
 from whyrank.rerank.base import statuses
 from whyrank.rerank.strategies.encoder import EncoderRerank
@@ -217,7 +217,7 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(kind, cross, tmp_p
     whole = rerank(tmp_path / "first.trec", part, data, tmp_path / "whole" / "run")
     blocks = (tmp_path / "whole" / "run" / "scores.jsonl").read_bytes().count(b"\n")
     assert blocks >= 6
-    real = Scores.of
+    real = ScoreRecord.of
     for stop in range(1, blocks + 1):
         worked = []
 
@@ -231,7 +231,7 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(kind, cross, tmp_p
             return real(self, what, size, once)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Scores, "of", broken)
+            patch.setattr(ScoreRecord, "of", broken)
             if stop < blocks:
                 with pytest.raises(KeyboardInterrupt):
                     rerank(tmp_path / "first.trec", part, data, tmp_path / "broken" / "run")
@@ -251,7 +251,7 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(kind, cross, tmp_p
 def test_scores_that_are_damaged_are_computed_again(tmp_path):
     path = tmp_path / "scores.jsonl"
     values = np.array([1.5, -0.1, np.nan, np.inf], dtype=np.float32)
-    kept = Scores(path)
+    kept = ScoreRecord(path)
     assert np.array_equal(kept.of(["a"], 4, lambda: values), values, equal_nan=True)
     assert kept.of(["b"], 1, lambda: values[:1])[0] == 1.5
     kept.close()
@@ -265,7 +265,7 @@ def test_scores_that_are_damaged_are_computed_again(tmp_path):
         b'{"key": "x", "scores": 5}\n',
     ):
         path.write_bytes(damage + whole)
-        kept = Scores(path)
+        kept = ScoreRecord(path)
         found = kept.of(["a"], 4, lambda: pytest.fail("it is known"))
         assert np.array_equal(found, [np.float32(1.5), np.float32(-0.1), np.nan, np.nan], equal_nan=True)
         assert kept.of(["a"], 3, lambda: values[:3]) is not None and kept.of(["c"], 1, lambda: values[:1])[0] == 1.5

@@ -71,7 +71,7 @@ def test_a_failure_leaves_no_trace(tiny_blocks, tmp_path):
 def test_long_documents_are_read_a_few_at_a_time(monkeypatch):
     monkeypatch.setattr(tokenization, "CHARACTERS", 100)
     corpus = [Document(f"d{n}", "bee " * 30) for n in range(4)] + [Document(f"s{n}", "ant") for n in range(4)]
-    read = tokenization.Reading(corpus, "terms")
+    read = tokenization.TokenBlocks(corpus, "terms")
     assert [len(block.lengths) for block in read] == [1, 1, 1, 1, 4]
     assert read.ids == [document.id for document in corpus] and read.terms == {"bee": 0, "ant": 1}
 

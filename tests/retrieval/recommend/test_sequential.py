@@ -12,7 +12,7 @@ from whyrank.types import Catalogue, Document, Event, Interactions, Query
 
 torch = pytest.importorskip("torch")
 
-from whyrank.retrieval.recommend.sequence_model import SequenceModel, Shape, halted  # noqa: E402 (needs torch)
+from whyrank.retrieval.recommend.sequence_model import NetworkShape, SequenceModel, halted  # noqa: E402 (needs torch)
 
 RING = [f"i{at}" for at in range(12)]
 """Each item is followed by the next, and the last by the first."""
@@ -64,7 +64,7 @@ def test_the_same_seed_learns_the_same_and_leaves_chance_alone():
 
 
 def shape(**more):
-    return Shape(
+    return NetworkShape(
         **{
             "items": 9,
             "dimensions": 8,

@@ -32,7 +32,7 @@ from whyrank.retrieval.rewrite import (
     Keywords,
     LameR,
     LLMRewriter,
-    Look,
+    PassageRequest,
     Query2Doc,
     ReasonedQuery,
     Replace,
@@ -258,7 +258,7 @@ class Direct(LLMRewriter):
     """Looks and asks no model at all."""
 
     def plan(self, query):
-        found = yield Look(query.text, 1)
+        found = yield PassageRequest(query.text, 1)
         return Rewriting((" ", *(document.text for document in found)))
 
 

@@ -15,7 +15,7 @@ from whyrank import Document, Fake, Ok, Query, Sampling, Trace, load, make
 from whyrank.errors import BadIndex, BadInput
 from whyrank.llm.answer import Failed
 from whyrank.llm.engine import LLM
-from whyrank.retrieval.tree.index import Shown
+from whyrank.retrieval.tree.index import ShownIndex
 from whyrank.retrieval.tree.retriever import Tree
 from whyrank.retrieval.tree.summaries import Extractive, Written
 from whyrank.testing import DOCUMENTS, check_retriever
@@ -79,7 +79,7 @@ def oracle(tree, target):
     """A function that knows where a document is: what lies on the way to it is worth 90, the document itself 100."""
     index = tree._held
     leaf = index.places[target]
-    shown = Shown(index, (), {}, Extractive())
+    shown = ShownIndex(index, (), {}, Extractive())
     worth = {" ".join(shown.text(node).split())[:80]: 90 for node in index.shape.above(leaf)}
     worth[" ".join(shown.text(leaf).split())[:80]] = 100
 

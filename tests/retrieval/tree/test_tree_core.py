@@ -10,7 +10,7 @@ from whyrank.retrieval.tree.calibrate import calibrate
 from whyrank.retrieval.tree.clustering import bottom_up, top_down
 from whyrank.retrieval.tree.growth import grown
 from whyrank.retrieval.tree.shape import Shape
-from whyrank.retrieval.tree.walk import Policy, Walk, explore
+from whyrank.retrieval.tree.walk import Policy, TreeWalk, explore
 
 builders = st.sampled_from([bottom_up, top_down])
 branchings = st.integers(2, 12)
@@ -147,7 +147,7 @@ def test_a_perfect_judge_finds_the_leaf_in_logarithmically_many_calls(n, branchi
     shape = Shape.balanced(n, branching)
     leaf = data.draw(st.integers(0, n - 1))
     depth = int(shape.depths.max())
-    walk = Walk(shape, Policy(beam=beam, iterations=depth))
+    walk = TreeWalk(shape, Policy(beam=beam, iterations=depth))
     assert explore(walk, path_judge(shape, leaf)) <= 1 + beam * (depth - 1)
     assert walk.found().leaves[0] == leaf
 
@@ -163,7 +163,7 @@ def test_what_is_excluded_is_in_no_slate(n, branching, build, data):
         shown.update(slate.entries.tolist())
         return np.random.default_rng(slate.node).random(len(slate.entries))
 
-    walk = Walk(shape, Policy(beam=3, iterations=1000), excluded)
+    walk = TreeWalk(shape, Policy(beam=3, iterations=1000), excluded)
     explore(walk, judge)
     assert set(walk.found().leaves.tolist()) == set(range(n)) - excluded
     under = leaves_under(shape)
@@ -174,7 +174,7 @@ def test_what_is_excluded_is_in_no_slate(n, branching, build, data):
 def test_a_walk_to_the_end_judges_every_leaf_once_found_in_order():
     shape, draw = Shape.balanced(200, 6), np.random.default_rng(0)
     worth = draw.random(200)
-    walk = Walk(shape, Policy(iterations=1000, alpha=1.0, anchors=0, ridge=1e9))
+    walk = TreeWalk(shape, Policy(iterations=1000, alpha=1.0, anchors=0, ridge=1e9))
     explore(walk, lambda slate: np.array([worth[at] if at < 200 else 0.5 for at in slate.entries.tolist()]))
     found = walk.found()
     assert found.leaves.tolist() == np.argsort(-worth).tolist()
@@ -183,10 +183,10 @@ def test_a_walk_to_the_end_judges_every_leaf_once_found_in_order():
 
 def test_no_score_is_not_a_score_of_zero():
     shape = Shape.balanced(100, 10)
-    silent = Walk(shape, Policy(iterations=1000))
+    silent = TreeWalk(shape, Policy(iterations=1000))
     explore(silent, lambda slate: np.full(len(slate.entries), np.nan))
     assert sorted(silent.found().leaves.tolist()) == list(range(100))
-    walk = Walk(shape, Policy(beam=1, iterations=2, ridge=1e6))
+    walk = TreeWalk(shape, Policy(beam=1, iterations=2, ridge=1e6))
     (root,) = walk.slates()
     lost, poor = root.entries[:2].tolist()
     walk.hear([root], [np.array([np.nan, 0.2, *[0.6] * 7, 0.9])])
@@ -207,7 +207,7 @@ def test_calls_that_are_kinder_than_others_do_not_lead_astray():
 
     place = {}
     for ridge in (1e9, Policy.ridge):
-        walk = Walk(shape, Policy(beam=2, iterations=12, ridge=ridge))
+        walk = TreeWalk(shape, Policy(beam=2, iterations=12, ridge=ridge))
         explore(walk, judge)
         place[ridge] = walk.found().leaves.tolist().index(target)
     assert place[Policy.ridge] == 0 < place[1e9]
@@ -216,7 +216,7 @@ def test_calls_that_are_kinder_than_others_do_not_lead_astray():
 def test_calls_and_iterations_are_bounds():
     shape = Shape.balanced(10_000, 10)
     for policy, most in ((Policy(beam=4, iterations=3), 9), (Policy(beam=4, calls=7), 7), (Policy(calls=1), 1)):
-        assert explore(Walk(shape, policy), lambda slate: np.full(len(slate.entries), 0.5)) == most
+        assert explore(TreeWalk(shape, policy), lambda slate: np.full(len(slate.entries), 0.5)) == most
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from whyrank.llm.answer import Failed, Ok
 from whyrank.retrieval.tree.sketches import LONGEST, QUOTES, TERMS, Rarity, Sketch, merged, of_document
 from whyrank.retrieval.tree.slates import parse, read, render
-from whyrank.retrieval.tree.texts import Texts
+from whyrank.retrieval.tree.texts import PackedTexts
 
 NAN = math.nan
 
@@ -117,5 +117,5 @@ def test_extracts_are_bounded(texts):
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)))
 def test_texts_come_back(given):
-    held = Texts.of(given)
+    held = PackedTexts.of(given)
     assert list(held) == given and len(held) == len(given)

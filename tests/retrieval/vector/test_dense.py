@@ -16,7 +16,7 @@ from whyrank.registry import make
 from whyrank.retrieval.lexical.bm25 import BM25
 from whyrank.retrieval.vector import dense
 from whyrank.retrieval.vector.dense import Dense
-from whyrank.retrieval.vector.vectors import Folder, read_manifest
+from whyrank.retrieval.vector.vectors import VectorFolder, read_manifest
 from whyrank.testing import DOCUMENTS, QUERIES, check_retriever
 from whyrank.types import Document, Query
 
@@ -261,7 +261,7 @@ def test_bad_arguments_are_told(spec, text):
 
 
 def test_a_folder_of_other_vectors_is_refused(tmp_path):
-    Folder.at(tmp_path, "float16", 3, {"by": "another program"})
+    VectorFolder.at(tmp_path, "float16", 3, {"by": "another program"})
     with pytest.raises(BadIndex, match=r"not of dense\(...\)"):
         Dense.open(tmp_path)
 
@@ -287,4 +287,4 @@ def spoil(monkeypatch, value):
 def test_the_folder_of_another_kind_of_index_is_told(tmp_path):
     BM25().index(DOCUMENTS).save(tmp_path / "idx")
     with pytest.raises(BadIndex, match=r"idx holds a bm25 index: choose another folder \(-o\)"):
-        Folder.at(tmp_path / "idx", "float16", 4, {})
+        VectorFolder.at(tmp_path / "idx", "float16", 4, {})

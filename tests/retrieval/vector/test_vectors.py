@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from whyrank.errors import BadIndex, NotFound
 from whyrank.retrieval.filters import Allowed
-from whyrank.retrieval.vector.vectors import Folder, chained, nearest, read_manifest
+from whyrank.retrieval.vector.vectors import VectorFolder, chained, nearest, read_manifest
 from whyrank.types import Document
 
 DOCUMENTS = [Document(f"d {n}\n", f"text {n}") for n in range(7)]
@@ -30,7 +30,7 @@ def append(folder, start, stop):
 
 
 def begun(path, rows=4):
-    folder = Folder.at(path, "float16", 3, ABOUT)
+    folder = VectorFolder.at(path, "float16", 3, ABOUT)
     append(folder, 0, rows)
     return folder
 
@@ -74,7 +74,7 @@ def test_nearest_sees_through_the_rounding_of_float32():
 
 def test_what_is_written_is_read(full):
     manifest = read_manifest(full)
-    vectors = Folder(full, manifest).read()
+    vectors = VectorFolder(full, manifest).read()
     assert vectors.ids == [doc.id for doc in DOCUMENTS]
     assert np.array_equal(vectors.matrix[:], MATRIX) and np.array_equal(vectors.matrix[[5, 2]], MATRIX[[5, 2]])
     assert manifest.complete and vectors.about == ABOUT
@@ -85,7 +85,7 @@ def test_what_a_kill_left_behind_the_manifest_is_cut_off(tmp_path, file):
     folder = begun(tmp_path)
     with (folder.path / file).open("ab") as end:
         end.write(b"half a row")
-    again = Folder.at(tmp_path, "float16", 3, ABOUT)
+    again = VectorFolder.at(tmp_path, "float16", 3, ABOUT)
     assert list(again.unwritten(iter(DOCUMENTS))) == DOCUMENTS[4:]
     append(again, 4, 7)
     assert np.array_equal(again.finish().matrix[:], MATRIX)
@@ -110,13 +110,13 @@ def test_a_damaged_file_is_refused_by_name(full, file):
     data[5] ^= 1
     (full / file).write_bytes(data)
     with pytest.raises(BadIndex, match=f"{file} was changed"):
-        Folder(full, read_manifest(full)).read()
+        VectorFolder(full, read_manifest(full)).read()
     (full / file).write_bytes(data[:-1])
     with pytest.raises(BadIndex, match=f"{file} is cut"):
-        Folder(full, read_manifest(full)).read()
+        VectorFolder(full, read_manifest(full)).read()
     (full / file).unlink()
     with pytest.raises(BadIndex, match=f"{file} is cut"):
-        Folder.at(full, "float16", 3, ABOUT)
+        VectorFolder.at(full, "float16", 3, ABOUT)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', "VERSION", "FIELD", "DTYPE"], ids=str.lower)
@@ -133,9 +133,9 @@ def test_folders_that_are_none_of_ours_are_refused(tmp_path):
         read_manifest(tmp_path / "nowhere")
     (tmp_path / "letter.txt").write_text("dear Ada")
     with pytest.raises(BadIndex, match="holds no whyrank vectors"):
-        Folder.at(tmp_path, "float16", 3, ABOUT)
+        VectorFolder.at(tmp_path, "float16", 3, ABOUT)
     with pytest.raises(BadIndex, match="is a file"):
-        Folder.at(tmp_path / "letter.txt", "float16", 3, ABOUT)
+        VectorFolder.at(tmp_path / "letter.txt", "float16", 3, ABOUT)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from whyrank.datasets.recommendation.log import Log, Rows, digest
+from whyrank.datasets.recommendation.log import EventRows, Log, digest
 from whyrank.datasets.recommendation.pools import as_run, read_lists
 from whyrank.datasets.recommendation.source import Source
 from whyrank.datasets.recommendation.tables import head, one_file, rows, sequences, texts
@@ -159,7 +159,7 @@ def table_events(
     repeats: bool = False,
 ) -> Interactions:
     """The events of one table, or of the three of a split."""
-    found = Rows((scale[0], scale[1]) if scale else None, repeats or len(files) > 1)
+    found = EventRows((scale[0], scale[1]) if scale else None, repeats or len(files) > 1)
     columns = [user, item, *([time] if time else []), *([rating] if rating else [])]
     for part, file in enumerate(files):
         found.part = part if len(files) > 1 else None

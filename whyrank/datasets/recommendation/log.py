@@ -72,7 +72,7 @@ def digest(*files: Path) -> str:
     return found.hexdigest()[:12]
 
 
-class Rows:
+class EventRows:
     """Events as they are read, one row of a file after the other."""
 
     def __init__(self, scale: tuple[float, float] | None = None, repeats: bool = False) -> None:

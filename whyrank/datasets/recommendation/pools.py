@@ -22,7 +22,7 @@ from whyrank.types import Interactions, Run
 from whyrank.types.hashing import id_keys, mixed
 
 
-class Asked(NamedTuple):
+class PoolQuery(NamedTuple):
     """A query as a pool is made for it: its id, its user, the codes of its history and of its target."""
 
     id: str
@@ -40,7 +40,7 @@ class Pools(Part, ABC):
         """What the protocol's id says of it."""
 
     @abstractmethod
-    def of(self, asked: Sequence[Asked], train: Interactions, seed: int) -> Iterator[Sequence[str]]:
+    def of(self, asked: Sequence[PoolQuery], train: Interactions, seed: int) -> Iterator[Sequence[str]]:
         """The pool of each query, in an order that knows nothing of the target unless a published list has it."""
 
 
@@ -59,7 +59,7 @@ class Uni(Pools):
         """Such as uni100."""
         return f"uni{self.size}"
 
-    def of(self, asked: Sequence[Asked], train: Interactions, seed: int) -> Iterator[Sequence[str]]:
+    def of(self, asked: Sequence[PoolQuery], train: Interactions, seed: int) -> Iterator[Sequence[str]]:
         """The pools."""
         items, priority = id_keys(train.items), self._priority(train)
         for one, key in zip(asked, id_keys(one.id for one in asked), strict=True):
@@ -117,7 +117,7 @@ class Lists(Pools):
     def _source(self) -> str:
         return f"{Path(self.path).name}@{digest(_file(self.path))}"
 
-    def of(self, asked: Sequence[Asked], train: Interactions, seed: int) -> Iterator[Sequence[str]]:
+    def of(self, asked: Sequence[PoolQuery], train: Interactions, seed: int) -> Iterator[Sequence[str]]:
         """The pools."""
         known, found = set(train.items), read_lists(_file(self.path))
         for one in asked:
@@ -126,7 +126,7 @@ class Lists(Pools):
                 raise BadInput(f"{self.path}: query {one.id!r} lists {foreign!r}, which is not in the catalogue")
             yield self._pool(one, items, train, seed)
 
-    def _pool(self, one: Asked, items: list[str], train: Interactions, seed: int) -> Sequence[str]:
+    def _pool(self, one: PoolQuery, items: list[str], train: Interactions, seed: int) -> Sequence[str]:
         return items[: self.size or None]
 
 
@@ -156,7 +156,7 @@ class Gt(Lists):
         """Such as gt20:sasrec@0123456789ab."""
         return f"gt{self.size}:{self._source}"
 
-    def _pool(self, one: Asked, items: list[str], train: Interactions, seed: int) -> Sequence[str]:
+    def _pool(self, one: PoolQuery, items: list[str], train: Interactions, seed: int) -> Sequence[str]:
         target = train.items[one.target]
         pool = [target, *[item for item in items if item != target][: self.size - 1]]
         order = np.argsort(mixed(seed, id_keys([one.id]), id_keys(pool)), kind="stable")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from whyrank.datasets.family import Family
 from whyrank.datasets.recommendation.files import table_events
-from whyrank.datasets.recommendation.log import Fields, Log, Rows, digest
+from whyrank.datasets.recommendation.log import EventRows, Fields, Log, digest
 from whyrank.datasets.recommendation.source import Source
 from whyrank.datasets.recommendation.tables import sequences, texts
 from whyrank.errors import BadInput, NotFound
@@ -121,7 +121,7 @@ class P5Family(_Logs):
 
 def _delimited(file: Path, delimiter: str) -> Interactions:
     """Ratings without a head: user, item, rating, time."""
-    found = Rows((0.5, 5.0))
+    found = EventRows((0.5, 5.0))
     for number, line in lines(file):
         cells = line.split(delimiter)
         if len(cells) != 4:

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from whyrank.datasets.recommendation.log import Log
-from whyrank.datasets.recommendation.pools import Asked
+from whyrank.datasets.recommendation.pools import PoolQuery
 from whyrank.datasets.recommendation.slices import slices
 from whyrank.datasets.recommendation.split import LeaveOneOut, Protocol, Split
 from whyrank.errors import BadInput
@@ -102,7 +102,7 @@ def in_words(titles: Sequence[str], count: int) -> str:
     return "\n".join([*told, f"The latest was {titles[-1]}."])
 
 
-def _asked(split: Split) -> Iterator[Asked]:
+def _asked(split: Split) -> Iterator[PoolQuery]:
     """The queries; a user with one query gives it the id, of several each has its number."""
     log, rows = split.log, split.log.rows[split.targets].tolist()
     counts = Counter(rows)
@@ -110,10 +110,10 @@ def _asked(split: Split) -> Iterator[Asked]:
     for row, group in groupby(zip(rows, places, strict=True), key=lambda pair: pair[0]):
         for number, (_, (start, cut, target)) in enumerate(group, 1):
             id = f"u{log.users[row]}" + (f".t{number}" if counts[row] > 1 else "")
-            yield Asked(id, log.users[row], log.codes[start:cut], int(log.codes[target]))
+            yield PoolQuery(id, log.users[row], log.codes[start:cut], int(log.codes[target]))
 
 
-def _candidates(log: Log, asked: Sequence[Asked], pools: Sequence[Sequence[str] | None]) -> Run | None:
+def _candidates(log: Log, asked: Sequence[PoolQuery], pools: Sequence[Sequence[str] | None]) -> Run | None:
     if pools and pools[0] is not None:
         return Run.of({one.id: pool or () for one, pool in zip(asked, pools, strict=True)}, name="pool")
     if log.lists is None:

@@ -18,7 +18,7 @@ REASON, CALLS = 600, 12
 """How many characters of a reason, and how many calls are shown, where whole thoughts are not asked for."""
 
 
-class Answer(Protocol):
+class Explained(Protocol):
     """What is shown of a `RankedList`."""
 
     @property
@@ -49,7 +49,7 @@ class Answer(Protocol):
         """Which of `calls` this one is, from 0."""
 
 
-def as_text(ranked: Answer, top: int = 10, *, thoughts: bool = False, width: int = 100) -> str:
+def as_text(ranked: Explained, top: int = 10, *, thoughts: bool = False, width: int = 100) -> str:
     """`explanation` as plain text of that width."""
     console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:
@@ -57,7 +57,7 @@ def as_text(ranked: Answer, top: int = 10, *, thoughts: bool = False, width: int
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def explanation(ranked: Answer, top: int = 10, *, thoughts: bool = False) -> Group:
+def explanation(ranked: Explained, top: int = 10, *, thoughts: bool = False) -> Group:
     """What `RankedList.explain` shows, for rich: in colour on a terminal, plain when piped."""
     items = ranked.items[:top]
     parts: list[RenderableType] = [*_head(ranked), Text(), _order(ranked, items)]
@@ -74,7 +74,7 @@ def explanation(ranked: Answer, top: int = 10, *, thoughts: bool = False) -> Gro
     return Group(*parts)
 
 
-def _head(ranked: Answer) -> Iterator[Text]:
+def _head(ranked: Explained) -> Iterator[Text]:
     if ranked.query is not None:
         yield Text.assemble((line(ranked.query.id), "bold"), "  ", line(start(ranked.query.text, 400)))
     if ranked.name:
@@ -96,7 +96,7 @@ def _cost(spent: Tally) -> list[str]:
     return tokens + seconds + ([f"cost {spent.cost:.4f}"] if spent.cost else [])
 
 
-def _order(ranked: Answer, items: tuple[Ranked, ...]) -> Table:
+def _order(ranked: Explained, items: tuple[Ranked, ...]) -> Table:
     """A row for each document; columns that would be empty are left out."""
     columns = ["rank", "was", "", "first", "score", "document"]
     absent = {
@@ -124,7 +124,7 @@ def _number(value: float | None) -> Text:
     return Text("–" if value is None or math.isnan(value) else f"{value:.4g}")
 
 
-def _document(ranked: Answer, item: Ranked) -> Text:
+def _document(ranked: Explained, item: Ranked) -> Text:
     """Id and how the text begins; then the reason; then the calls."""
     text = Text.assemble((line(item.id), "bold"), "  ", line(start(item.text, 160)))
     if reason := start(item.reason, REASON):
@@ -134,7 +134,7 @@ def _document(ranked: Answer, item: Ranked) -> Text:
     return text
 
 
-def _touched(ranked: Answer, item: Ranked) -> str:
+def _touched(ranked: Explained, item: Ranked) -> str:
     numbers = [str(ranked.number(call) + 1) for call in item.calls]
     if not numbers:
         return "no call showed it"
@@ -144,7 +144,7 @@ def _touched(ranked: Answer, item: Ranked) -> str:
     return f"call{'s' if len(numbers) > 1 else ''} {some}: {statuses}{silent}"
 
 
-def _calls(ranked: Answer, calls: list[CallReport]) -> Table:
+def _calls(ranked: Explained, calls: list[CallReport]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     for name in ("call", "status", "showed", "in", "out", "s", "thought"):
         justify: Literal["left", "right"] = "left" if name in ("status", "thought") else "right"
@@ -170,7 +170,7 @@ def _said(call: CallReport) -> str:
     return f"{call.failure}: {call.detail}" if call.failure else call.thought
 
 
-def _thoughts(ranked: Answer, calls: list[CallReport]) -> Iterator[RenderableType]:
+def _thoughts(ranked: Explained, calls: list[CallReport]) -> Iterator[RenderableType]:
     for call in calls:
         if said := _said(call):
             yield Text(f"\ncall {ranked.number(call) + 1}", style="bold")

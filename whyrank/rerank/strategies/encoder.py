@@ -16,7 +16,7 @@ from whyrank.errors import EngineError
 from whyrank.fields import Positive
 from whyrank.io.taking import meaning
 from whyrank.io.weights import content_of
-from whyrank.llm.scores import Scores
+from whyrank.llm.scores import ScoreRecord
 from whyrank.llm.trace import Trace
 from whyrank.parameters import hows, parameters
 from whyrank.progress import progress, warn
@@ -72,7 +72,7 @@ class EncoderRerank(Reranker):
         sizes = [len(request.documents) for request in requests]
         if not any(sizes):
             return [Order(()) for _ in requests]
-        kept = Scores() if trace is None else trace.scores
+        kept = ScoreRecord() if trace is None else trace.scores
         if self._kind() == "bi":
             return [_order(part) for part in np.split(self._by_vectors(requests, kept), np.cumsum(sizes)[:-1])]
         encoder = cross_encoder(self.model, dtype=self.dtype, **self._loading())
@@ -96,7 +96,7 @@ class EncoderRerank(Reranker):
             raise EngineError(f"{asked_by} needs a bi-encoder, and {self.model!r} is a cross-encoder")
         return bi_encoder(self.model, **self._loading())
 
-    def _by_vectors(self, requests: Sequence[Request], kept: Scores) -> NDArray[np.float32]:
+    def _by_vectors(self, requests: Sequence[Request], kept: ScoreRecord) -> NDArray[np.float32]:
         encoder, settings = bi_encoder(self.model, **self._loading()), self._settings()
         queries = [request.query.text for request in requests]
         asked_about: dict[str, list[tuple[int, int]]] = {}  # each text: by which queries, and where the score stands
@@ -126,7 +126,7 @@ class EncoderRerank(Reranker):
                 advance(len(texts))
         return scores
 
-    def _by_pairs(self, encoder: CrossEncoder, requests: Sequence[Request], kept: Scores) -> NDArray[np.float32]:
+    def _by_pairs(self, encoder: CrossEncoder, requests: Sequence[Request], kept: ScoreRecord) -> NDArray[np.float32]:
         settings = self._settings()
         pairs = [(request.query.text, document.content) for request in requests for document in request.documents]
 

@@ -17,9 +17,9 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.renamed import renamed
 from whyrank.retrieval.agentic.step import Quote, Step, normal, read, render, source_of
-from whyrank.retrieval.agentic.tool import Found, SearchTool
+from whyrank.retrieval.agentic.tool import FoundDocuments, SearchTool
 from whyrank.retrieval.base import Retriever
-from whyrank.types import CallReport, Corpus, Document, Evidence, Hunted, Note, Query, Ranking, Run, Search
+from whyrank.types import CallReport, Corpus, Document, Evidence, Note, Query, Ranking, Run, Search, SearchStep
 
 
 @renamed(shown="per_query")
@@ -90,7 +90,7 @@ class Agentic(Retriever):
         if self._corpus is None:
             raise BadInput(f"{self!r} has no texts to read yet: call index(corpus) first")
         trace = Trace() if trace is None else trace
-        hunts = [_Hunt(self, query, self._corpus) for query in queries]
+        hunts = [_AgentSearch(self, query, self._corpus) for query in queries]
         for _ in range(self.rounds):
             self._think(hunts, trace)
             self._look(hunts, max(k, self.depth), trace)
@@ -99,7 +99,7 @@ class Agentic(Retriever):
         notes = {hunt.query.id: hunt.note() for hunt in hunts}
         return Run.of(rankings, name=name_of(type(self)), notes=notes)
 
-    def _think(self, hunts: Sequence["_Hunt"], trace: Trace) -> None:
+    def _think(self, hunts: Sequence["_AgentSearch"], trace: Trace) -> None:
         """One model call for each query that has not stopped."""
         plans = {hunt.query.id: ask([hunt.question()]) for hunt in hunts if not hunt.stopped}
         answers = drive(plans, self.llm, trace) if plans else {}
@@ -107,7 +107,7 @@ class Agentic(Retriever):
             if hunt.query.id in answers:
                 hunt.heed(*answers[hunt.query.id])
 
-    def _look(self, hunts: Sequence["_Hunt"], k: int, trace: Trace) -> None:
+    def _look(self, hunts: Sequence["_AgentSearch"], k: int, trace: Trace) -> None:
         """One search for what all queries that wait want to know."""
         asked = {hunt.query.id: hunt.tool.queries(hunt.wanted) for hunt in hunts if hunt.wanted}
         if asked:
@@ -117,7 +117,7 @@ class Agentic(Retriever):
                     hunt.take(asked[hunt.query.id], run)
 
 
-class _Hunt:
+class _AgentSearch:
     """What the agent knows about one query."""
 
     def __init__(self, agent: Agentic, query: Query, corpus: Corpus) -> None:
@@ -133,8 +133,8 @@ class _Hunt:
             name=query.id,
         )
         self.wanted: list[str] = []
-        self.found: list[Found] = []  # of the last round
-        self.history: list[tuple[Found, int]] = []  # all that was found, and in which round
+        self.found: list[FoundDocuments] = []  # of the last round
+        self.history: list[tuple[FoundDocuments, int]] = []  # all that was found, and in which round
         self.lists: list[Sequence[str]] = []
         self.evidence: dict[tuple[int, str], str] = {}  # document number and quote as compared: quote as written
         self.sources: dict[int, str] = {}
@@ -160,7 +160,7 @@ class _Hunt:
         before = {normal(found.query) for found, _ in self.history} | {normal(self.query.text)}
         fresh = [query for query in step.queries if normal(query) not in before]
         repeated = len(step.queries) - len(fresh)
-        hunted = Hunted(len(step.quotes), tuple(rejected), len(step.queries), repeated)
+        hunted = SearchStep(len(step.quotes), tuple(rejected), len(step.queries), repeated)
         self.calls.append(replace(said.report, hunted=hunted))
         if not self.round:
             self.wanted = [self.query.text, *fresh]

@@ -15,7 +15,7 @@ from whyrank.llm.content import neutral, one_line
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.reasoning import parted
 from whyrank.llm.report import reported
-from whyrank.retrieval.agentic.tool import Found, Hit
+from whyrank.retrieval.agentic.tool import FoundDocuments, Hit
 from whyrank.types import CallReport, Search, Status
 
 LEAST = 8
@@ -77,7 +77,7 @@ def render(
     question: str,
     evidence: Sequence[tuple[int, str]],
     searches: Sequence[Search],
-    found: Sequence[Found],
+    found: Sequence[FoundDocuments],
     width: int,
     sampling: Sampling,
 ) -> Prompt:

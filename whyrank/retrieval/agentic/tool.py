@@ -43,7 +43,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundDocuments:
     """What one query found, best first."""
 
     query: str
@@ -56,7 +56,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class Ledger:
+class SearchLedger:
     """What the tool has done so far.
 
     Attributes:
@@ -132,11 +132,11 @@ class SearchTool:
         self.excluded, self.only = frozenset(excluded), None if only is None else frozenset(only)
         self.max_tokens, self.max_queries, self.tokenizer = max_tokens, max_queries, tokenizer
         self.trace, self.name = trace, name
-        self.ledger = Ledger()
+        self.ledger = SearchLedger()
         self.seen: dict[str, int] = {}
         """The number of each document that was shown, by id, in the order shown."""
 
-    def search(self, queries: Sequence[str]) -> list[Found]:
+    def search(self, queries: Sequence[str]) -> list[FoundDocuments]:
         """What each of `queries` finds; all of them are searched at once.
 
         Raises:
@@ -158,9 +158,9 @@ class SearchTool:
             Query(f"{self.name} {call}.{at}", text, self.excluded, self.only) for at, text in enumerate(texts, start=1)
         ]
 
-    def take(self, queries: Sequence[Query], run: Run) -> list[Found]:
+    def take(self, queries: Sequence[Query], run: Run) -> list[FoundDocuments]:
         """Show the first `k` documents that `run` has for each of `queries`, and remember them."""
-        found = [Found(query.text, self._hits(run[query.id])) for query in queries]
+        found = [FoundDocuments(query.text, self._hits(run[query.id])) for query in queries]
         self.ledger.calls += 1
         self.ledger.queries += len(found)
         self.ledger.shown += sum(len(each.hits) for each in found)
@@ -215,12 +215,12 @@ def _for_models(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in fields if name != "metadata"}
 
 
-def show(found: Sequence[Found]) -> str:
+def show(found: Sequence[FoundDocuments]) -> str:
     """Results as text, for models that read them so (Search-R1, 2503.09516).
 
     Examples:
         >>> first, second = Hit(1, "d1", "Dance", "Bees dance.", 2.5, True), Hit(2, "d2", "", "", 1.0, False)
-        >>> print(show([Found("bees", (first, second))]))
+        >>> print(show([FoundDocuments("bees", (first, second))]))
         Results for: bees
         [1] Dance: Bees dance.
         [2] (shown before)

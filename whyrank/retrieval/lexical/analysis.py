@@ -91,11 +91,11 @@ def find_analyzer(analyzer: AnalyzerName) -> Analyzer:
     if not isinstance(analyzer, str):
         if not callable(analyzer):
             raise BadSpec(f"an analyser is a name or a function from a text to its terms, not {analyzer!r}")
-        return Made(analyzer)
+        return FunctionAnalyzer(analyzer)
     if analyzer in _BUILTIN:
         return _BUILTIN[analyzer]()
     if _DOTTED.fullmatch(analyzer):
-        return Made(_imported(analyzer))
+        return FunctionAnalyzer(_imported(analyzer))
     if analyzer in SNOWBALL:
         return Snowball(analyzer)
     if analyzer in DICTIONARY:
@@ -160,7 +160,7 @@ def _imported(name: str) -> Callable[[str], Iterable[str]]:
     return found
 
 
-class Made:
+class FunctionAnalyzer:
     """An analyser that is one function, from a text to its index terms."""
 
     def __init__(self, function: Callable[[str], Iterable[str]]) -> None:

@@ -26,9 +26,9 @@ from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.lexical import segments
 from whyrank.retrieval.lexical.analysis import AnalyzerName, check_analyzer, find_analyzer, name_of_analyzer
-from whyrank.retrieval.lexical.inverted import Index, as_one, on_demand
+from whyrank.retrieval.lexical.inverted import InvertedIndex, as_one, on_demand
 from whyrank.retrieval.lexical.postings import Postings, Statistics, Weigh, exact_weights, lucene_weights
-from whyrank.retrieval.lexical.tokenization import Reading
+from whyrank.retrieval.lexical.tokenization import TokenBlocks
 from whyrank.retrieval.metadata import Known
 from whyrank.types import Document, Fingerprint, Query, Ranking, Run, joined
 
@@ -50,7 +50,7 @@ class Lexical(Changing):
     processes: Positive = field(default=1, metadata=HOW)
     memory: str = field(default="1GB", metadata=HOW)
     language: str = field(default="", repr=False, kw_only=True)
-    _held: Index | None = field(default=None, init=False, repr=False, compare=False)
+    _held: InvertedIndex | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
     file_fields: ClassVar[frozenset[str]] = frozenset({"k1", "b", "analyzer"})
@@ -71,14 +71,14 @@ class Lexical(Changing):
         """The parameters of the document weights: k1, b, lengths."""
 
     @abstractmethod
-    def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
+    def _query_weights(self, counts: Mapping[int, int], index: InvertedIndex) -> dict[int, float]:
         """The weight of each term of a query, given how often it occurs there."""
 
     def _changed(
         self, documents: Iterable[Document], rows: Rows | None, path: str | Path | None, known: Known | None
     ) -> Self:
         old = self._ready()
-        reading = Reading(documents, self.analyzer, old.numbers, processes=self.processes)
+        reading = TokenBlocks(documents, self.analyzer, old.numbers, processes=self.processes)
         if rows is None:
             return self._longer(old, reading, path, known)
         new = segments.whole(reading)
@@ -93,7 +93,7 @@ class Lexical(Changing):
             segments.write(part, [lambda: postings], chosen, numbers, self._weigh, _bytes(self.memory))
         return self.at(path)
 
-    def _longer(self, old: Index, reading: Reading, path: str | Path | None, known: Known | None) -> Self:
+    def _longer(self, old: InvertedIndex, reading: TokenBlocks, path: str | Path | None, known: Known | None) -> Self:
         """A copy that also has what is read; on the way to a folder the postings take bounded memory."""
         if path is None:
             new = segments.whole(reading)
@@ -107,7 +107,7 @@ class Lexical(Changing):
             segments.build(part, reading, self._weigh, memory, before=old.postings, ids=old.ids)
         return self.at(path)
 
-    def _place(self, index: Index, id: str) -> int:
+    def _place(self, index: InvertedIndex, id: str) -> int:
         if id not in index.places:
             raise BadInput(f"the index of {self!r} has no document {id!r}")
         return index.places[id]
@@ -198,7 +198,7 @@ class Lexical(Changing):
         return opened
 
     def _index(self, corpus: Iterable[Document]) -> None:
-        reading = Reading(corpus, self.analyzer, processes=self.processes)
+        reading = TokenBlocks(corpus, self.analyzer, processes=self.processes)
         held = None
         if self.path is None:
             postings = segments.whole(reading)
@@ -231,11 +231,13 @@ class Lexical(Changing):
         weights = self._weigh(postings.lengths, whole)(postings)
         held = copy(self)
         object.__setattr__(held, "path", None)
-        index = Index(ids, numbers, postings, weights, find_analyzer(self.analyzer), whole, collection=collection)
+        index = InvertedIndex(
+            ids, numbers, postings, weights, find_analyzer(self.analyzer), whole, collection=collection
+        )
         object.__setattr__(held, "_held", index)
         return held
 
-    def _hold(self, saved: folder.Saved) -> Index:
+    def _hold(self, saved: folder.Saved) -> InvertedIndex:
         """Search the index of a folder; its weights are computed anew where they were made with other parameters."""
         found = saved.about.get("analyzer")
         if found != name_of_analyzer(self.analyzer):
@@ -246,7 +248,7 @@ class Lexical(Changing):
         if any(saved.about.get(name) != value for name, value in self._weighting().items()):
             weights, fill = on_demand(postings, self._weigh(postings.lengths, whole))
         analyzer, ids = find_analyzer(self.analyzer), saved.texts["ids"]
-        held = Index(ids, numbers, postings, weights, analyzer, whole, fill=fill, collection=saved.collection)
+        held = InvertedIndex(ids, numbers, postings, weights, analyzer, whole, fill=fill, collection=saved.collection)
         object.__setattr__(self, "_held", held)
         return held
 
@@ -254,7 +256,7 @@ class Lexical(Changing):
         how = self._weighting()
         return WEIGHTS[how["lengths"]](lengths, whole, how["k1"], how["b"])
 
-    def _ready(self) -> Index:
+    def _ready(self) -> InvertedIndex:
         if self._held is not None:
             return self._held
         if self.path is None:
@@ -276,7 +278,9 @@ class Lexical(Changing):
             weighted[query.id] = self._query_weights(counts, index)
         return self._find(index, weighted, queries, k)
 
-    def _find(self, index: Index, weighted: Mapping[str, Mapping[int, float]], asked: Sequence[Query], k: int) -> Run:
+    def _find(
+        self, index: InvertedIndex, weighted: Mapping[str, Mapping[int, float]], asked: Sequence[Query], k: int
+    ) -> Run:
         """Search with term numbers and their weights, by query id."""
         return index.search(weighted, asked, k, self.threads or os.cpu_count() or 1, name_of(type(self)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from whyrank.retrieval.lexical.base import Lexical
-from whyrank.retrieval.lexical.inverted import Index
+from whyrank.retrieval.lexical.inverted import InvertedIndex
 from whyrank.retrieval.lexical.postings import idf
 
 
@@ -43,7 +43,7 @@ class BM25(Lexical):
     def _weighting(self) -> dict[str, Any]:
         return {"k1": self.k1, "b": self.b, "lengths": self.lengths}
 
-    def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
+    def _query_weights(self, counts: Mapping[int, int], index: InvertedIndex) -> dict[int, float]:
         return {term: float(count) for term, count in counts.items()}
 
 
@@ -59,7 +59,7 @@ class BM25Q(Lexical):
     def _weighting(self) -> dict[str, Any]:
         return {"k1": self.k1, "b": self.b, "lengths": "exact"}
 
-    def _query_weights(self, counts: Mapping[int, int], index: Index) -> dict[int, float]:
+    def _query_weights(self, counts: Mapping[int, int], index: InvertedIndex) -> dict[int, float]:
         whole = index.whole
         relative = sum(counts.values()) * whole.documents / max(whole.tokens, 1)
         norm = self.k1 * (1 - self.b + self.b * relative)

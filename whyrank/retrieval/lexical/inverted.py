@@ -18,7 +18,7 @@ from whyrank.types import Query, Run
 
 
 @dataclass(frozen=True)
-class Index:
+class InvertedIndex:
     """What was built from a collection, with the document weights that one choice of parameters gives.
 
     Attributes:
@@ -104,7 +104,7 @@ def on_demand(postings: Postings, weigh: Weigh) -> tuple[Floats, Callable[[Integ
     return weights, fill
 
 
-def as_one(shards: Sequence[Index], weigher: Weigher) -> list[Index]:
+def as_one(shards: Sequence[InvertedIndex], weigher: Weigher) -> list[InvertedIndex]:
     """The indexes of the parts of a collection, each weighed by the statistics of all, with one numbering of terms."""
     numbers: dict[str, int] = {}
     numbered = [

@@ -16,7 +16,7 @@ from whyrank.progress import progress
 from whyrank.retrieval.base import distinct
 from whyrank.retrieval.folder import ArrayFile, mapped, write_texts
 from whyrank.retrieval.lexical.postings import Integers, Postings, Statistics, Weigh
-from whyrank.retrieval.lexical.tokenization import Reading
+from whyrank.retrieval.lexical.tokenization import TokenBlocks
 
 BYTES = 16
 """What a token of a segment may take while the segment is built; measured are 11 to 13."""
@@ -27,7 +27,7 @@ Weigher = Callable[[NDArray[np.int32], Statistics], Weigh]
 _LARGEST = np.iinfo(np.int32).max
 
 
-def whole(reading: Reading) -> Postings:
+def whole(reading: TokenBlocks) -> Postings:
     """The postings of a collection, in memory."""
     (segment,) = _cut(reading, np.inf, Path())
     return segment()
@@ -35,7 +35,7 @@ def whole(reading: Reading) -> Postings:
 
 def build(
     part: Path,
-    reading: Reading,
+    reading: TokenBlocks,
     weigher: Weigher,
     memory: float,
     *,
@@ -98,7 +98,7 @@ def write(
             advance(len(rows.documents))
 
 
-def _cut(reading: Reading, most: float, folder: Path) -> list[Segment]:
+def _cut(reading: TokenBlocks, most: float, folder: Path) -> list[Segment]:
     """Segments of at most `most` tokens, or of one block that has more; all but the last wait on disk."""
     waiting: list[Segment] = []
     terms, lengths = array("i"), array("i")  # they grow in place, where a list of blocks would have to be copied

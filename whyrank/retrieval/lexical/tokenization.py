@@ -35,7 +35,7 @@ class TermNumbers(dict[str, int]):
         self[token] = number
         return number
 
-    def read(self, texts: Iterable[str]) -> "Block":
+    def read(self, texts: Iterable[str]) -> "TokenBlock":
         """The term numbers of some texts, without stop words."""
         tokens: list[str] = []
         ends = [0]
@@ -45,17 +45,17 @@ class TermNumbers(dict[str, int]):
         numbers = np.fromiter(map(self.__getitem__, tokens), np.int32, len(tokens))
         kept = numbers >= 0
         before = np.concatenate([[0], np.cumsum(kept)])
-        return Block(numbers[kept], np.diff(before[ends]).astype(np.int32))
+        return TokenBlock(numbers[kept], np.diff(before[ends]).astype(np.int32))
 
 
-class Block(NamedTuple):
+class TokenBlock(NamedTuple):
     """Some documents as numbers: `terms` (N,) int32, one a token, and `lengths` (D,) int32, tokens a document."""
 
     terms: NDArray[np.int32]
     lengths: NDArray[np.int32]
 
 
-class Reading:
+class TokenBlocks:
     """A collection on its way to numbers, the same ones for any number of processes; iterate over it once.
 
     Attributes:
@@ -80,14 +80,14 @@ class Reading:
         self.terms = {term: number for number, term in enumerate(known)}
         self._corpus, self._analyzer, self._processes = corpus, analyzer, processes
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[TokenBlock]:
         """The documents in order, some at a time."""
         with progress("indexing", len(self._corpus) if isinstance(self._corpus, Sized) else None) as advance:
             for block in self._blocks():
                 advance(len(block.lengths))
                 yield block
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Iterator[TokenBlock]:
         if self._processes > 1:
             return _read_apart(self._texts(), self._analyzer, self.terms, self._processes)
         return map(TermNumbers(find_analyzer(self._analyzer), self.terms).read, self._texts())
@@ -108,18 +108,18 @@ class Reading:
 
 def _read_apart(
     blocks: Iterator[list[str]], analyzer: AnalyzerName, terms: dict[str, int], processes: int
-) -> Iterator[Block]:
+) -> Iterator[TokenBlock]:
     """Read blocks in other processes, in order, with the numbers that reading here would give; `terms` grows."""
     context = get_context("spawn")  # a fork could copy another thread's lock in its locked state
     with ProcessPoolExecutor(processes, context, _set_up, (analyzer,)) as pool:
-        waiting: list[Future[tuple[list[str], Block]]] = [
+        waiting: list[Future[tuple[list[str], TokenBlock]]] = [
             pool.submit(_read_here, block) for block in islice(blocks, 2 * processes)
         ]
         while waiting:
             met, (local, lengths) = waiting.pop(0).result()
             waiting += [pool.submit(_read_here, block) for block in islice(blocks, 1)]
             numbers = np.fromiter((terms.setdefault(term, len(terms)) for term in met), np.int32, len(met))
-            yield Block(numbers[local], lengths)
+            yield TokenBlock(numbers[local], lengths)
 
 
 _here: TermNumbers  # of a worker process
@@ -131,7 +131,7 @@ def _set_up(analyzer: AnalyzerName) -> None:
     _here, _names = TermNumbers(find_analyzer(analyzer), {}), []
 
 
-def _read_here(texts: Sequence[str]) -> tuple[list[str], Block]:
+def _read_here(texts: Sequence[str]) -> tuple[list[str], TokenBlock]:
     """A worker's share: the block's terms in the order of their first token, and the block in places of that list."""
     block = _here.read(texts)
     _names.extend(islice(_here.terms, len(_names), None))
@@ -140,4 +140,4 @@ def _read_here(texts: Sequence[str]) -> tuple[list[str], Block]:
     met = np.flatnonzero(first >= 0)
     met = met[np.argsort(first[met])]
     first[met] = np.arange(len(met), dtype=np.int32)
-    return [_names[number] for number in met.tolist()], Block(first[block.terms], block.lengths)
+    return [_names[number] for number in met.tolist()], TokenBlock(first[block.terms], block.lengths)

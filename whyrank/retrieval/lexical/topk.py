@@ -65,7 +65,7 @@ class Batch:
         return len(self.offsets) - 1
 
 
-class Found(NamedTuple):
+class TopK(NamedTuple):
     """The best documents of each query; row q is filled up to `counts[q]`, since only matching documents are found.
 
     Attributes:
@@ -86,7 +86,7 @@ class Found(NamedTuple):
         return Run(query_ids, offsets, self.documents[filled], ids, scores, name=name)
 
 
-def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> Found:
+def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> TopK:
     """The `k` best documents of each query, or all documents where there are fewer."""
     k = min(k, matrix.size)
     documents, scores = np.empty((len(batch), k), dtype=np.int32), np.empty((len(batch), k), dtype=np.float32)
@@ -104,7 +104,7 @@ def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> Found:
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, parts))
-    return Found(documents, scores, np.count_nonzero(scores, axis=1))
+    return TopK(documents, scores, np.count_nonzero(scores, axis=1))
 
 
 def _parts(matrix: Matrix, batch: Batch) -> Iterator[slice]:

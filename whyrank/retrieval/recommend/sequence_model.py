@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Shape:
+class NetworkShape:
     """The size of the network.
 
     Attributes:
@@ -44,7 +44,7 @@ class SequenceModel(nn.Module):  # type: ignore[misc]  # torch has no types here
     steps: Tang and others, "Think before recommend" (ReaRec), 2025.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         """Make a network with random weights."""
         super().__init__()
         self.shape, wide = shape, shape.dimensions * (4 if shape.both_ways else 1)

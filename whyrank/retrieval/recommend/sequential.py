@@ -74,7 +74,7 @@ class _Sequential(Recommender):
 
     def _fit(self, catalogue: Catalogue) -> "SequenceModel":
         torch = need("torch", extra="dense", asked_by=name_of(type(self)))
-        from whyrank.retrieval.recommend.sequence_model import SequenceModel, Shape
+        from whyrank.retrieval.recommend.sequence_model import NetworkShape, SequenceModel
 
         train = catalogue.train
         codes = torch.from_numpy(train.codes.astype(np.int64))
@@ -86,7 +86,7 @@ class _Sequential(Recommender):
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            shape = Shape(
+            shape = NetworkShape(
                 len(train.items), self.dimensions, self.layers, self.heads, self.dropout, self.longest, self.both_ways,
                 self.reason_steps,
             )  # fmt: skip

@@ -1,6 +1,6 @@
 """Query rewriting: ask a model, or a file, for a better query, and say how it goes together with the original."""
 
-from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriter, Rewriting, Steps, read
+from whyrank.retrieval.rewrite.base import LLMRewriter, PassageRequest, Rewriter, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, FuseOriginal, Gate, Repeat, Replace
 from whyrank.retrieval.rewrite.expand import HyDE, Keywords, LameR, Query2Doc, ReasonedQuery, StepBack, SubQueries
 from whyrank.retrieval.rewrite.files import FromFile
@@ -17,7 +17,7 @@ __all__ = [
     "Keywords",
     "LLMRewriter",
     "LameR",
-    "Look",
+    "PassageRequest",
     "Query2Doc",
     "ReasonedQuery",
     "Repeat",

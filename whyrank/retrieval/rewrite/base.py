@@ -1,8 +1,8 @@
 """What every rewriter is, and how the plans of an LLM rewriter run: all queries at once, searches between the calls.
 
-A plan is a generator for one query. It yields either prompts, and is sent their completions, or a `Look`, and is sent
-the passages that a search with that text finds; it returns a `Rewriting`. The searches of all queries that wait for one
-are made together, so that dense retrievers encode them in batches.
+A plan is a generator for one query. It yields either prompts, and is sent their completions, or a `PassageRequest`, and
+is sent the passages that a search with that text finds; it returns a `Rewriting`. The searches of all queries that wait
+for one are made together, so that dense retrievers encode them in batches.
 """
 
 import re
@@ -38,7 +38,7 @@ class Rewriting:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PassageRequest:
     """A plan's wish to see passages: it is sent a tuple of `Document`s, best first, never one that is excluded.
 
     Attributes:
@@ -52,10 +52,10 @@ class Look:
     without: frozenset[str] = frozenset()
 
 
-Steps: TypeAlias = Generator[Sequence[Prompt] | Look, Any, Rewriting]
+Steps: TypeAlias = Generator[Sequence[Prompt] | PassageRequest, Any, Rewriting]
 """A rewriter's plan."""
 
-Find: TypeAlias = Callable[[Mapping[str, Look]], Mapping[str, tuple[Document, ...]]]
+Find: TypeAlias = Callable[[Mapping[str, PassageRequest]], Mapping[str, tuple[Document, ...]]]
 """Searches for many queries, by query id."""
 
 
@@ -111,8 +111,8 @@ class LLMRewriter(Rewriter):
         done: dict[str, Rewriting] = {}
         while walks:
             stops = drive({id: _until_look(walk, sent[id]) for id, walk in walks.items()}, self.llm, trace)
-            looks = {id: stop for id, stop in stops.items() if isinstance(stop, Look)}
-            done |= {id: stop for id, stop in stops.items() if not isinstance(stop, Look)}
+            looks = {id: stop for id, stop in stops.items() if isinstance(stop, PassageRequest)}
+            done |= {id: stop for id, stop in stops.items() if not isinstance(stop, PassageRequest)}
             walks, sent = {id: walks[id] for id in looks}, find(looks) if looks else {}
         return done
 
@@ -154,11 +154,11 @@ def _answer(text: str) -> str:
     return _CLOSE.split(_OPEN.split(text)[-1], maxsplit=1)[0]
 
 
-def _until_look(walk: Steps, sent: object) -> Plan[Rewriting | Look]:
+def _until_look(walk: Steps, sent: object) -> Plan[Rewriting | PassageRequest]:
     """The part of a plan up to its next search, or its end, as a plan for the scheduler."""
     try:
         step = walk.send(sent)
-        while not isinstance(step, Look):
+        while not isinstance(step, PassageRequest):
             step = walk.send((yield step))
         return step
     except StopIteration as end:

@@ -13,7 +13,7 @@ from whyrank.llm.ask import Question, ask
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.renamed import renamed
 from whyrank.retrieval.rewrite import prompts
-from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read, whole
+from whyrank.retrieval.rewrite.base import LLMRewriter, PassageRequest, Rewriting, Steps, read, whole
 from whyrank.retrieval.rewrite.combine import Append, Combine, FuseOriginal, Repeat
 from whyrank.types import Query
 
@@ -134,7 +134,7 @@ class LameR(LLMRewriter):
 
     def plan(self, query: Query) -> Steps:
         """One search, one call."""
-        found = yield Look(query.text, self.passages)
+        found = yield PassageRequest(query.text, self.passages)
         prompt = prompts.fill(prompts.LAMER, self.sampling, query.text, found, self.max_passage_tokens)
         (said,) = yield from ask([Question(prompt, read)])
         return Rewriting(said.answer, (replace(said.report, passages=tuple(document.id for document in found)),))

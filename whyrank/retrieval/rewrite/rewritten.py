@@ -15,7 +15,7 @@ from whyrank.fusion import reciprocal_ranks
 from whyrank.llm.trace import Trace
 from whyrank.registry import name_of
 from whyrank.retrieval.base import Retriever
-from whyrank.retrieval.rewrite.base import Look, Rewriter, Rewriting
+from whyrank.retrieval.rewrite.base import PassageRequest, Rewriter, Rewriting
 from whyrank.retrieval.rewrite.combine import Combine, Searched
 from whyrank.types import Corpus, Document, Note, Query, Ranking, Run
 
@@ -87,7 +87,7 @@ class Rewritten(Retriever):
         wanted = [query for query in queries if self.policy.wants(query.text)]
         by_id = {query.id: query for query in wanted}
 
-        def find(looks: Mapping[str, Look]) -> dict[str, tuple[Document, ...]]:
+        def find(looks: Mapping[str, PassageRequest]) -> dict[str, tuple[Document, ...]]:
             return self._find(by_id, looks, trace)
 
         made = self.rewriter.rewrite(wanted, find, trace)
@@ -110,7 +110,7 @@ class Rewritten(Retriever):
         return self.policy.searched(query.text, made.texts) if made and made.texts else [Searched(query.text)]
 
     def _find(
-        self, queries: Mapping[str, Query], looks: Mapping[str, Look], trace: Trace | None
+        self, queries: Mapping[str, Query], looks: Mapping[str, PassageRequest], trace: Trace | None
     ) -> dict[str, tuple[Document, ...]]:
         """What each look finds, searched together, with texts; never what a query may not find."""
         if self._texts is None:

@@ -7,7 +7,7 @@ from whyrank.fields import Positive
 from whyrank.llm.ask import Question, ask
 from whyrank.llm.messages import Sampling
 from whyrank.retrieval.rewrite import prompts
-from whyrank.retrieval.rewrite.base import LLMRewriter, Look, Rewriting, Steps, read
+from whyrank.retrieval.rewrite.base import LLMRewriter, PassageRequest, Rewriting, Steps, read
 from whyrank.retrieval.rewrite.combine import Append, Combine, Repeat
 from whyrank.types import CallReport, Place, Query
 
@@ -50,7 +50,7 @@ class ThinkQE(LLMRewriter):
         calls: list[CallReport] = []
         shown: frozenset[str] = frozenset()
         for number in range(1, self.rounds + 1):
-            found = yield Look(self._joined(query.text, kept), self.passages, shown)
+            found = yield PassageRequest(self._joined(query.text, kept), self.passages, shown)
             shown |= {document.id for document in found}
             prompt = prompts.fill(
                 prompts.REFINE if kept and not self.accumulate else prompts.THINKQE,

@@ -26,7 +26,7 @@ from whyrank.retrieval.tree.growth import grown
 from whyrank.retrieval.tree.shape import Ints, Shape
 from whyrank.retrieval.tree.sketches import Rarity, Sketch, merged, of_document
 from whyrank.retrieval.tree.summaries import Extractive, Written
-from whyrank.retrieval.tree.texts import Texts
+from whyrank.retrieval.tree.texts import PackedTexts
 from whyrank.types import Document, fingerprint, joined
 
 KIND, VERSION = "whyrank-tree", 1
@@ -35,7 +35,7 @@ _SHOWN = Extractive()
 
 
 @dataclass(frozen=True, eq=False)
-class Index:
+class TreeIndex:
     """A tree over n documents with m - n inner nodes.
 
     Attributes:
@@ -52,10 +52,10 @@ class Index:
 
     shape: Shape
     ids: list[str]
-    texts: Texts
+    texts: PackedTexts
     vectors: NDArray[Any]
-    sketches: Texts
-    written: Texts
+    sketches: PackedTexts
+    written: PackedTexts
     rarity: Rarity
     about: Mapping[str, Any]
     collection: str = ""
@@ -65,11 +65,11 @@ class Index:
         """Build the tree and the extracts of its clusters."""
         texts = [document.content for document in documents]
         shape = BUILDERS[build](vectors, branching)
-        bare = Texts.of([""] * (len(shape.parents) - shape.leaves))
+        bare = PackedTexts.of([""] * (len(shape.parents) - shape.leaves))
         index = cls(
             shape,
             [document.id for document in documents],
-            Texts.of(texts),
+            PackedTexts.of(texts),
             vectors.astype(np.float16),
             bare,
             bare,
@@ -144,10 +144,10 @@ class Index:
             self,
             shape=shape,
             ids=[*self.ids, *(document.id for document in documents)],
-            texts=Texts.of([*self.texts, *added]),
+            texts=PackedTexts.of([*self.texts, *added]),
             vectors=both,
-            sketches=Texts.of([*self.sketches, *bare]),
-            written=Texts.of(written),
+            sketches=PackedTexts.of([*self.sketches, *bare]),
+            written=PackedTexts.of(written),
             rarity=self.rarity.grown(added),
             collection=joined(self.collection, fingerprint(documents)),
         )
@@ -168,7 +168,7 @@ class Index:
             written[node] = texts.get(node + n, "")
         counts = dict(self.about.get("calls", {}))
         counts = {status: counts.get(status, 0) + statuses.get(status, 0) for status in {**counts, **statuses}}
-        return replace(self, written=Texts.of(written), about={**self.about, "calls": counts})
+        return replace(self, written=PackedTexts.of(written), about={**self.about, "calls": counts})
 
     def tell(self, node: int, how: Extractive) -> str:
         """The text of a document, or what tells a cluster."""
@@ -206,19 +206,19 @@ class Index:
                     made[node] = merged(parts, self.shape.sizes[children].tolist())
                     sketches[node - n] = made[node].dump()
                     advance()
-        return replace(self, sketches=Texts.of(sketches))
+        return replace(self, sketches=PackedTexts.of(sketches))
 
 
-def _texts(found: Checked, name: str, size: int) -> Texts:
+def _texts(found: Checked, name: str, size: int) -> PackedTexts:
     data = found.array(name, ["uint8"], None)
     found.array(offsets := f"{name}-offsets", ["int64"], None)
-    return Texts(data, found.offsets(offsets, len(data), size))
+    return PackedTexts(data, found.offsets(offsets, len(data), size))
 
 
-class Shown:
+class ShownIndex:
     """What one query is shown of an index: never a word that comes from a document that it excludes."""
 
-    def __init__(self, index: Index, excluded: Collection[int], gone: Mapping[int, int], how: Extractive) -> None:
+    def __init__(self, index: TreeIndex, excluded: Collection[int], gone: Mapping[int, int], how: Extractive) -> None:
         """Take the excluded leaves, and how many of them lie under each node."""
         self.index, self.excluded, self.gone, self.how = index, frozenset(excluded), gone, how
         self._made: dict[int, Sketch] = {}

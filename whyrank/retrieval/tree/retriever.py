@@ -19,10 +19,10 @@ from whyrank.llm.trace import Trace
 from whyrank.registry import make, name_of
 from whyrank.retrieval.base import FolderPath, Retriever
 from whyrank.retrieval.filters import allowed
-from whyrank.retrieval.tree.index import Index, Shown
+from whyrank.retrieval.tree.index import ShownIndex, TreeIndex
 from whyrank.retrieval.tree.slates import Judged, read, render
 from whyrank.retrieval.tree.summaries import Extractive, Written
-from whyrank.retrieval.tree.walk import Found, Policy, Slate, Walk
+from whyrank.retrieval.tree.walk import FoundLeaves, Policy, Slate, TreeWalk
 from whyrank.retrieval.vector.dense import Dense
 from whyrank.types import CallReport, Document, Note, Place, Query, Ranking, Run
 
@@ -85,7 +85,7 @@ class Tree(Retriever):
     relevance: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     max_passage_tokens: Positive = 256
-    _held: Index | None = field(default=None, init=False, repr=False, compare=False)
+    _held: TreeIndex | None = field(default=None, init=False, repr=False, compare=False)
 
     filters: ClassVar[bool] = True
     file_fields: ClassVar[frozenset[str]] = frozenset(
@@ -159,7 +159,7 @@ class Tree(Retriever):
             NotFound: there is no such folder.
             BadIndex: the folder holds no tree, a damaged one, one that was made otherwise, or `llm` is not given.
         """
-        index = Index.read(Path(path))
+        index = TreeIndex.read(Path(path))
         told = index.about.get("spec")
         if trust:
             opened = cls._trusted(path, told)
@@ -182,14 +182,14 @@ class Tree(Retriever):
                 f"{path} was made by {told}, which cannot be built ({error}): say tree(llm, path=…)"
             ) from None
 
-    def plan(self, query: Query) -> Plan[tuple[Found, list[CallReport]]]:
+    def plan(self, query: Query) -> Plan[tuple[FoundLeaves, list[CallReport]]]:
         """The walk of one query: what it found, and the reports of its calls."""
         index = self._ready()
         filters = allowed([query], lambda: index.places)
         excluded = filters[0].rest(len(index.ids)).tolist() if filters else []
-        walk = Walk(index.shape, self.policy, excluded)
+        walk = TreeWalk(index.shape, self.policy, excluded)
         how = self.summaries if isinstance(self.summaries, Extractive) else Extractive()
-        shown = Shown(index, excluded, walk.gone, how)
+        shown = ShownIndex(index, excluded, walk.gone, how)
         calls: list[CallReport] = []
         spent = 0
         while (self.tokens is None or spent < self.tokens) and (slates := walk.slates()):
@@ -203,7 +203,7 @@ class Tree(Retriever):
 
     def _index(self, corpus: Iterable[Document]) -> None:
         documents = list(corpus)
-        index = Index.of(documents, self._vectors(documents, keep=True), self.build, self.branching)
+        index = TreeIndex.of(documents, self._vectors(documents, keep=True), self.build, self.branching)
         index = replace(index, about=self._made_by())
         nodes = np.arange(len(index.sketches))
         if self.path is None:
@@ -228,7 +228,7 @@ class Tree(Retriever):
         notes = {query: Note(tuple(calls)) for query, (_, calls) in found.items()}
         return Run.of(rankings, name=name_of(type(self)), notes=notes).top(k)
 
-    def _question(self, query: Query, shown: Shown, slate: Slate) -> Question[Judged]:
+    def _question(self, query: Query, shown: ShownIndex, slate: Slate) -> Question[Judged]:
         texts = [shown.text(node) for node in slate.entries.tolist()]
         prompt = render(query.text, texts, self.relevance, self.sampling).with_documents(self.max_passage_tokens)
         return Question(prompt, partial(read, n=len(texts)))
@@ -238,7 +238,7 @@ class Tree(Retriever):
         encoder = Dense(self.encoder) if isinstance(self.encoder, str) else self.encoder
         return (encoder if keep else replace(encoder, path=None)).index(documents).matrix
 
-    def _told(self, index: Index, nodes: Any, trace: Trace | None) -> Index:  # noqa: ANN401 (an array of nodes)
+    def _told(self, index: TreeIndex, nodes: Any, trace: Trace | None) -> TreeIndex:  # noqa: ANN401 (an array of nodes)
         return index.told_by(self.summaries, nodes, trace) if isinstance(self.summaries, Written) else index
 
     def _made_by(self) -> dict[str, Any]:
@@ -251,14 +251,14 @@ class Tree(Retriever):
     def _collection(self) -> tuple[str, Iterable[str]]:
         return self._ready().collection, self._ready().ids
 
-    def _ready(self) -> Index:
+    def _ready(self) -> TreeIndex:
         if self._held is not None:
             return self._held
         if self.path is None:
             raise BadInput(f"{self!r} has no tree yet: call index(corpus), or give the path of a saved one")
-        return self._hold(Index.read(Path(self.path)))
+        return self._hold(TreeIndex.read(Path(self.path)))
 
-    def _hold(self, index: Index) -> Index:
+    def _hold(self, index: TreeIndex) -> TreeIndex:
         for name, value in self._made_by().items():
             if (found := index.about.get(name)) != value:
                 raise BadIndex(f"{self.path} was made with {name}={found}, which {self!r} does not ask for")

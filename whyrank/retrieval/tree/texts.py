@@ -11,7 +11,7 @@ from whyrank.errors import BadIndex
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class PackedTexts:
     """Texts one after another in UTF-8.
 
     Attributes:

@@ -56,14 +56,14 @@ class Slate:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLeaves:
     """Leaves that were judged, best first, with their path relevance."""
 
     leaves: Ints
     scores: Floats
 
 
-class Walk:
+class TreeWalk:
     """One query's walk: ask for `slates`, have them judged, tell what came of it, again until there are none.
 
     The path relevance of a node is `alpha` · its calibrated relevance + (1 - `alpha`) · that of its parent; the best
@@ -73,7 +73,7 @@ class Walk:
     Source: LATTICE (2510.13217, 2025).
 
     Examples:
-        >>> walk = Walk(Shape.balanced(1000, branching=10), Policy(beam=1, iterations=3))
+        >>> walk = TreeWalk(Shape.balanced(1000, branching=10), Policy(beam=1, iterations=3))
         >>> calls = explore(walk, lambda slate: np.array([lies_under(walk.shape, 777, at) for at in slate.entries]))
         >>> calls, int(walk.found().leaves[0])
         (3, 777)
@@ -114,13 +114,13 @@ class Walk:
             self.asked += 1
         self._weigh()
 
-    def found(self) -> Found:
+    def found(self) -> FoundLeaves:
         """The leaves seen so far; between equals those with a score of their own go first, then lower numbers."""
         seen = np.array(self._nodes, dtype=np.int64)
         at = np.flatnonzero(seen < self.shape.leaves)
         relevance = self._path[at].round(6)
         order = np.lexsort((seen[at], np.isnan(self._own[at]), -relevance))
-        return Found(seen[at][order], relevance[order])
+        return FoundLeaves(seen[at][order], relevance[order])
 
     def _frontier(self) -> list[int]:
         if not self._nodes and self.shape.root not in self._open:
@@ -172,7 +172,7 @@ class Walk:
         return np.array(path)
 
 
-def explore(walk: Walk, judge: Callable[[Slate], Floats]) -> int:
+def explore(walk: TreeWalk, judge: Callable[[Slate], Floats]) -> int:
     """Walk to the end with a function as judge, and tell how many slates it judged: for trials without a model."""
     while slates := walk.slates():
         walk.hear(slates, [np.asarray(judge(slate), dtype=np.float64) for slate in slates])

@@ -25,7 +25,7 @@ from whyrank.retrieval.changes import Rows as Places
 from whyrank.retrieval.filters import allowed, by_query, filtering
 from whyrank.retrieval.metadata import Known
 from whyrank.retrieval.vector.encoded import alike, model_of
-from whyrank.retrieval.vector.vectors import LOCK, Folder, Rows, Vectors, chained, nearest, read_manifest
+from whyrank.retrieval.vector.vectors import LOCK, Rows, VectorFolder, Vectors, chained, nearest, read_manifest
 from whyrank.types import Document, Fingerprint, Query, Ranking, Run, joined
 
 BLOCK = 1024
@@ -117,7 +117,7 @@ class Dense(Changing):
             if self.path is not None:
                 shutil.copytree(self.path, part, dirs_exist_ok=True)
             else:
-                folder = Folder.at(part, self.dtype, vectors.matrix.shape[1], vectors.about)
+                folder = VectorFolder.at(part, self.dtype, vectors.matrix.shape[1], vectors.about)
                 folder.append(vectors.ids, vectors.matrix, vectors.corpus)
                 folder.finish(vectors.collection, self._noted())
 
@@ -175,7 +175,7 @@ class Dense(Changing):
     def _written(self, encoder: BiEncoder, corpus: Iterable[Document], path: Path) -> Vectors:
         """The vectors of a collection, written as they come, after those that lie there."""
         probe = self._probe(encoder)
-        folder = Folder.at(path, self.dtype, len(probe), self._about(probe))
+        folder = VectorFolder.at(path, self.dtype, len(probe), self._about(probe))
         self._check(folder.manifest.about, probe)
         collection = Fingerprint()
         with self._progress(corpus) as advance:
@@ -211,7 +211,7 @@ class Dense(Changing):
             object.__setattr__(changed, "_vectors", Vectors(chosen, matrix(rows), corpus, old.about, collection))
             return changed
         with new_folder(Path(path)) as part:
-            folder = Folder.at(part, self.dtype, old.matrix.shape[1], old.about)
+            folder = VectorFolder.at(part, self.dtype, old.matrix.shape[1], old.about)
             for start in range(0, len(rows), BLOCKS):
                 folder.append(chosen[start : start + BLOCKS], matrix(rows[start : start + BLOCKS]), corpus)
             folder.finish(collection, known)
@@ -374,7 +374,7 @@ class Dense(Changing):
                 f"{self.path} is unfinished: {manifest.rows} documents are encoded; "
                 "call index(corpus) with the same collection to go on"
             )
-        vectors = Folder(Path(self.path), manifest).read()
+        vectors = VectorFolder(Path(self.path), manifest).read()
         object.__setattr__(self, "_vectors", vectors)
         return vectors
 

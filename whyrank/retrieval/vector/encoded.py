@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.encoders import COME_ALONG, Several, Side, for_side, load_engine
+from whyrank.encoders import COME_ALONG, SeveralVectors, Side, for_side, load_engine
 from whyrank.errors import BadIndex, BadInput, EngineError
 from whyrank.fields import Positive
 from whyrank.progress import progress
@@ -54,7 +54,7 @@ class Encoded(Changing):
 
     filters: ClassVar[bool] = True
     file_fields: ClassVar[frozenset[str]] = frozenset({"query_prompt", "document_prompt", "max_length"})
-    engine: ClassVar[Several]
+    engine: ClassVar[SeveralVectors]
     """The class of sentence-transformers that runs the model."""
 
     @abstractmethod

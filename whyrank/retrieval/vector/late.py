@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whyrank.encoders import Several, Side
+from whyrank.encoders import SeveralVectors, Side
 from whyrank.errors import need
 from whyrank.progress import progress
 from whyrank.retrieval.changes import Rows
@@ -52,7 +52,7 @@ class Late(Encoded):
 
     dtype: Literal["float16", "float32"] = "float16"
 
-    engine: ClassVar[Several] = "MultiVectorEncoder"
+    engine: ClassVar[SeveralVectors] = "MultiVectorEncoder"
     file_fields: ClassVar[frozenset[str]] = Encoded.file_fields | {"dtype"}
 
     def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:

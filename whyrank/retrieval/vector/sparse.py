@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from whyrank.encoders import Several, Side
+from whyrank.encoders import SeveralVectors, Side
 from whyrank.errors import EngineError
 from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
@@ -48,7 +48,7 @@ class Splade(Encoded):
     max_terms: Positive | None = None
     threads: Positive | None = field(default=None, metadata=HOW)
 
-    engine: ClassVar[Several] = "SparseEncoder"
+    engine: ClassVar[SeveralVectors] = "SparseEncoder"
     file_fields: ClassVar[frozenset[str]] = Encoded.file_fields | {"max_terms"}
 
     def _arrays(self, blocks: Iterator[list[str]]) -> dict[str, NDArray[Any]]:

@@ -133,8 +133,8 @@ class Manifest:
 
 
 @dataclass
-class Folder:
-    """Vectors on disk, to be appended to. Open one with `Folder.at`."""
+class VectorFolder:
+    """Vectors on disk, to be appended to. Open one with `VectorFolder.at`."""
 
     path: Path
     manifest: Manifest
