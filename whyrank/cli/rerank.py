@@ -1,15 +1,21 @@
 """`whyrank rerank`: a run, by any reranker."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyrank.cli.options import RUN, AsJson, Asked, Kept, MaxCost, MaxTokens, Out, PriceTable, Split, asking
-from whyrank.cli.output import prices_of, tell, without_effect
-from whyrank.cli.places import ChunkSize, OfChunks, On, place, tell_job
+from whyrank.cli.options import RUN, AsJson, Asked, Out, Split, asking
+from whyrank.cli.output import tell, without_effect
+from whyrank.cli.places import tell_job
+from whyrank.cli.shared import Chunks, chunks, limits, takes
+
+if TYPE_CHECKING:
+    from whyrank.experiment import Limits
 
 
+@takes(limits=limits, chunks=chunks)
 def rerank(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help=f"The first stage: {RUN}.")],
@@ -20,9 +26,6 @@ def rerank(
     ] = None,
     query: Asked = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query to rerank.")] = 100,
-    max_cost: MaxCost = None,
-    max_tokens: MaxTokens = None,
-    prices: PriceTable = None,
     seconds_per_query: Annotated[
         float | None,
         typer.Option(
@@ -30,11 +33,10 @@ def rerank(
         ),
     ] = None,
     split: Split = None,
-    on: On = None,
-    chunk: OfChunks = None,
-    chunk_size: ChunkSize = None,
-    trace: Kept = None,
     json: AsJson = False,
+    *,
+    limits: "Limits",
+    chunks: Chunks,
 ) -> None:
     """Rerank a run; stopped at any point, the same command goes on and repeats no finished model call."""
     from whyrank import experiment
@@ -43,15 +45,26 @@ def rerank(
     from whyrank.rerank.base import Reranker
 
     reranker = make(spec, Reranker)
-    limits = experiment.Limits(prices_of(prices), max_cost, max_tokens, seconds_per_query)
+    limits = replace(limits, seconds=seconds_per_query)
     if data is None:
         without_effect(ctx, "is of --data", "split", "query")
-    if (where := place(on, chunk, chunk_size)) is not None:
+    if chunks.place is not None:
         from whyrank import distributed
 
         given = data if data is None or not query else asking(load(data, split=split), query)
-        work = (run, reranker, given, out, depth, limits)
-        tell_job(distributed.rerank(*work, on=where, chunk_size=chunk_size, split=split, trace=trace or "lean"), json)
+        done = distributed.rerank(
+            run,
+            reranker,
+            given,
+            out,
+            depth,
+            limits,
+            on=chunks.place,
+            chunk_size=chunks.size,
+            split=split,
+            trace=chunks.trace,
+        )
+        tell_job(done, json)
         return
     texts = None if data is None else asking(load(data, split=split), query)
-    tell(experiment.rerank(run, reranker, texts, out, depth, limits, trace=trace or "full"), json)
+    tell(experiment.rerank(run, reranker, texts, out, depth, limits, trace=chunks.trace), json)

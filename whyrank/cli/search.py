@@ -1,28 +1,20 @@
 """`whyrank search`: the queries of a data set."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyrank.cli.options import (
-    AsJson,
-    Asked,
-    Data,
-    Kept,
-    MaxCost,
-    MaxTokens,
-    Out,
-    PriceTable,
-    Split,
-    Where,
-    asking,
-    keeping,
-)
-from whyrank.cli.output import prices_of, tell
-from whyrank.cli.places import ChunkSize, OfChunks, On, place, tell_job
+from whyrank.cli.options import AsJson, Asked, Data, Out, Split, Where, asking, keeping
+from whyrank.cli.output import tell
+from whyrank.cli.places import tell_job
+from whyrank.cli.shared import Chunks, chunks, limits, takes
+
+if TYPE_CHECKING:
+    from whyrank.experiment import Limits
 
 
+@takes(limits=limits, chunks=chunks)
 def search(
     spec: Annotated[str, typer.Argument(help="A retriever, such as bm25() or dense('minilm').")],
     data: Data,
@@ -36,15 +28,11 @@ def search(
             "--rewrites", help="Search for rewritten queries instead: JSON, {text or id of a query: its new text}."
         ),
     ] = None,
-    max_cost: MaxCost = None,
-    max_tokens: MaxTokens = None,
-    prices: PriceTable = None,
     split: Split = None,
-    on: On = None,
-    chunk: OfChunks = None,
-    chunk_size: ChunkSize = None,
-    trace: Kept = None,
     json: AsJson = False,
+    *,
+    limits: "Limits",
+    chunks: Chunks,
 ) -> None:
     """Search all queries of a data set, or those given by --query."""
     from whyrank import experiment
@@ -58,16 +46,25 @@ def search(
         from whyrank.retrieval.rewrite import FromFile, Rewritten
 
         retriever = Rewritten(retriever, FromFile(str(rewrites)))
-    limits = experiment.Limits(prices_of(prices), max_cost, max_tokens)
     found = asking(load(data, split=split), query)
     if not found.queries:
         raise BadInput(f"{data} has no queries: ask by --query 'why?', or put queries.jsonl beside the collection")
     found = keeping(found, where)
-    if (there := place(on, chunk, chunk_size)) is not None:
+    if chunks.place is not None:
         from whyrank import distributed
 
         given = found if query or where else data
-        work = (retriever, given, out, k, limits)
-        tell_job(distributed.search(*work, on=there, chunk_size=chunk_size, split=split, trace=trace or "lean"), json)
+        done = distributed.search(
+            retriever,
+            given,
+            out,
+            k,
+            limits,
+            on=chunks.place,
+            chunk_size=chunks.size,
+            split=split,
+            trace=chunks.trace,
+        )
+        tell_job(done, json)
         return
-    tell(experiment.search(retriever, found, out, k, limits, trace=trace or "full"), json)
+    tell(experiment.search(retriever, found, out, k, limits, trace=chunks.trace), json)

@@ -1,15 +1,20 @@
 """`whyrank synth`: training data."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyrank.cli.options import AsJson, Kept, MaxCost, MaxTokens, PriceTable, Split
-from whyrank.cli.output import prices_of, tell_made, without_effect
-from whyrank.cli.places import ChunkSize, OfChunks, On, place, tell_job
+from whyrank.cli.options import AsJson, Split
+from whyrank.cli.output import tell_made, without_effect
+from whyrank.cli.places import tell_job
+from whyrank.cli.shared import Chunks, chunks, limits, takes
+
+if TYPE_CHECKING:
+    from whyrank.experiment import Limits
 
 
+@takes(limits=limits, chunks=chunks)
 def synth(
     ctx: typer.Context,
     spec: Annotated[str, typer.Argument(help="A method, such as teacher_rankings(openai('gpt-5')).")],
@@ -20,15 +25,11 @@ def synth(
     data: Annotated[str | None, typer.Option("--data", help="The collection: a name or a folder.")] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="How many documents of each query of a run.")] = 100,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Start from so many tasks only.")] = None,
-    max_cost: MaxCost = None,
-    max_tokens: MaxTokens = None,
-    prices: PriceTable = None,
     split: Split = None,
-    on: On = None,
-    chunk: OfChunks = None,
-    chunk_size: ChunkSize = None,
-    trace: Kept = None,
     json: AsJson = False,
+    *,
+    limits: "Limits",
+    chunks: Chunks,
 ) -> None:
     """Make training data: queries, negatives, teacher rankings, pairs; says what was dropped and why."""
     from whyrank.data_synth.base import Synth
@@ -39,15 +40,19 @@ def synth(
     method = make(spec, Synth)
     if data is None:
         without_effect(ctx, "is of --data", "split")
-    if (where := place(on, chunk, chunk_size)) is not None:
+    if chunks.place is not None:
         from whyrank import distributed
-        from whyrank.experiment import Limits
 
-        work = (method, source, data, out, depth, Limits(prices_of(prices), max_cost, max_tokens))
-        how = trace or "lean"
-        tell_job(
-            distributed.synthesise(*work, limit=limit, on=where, chunk_size=chunk_size, split=split, trace=how), json
+        work = (method, source, data, out, depth, limits)
+        done = distributed.synthesise(
+            *work,
+            limit=limit,
+            on=chunks.place,
+            chunk_size=chunks.size,
+            split=split,
+            trace=chunks.trace,
         )
+        tell_job(done, json)
         return
     collection = None if data is None else load(data, split=split)
     tasks = tasks_of(source, collection, method, depth, limit)
@@ -56,9 +61,9 @@ def synth(
         tasks,
         out,
         collection,
-        prices=prices_of(prices),
-        max_cost=max_cost,
-        max_tokens=max_tokens,
-        trace=trace or "full",
+        prices=limits.prices,
+        max_cost=limits.max_cost,
+        max_tokens=limits.max_tokens,
+        trace=chunks.trace,
     )
     tell_made(made.file, made.report, json)
