@@ -48,7 +48,7 @@ def script(prompt: Prompt) -> str:
 
 
 def agent(answer: Callable[[Prompt], str | Ok | Failed] | str = script, **given: object) -> Agentic:
-    return Agentic(SEARCH, Fake(answer), **{"shown": 2, **given}).index(LORE)
+    return Agentic(SEARCH, Fake(answer), **{"per_query": 2, **given}).index(LORE)
 
 
 def test_a_two_hop_answer_is_found_that_one_search_misses():
