@@ -53,6 +53,10 @@ def tell_job(job: "Job", json: bool) -> None:
         made = next(name for name in ("pairs.jsonl", "tasks.jsonl") if (job.folder / name).is_file())
         tell_made(job.folder / made, job.report, json)
         return
+    if job.report and "entries" not in job.report:
+        told = f"{job.report['documents']:,} documents in {job.report['chunks']:,} shards"
+        say_json({"folder": str(job.folder), **job.report}) if json else say(f"{job.folder}: {told}")
+        return
     if job.report:
         tell_done(job.folder, job.report, json)
         return

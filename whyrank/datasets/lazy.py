@@ -39,6 +39,10 @@ class LazyCorpus(Corpus):
         """The document of that id; a KeyError where there is none."""
         return self._corpus()[id]
 
+    def part(self, first: int, end: int) -> Iterator[Document]:
+        """The documents from number `first` up to `end`."""
+        return self._corpus().part(first, end)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process is sent is what was read."""
         return _itself, (self._corpus(),)

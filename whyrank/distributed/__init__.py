@@ -6,8 +6,8 @@ Where it runs is no part of what is asked: any place, any number of workers, any
 bytes of one process. See `whyrank.io.chunks` for the folder.
 """
 
-from whyrank.distributed.job import Job, join, rerank, search, status, synthesise
+from whyrank.distributed.job import Job, index, join, rerank, search, status, synthesise
 from whyrank.distributed.local import Local, Share
 from whyrank.distributed.place import Place
 
-__all__ = ["Job", "Local", "Place", "Share", "join", "rerank", "search", "status", "synthesise"]
+__all__ = ["Job", "Local", "Place", "Share", "index", "join", "rerank", "search", "status", "synthesise"]

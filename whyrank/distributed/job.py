@@ -27,6 +27,7 @@ from whyrank.llm.ledger import refuse_all_failed
 from whyrank.parameters import hows
 from whyrank.progress import progress
 from whyrank.rerank.base import Reranker
+from whyrank.retrieval.around.sharded import Sharded
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Dataset
 
@@ -137,6 +138,22 @@ def synthesise(
     return do(replace(work, limits=limits or Limits(), trace=trace), on or Local(), chunk_size)
 
 
+def index(retriever: Sharded | str, data: str | Path | Dataset, out: str | Path, *, on: Place | None = None) -> Job:
+    """Index a collection in shards, each of them a chunk: then `sharded(…, path=out)` searches it.
+
+    Args:
+        retriever: `sharded(…)` without a path, or its spec; its `size` is that of a shard.
+        data: the collection.
+        out: the folder.
+        on: where; by default a process for each core.
+
+    Raises:
+        BadInput: what is to be indexed is no `sharded(…)`.
+        ChunksFailed: as for `rerank`.
+    """
+    return do(Work("index", spec_of(retriever), str(out), _data(data)), on or Local())
+
+
 def _data(given: str | Path | Dataset | None) -> str | Dataset | None:
     return str(given) if isinstance(given, Path) else given
 
@@ -148,7 +165,7 @@ def do(work: Work, on: Place, chunk_size: int | None = None) -> Job:
     if not lists:
         raise BadInput(f"{work.source or 'the data set'}: there is nothing to do")
     with _held(folder, on.joins):
-        cut = Cut(lists, chunk_size or _size_there(folder) or size_of(lists))
+        cut = Cut(lists, verb.size or chunk_size or _size_there(folder) or size_of(lists))
         task = with_models(task, verb.part)
         chunks = Chunks(folder, cut)
         done = sharing(folder, task, ENGINES, chunks.told(), how=hows(verb.part))
@@ -189,7 +206,11 @@ def join(folder: str | Path, *, partial: bool = False) -> Job:
     if not missing:
         return _joined(chunks, verb)
     there = [result for result in results if result is not None]
-    main = verb.files(there)[0][0]
+    main = next(iter(verb.files(there)[0]), "")
+    if not main:
+        raise BadInput(
+            f"{folder}: {len(missing):,} of {len(chunks):,} shards are missing, and an index is joined whole"
+        )
     concatenate(there, main, chunks.folder / _partial(main))
     return Job(chunks.folder, {}, _states(chunks))
 
@@ -268,14 +289,12 @@ def _joined(chunks: Chunks, verb: Verb | type[Verb]) -> Job:
     report = added(read_json(result / "report.json") for result in results) | {"chunks": len(chunks)}
     if "ledger" in report:
         refuse_all_failed(report)
-    names, more = verb.files(results)
-    for name in names:
-        if any((result / name).is_file() for result in results):
-            concatenate(results, name, folder / name)
+    names, more = verb.gather(folder, results)
     write_json(folder / "report.json", report)
     told = {"chunks": chunks.told(), "outputs": outputs(folder, [*names, "report.json"]), **more}
     write_manifest(folder, manifest["task"], ENGINES, finished="unanswered" not in report, **told)
-    (folder / _partial(names[0])).unlink(missing_ok=True)
+    for name in names[:1]:
+        (folder / _partial(name)).unlink(missing_ok=True)
     return Job(folder, report, _states(chunks))
 
 

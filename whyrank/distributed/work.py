@@ -1,7 +1,10 @@
 """What a worker is told, in text and numbers, and the verbs whose work can be cut: how it is asked, cut and done."""
 
+import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +22,18 @@ from whyrank.experiment.finished import texts_of
 from whyrank.experiment.folder import about_content, content_of_queries
 from whyrank.experiment.stages import Kept, reranking, searching
 from whyrank.io.candidates import write_candidates
-from whyrank.io.chunks import Attempt, Chunk, Chunks
+from whyrank.io.chunks import Attempt, Chunk, Chunks, concatenate
+from whyrank.io.folders import write_json
 from whyrank.io.runs import read_run_parts, write_run
 from whyrank.io.tasks import read_tasks, write_tasks
-from whyrank.registry import Part, make
+from whyrank.registry import Part, make, parameters
 from whyrank.rerank.base import Reranker, allowed, document_in
+from whyrank.retrieval.around.sharded import Sharded
 from whyrank.retrieval.base import Retriever
 from whyrank.types import Dataset, Document, Query, RankTask, Run, fingerprint, trec_order
+
+_SHARD = "shard"
+"""In the folder of an attempt: the index that it makes."""
 
 PART = 256
 """So many lists are looked at at a time where work is cut."""
@@ -36,7 +44,7 @@ class Work:
     """All that a worker is told of the work.
 
     Attributes:
-        verb: "rerank", "search" or "synth".
+        verb: "rerank", "search", "synth" or "index".
         spec: the part that does it, as text.
         out: the folder.
         data: the data set by name, or itself where workers are on this machine; None where the input has its own texts.
@@ -91,10 +99,24 @@ class Verb(ABC):
     def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
         """Do one chunk in the folder of an attempt; returns its report."""
 
+    @property
+    def size(self) -> int | None:
+        """How many lists a chunk has, where the part says it."""
+        return None
+
     @staticmethod
     def files(results: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
         """Which files of these folders are joined, the most important first; and what else the manifest then tells."""
         return ["run.trec", "notes.jsonl"], {}
+
+    @classmethod
+    def gather(cls, folder: Path, results: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
+        """Make of these folders what `folder` holds in the end; returns what `files` does."""
+        names, told = cls.files(results)
+        for name in names:
+            if any((result / name).is_file() for result in results):
+                concatenate(results, name, folder / name)
+        return names, told
 
     @cached_property
     def data(self) -> Dataset:
@@ -253,7 +275,68 @@ class Synthesising(Verb):
         return [made, "dropped.jsonl"], {"file": made}
 
 
-VERBS: dict[str, type[Verb]] = {"rerank": Reranking, "search": Searching, "synth": Synthesising}
+class Indexing(Verb):
+    """Shards of a collection, each of them a chunk; an encoding that was killed goes on where it stopped."""
+
+    @cached_property
+    def part(self) -> Sharded:
+        """The retriever over shards."""
+        part = make(self.work.spec, Retriever)
+        if not isinstance(part, Sharded) or part.path is not None:
+            raise BadInput(
+                f"{self.work.spec}: what is indexed in chunks is shards, as by sharded(bm25(), size=1000000)"
+            )
+        return part
+
+    @property
+    def size(self) -> int:
+        """How many documents a shard has."""
+        return self.part.size
+
+    def asked(self) -> tuple[dict[str, Any], int]:
+        """The task."""
+        corpus = self.data.corpus
+        content = {"documents": corpus.fingerprint}
+        about = {"name": self.data.name, "documents": len(corpus), "content": content}
+        told = {"verb": "index", "spec": repr(self.part), "part": parameters(self.part), "data": about}
+        return told, len(corpus)
+
+    def cut(self, chunks: Chunks) -> None:
+        """Nothing: documents are found by their places."""
+
+    def do(self, chunk: Chunk, lists: range, attempt: Attempt, limits: Limits) -> Mapping[str, Any]:
+        """Index one shard."""
+        attempt.folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        for older in reversed(attempt.older):
+            with suppress(OSError):  # what it encoded, if it did, is gone on with
+                os.rename(older / _SHARD, attempt.folder / _SHARD)
+        shard = self.part.retriever.at(attempt.folder / _SHARD)
+        shard.index(self.data.corpus.part(lists.start, lists.stop))
+        report = {"documents": len(lists), "seconds": round(time.perf_counter() - start, 3)}
+        write_json(attempt.folder / "report.json", report)
+        return report
+
+    @staticmethod
+    def files(results: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
+        """None: shards lie in folders."""
+        return [], {}
+
+    @classmethod
+    def gather(cls, folder: Path, results: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
+        """Put the shards where `sharded(…, path=folder)` finds them."""
+        for number, result in enumerate(results):
+            if (result / _SHARD).exists():
+                os.rename(result / _SHARD, folder / str(number))
+        return cls.files(results)
+
+
+VERBS: dict[str, type[Verb]] = {
+    "rerank": Reranking,
+    "search": Searching,
+    "synth": Synthesising,
+    "index": Indexing,
+}
 
 
 def _there(chunk: Chunk) -> Path:

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ IN_MEMORY = 1 << 30
 
 _BUCKET = 128
 """Documents whose entries are read together."""
+
+_STEP = 1024
+"""Documents from one place that reading may begin at to the next."""
 
 _VERSION = 1
 
@@ -52,6 +56,18 @@ class TextStore(Corpus):
     def __iter__(self) -> Iterator[Document]:
         """The documents in collection order."""
         return (document for _, _, document in _documents(self._lines_path))
+
+    def part(self, first: int, end: int) -> Iterator[Document]:
+        """The documents from number `first` (from 0) up to `end`; of those before at most a thousand are read."""
+        steps = np.fromfile(self._folder / "steps.bin", dtype=np.int64)
+        if not first < end <= len(self):
+            return
+        with self._lines_path.open("rb") as file:
+            file.seek(steps[first // _STEP])
+            lines = (line for line in file if not line.isspace())
+            yield from (
+                _document(line, self._lines_path) for line in islice(lines, first % _STEP, first % _STEP + end - first)
+            )
 
     def __contains__(self, id: object) -> bool:
         """Whether there is a document of that id."""
@@ -139,7 +155,7 @@ def _about(folder: Path) -> dict[str, Any]:
         whole = (folder / "entries.bin").stat().st_size == 24 * int(about["documents"])
     except (OSError, BadInput, KeyError, TypeError, ValueError):
         return {}
-    return about if whole and (folder / "starts.bin").is_file() else {}
+    return about if whole and all((folder / name).is_file() for name in ("starts.bin", "steps.bin")) else {}
 
 
 def _index(lines: Path, folder: Path, source: Path) -> dict[str, Any]:
@@ -159,7 +175,8 @@ def _index(lines: Path, folder: Path, source: Path) -> dict[str, Any]:
     buckets = max(1, len(order) // _BUCKET)
     bounds = np.array([-(-(at << 64) // buckets) for at in range(buckets)], dtype=np.uint64)
     starts = np.append(np.searchsorted(entries[:, 0], bounds), len(order)).astype(np.int64)
-    for name, made in (("entries.bin", entries), ("starts.bin", starts)):
+    steps = np.frombuffer(places, dtype=np.uint64)[:: 2 * _STEP].astype(np.int64)
+    for name, made in (("entries.bin", entries), ("starts.bin", starts), ("steps.bin", steps)):
         with atomic_write(folder / name) as file:
             file.write(made.tobytes())
     return {"documents": len(order), "fingerprint": str(printed)}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import fields, replace
+from functools import partial, reduce
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar, Self, TypeAlias
@@ -19,6 +20,7 @@ from whyrank.parameters import walk
 from whyrank.progress import warn
 from whyrank.registry import Part, make_from_file, name_of
 from whyrank.retrieval.metadata import Known
+from whyrank.retrieval.shards import best_of
 from whyrank.types import Corpus, Document, Fingerprint, Query, Ranking, Run, Where
 
 FolderPath: TypeAlias = Annotated[str | None, Meaning("a folder")]
@@ -225,6 +227,11 @@ class Retriever(Part, ABC):
 
         The collection is never empty and its ids are unique; one without `len` can be read only once.
         """
+
+    @classmethod
+    def _run_shards(cls, shards: Sequence[Self], queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
+        """The best of the shards that `_as_shards` gave, as one index has them; of equal scores the first shard's."""
+        return reduce(partial(best_of, k=k), (shard.search(queries, k, trace) for shard in shards))
 
     @classmethod
     def _as_shards(cls, parts: Sequence[Self]) -> Sequence[Self]:

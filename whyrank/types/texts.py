@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from whyrank.errors import BadInput, want
@@ -210,6 +211,10 @@ class Corpus:
     def __getitem__(self, id: str) -> Document:
         """The document of that id; a KeyError where there is none."""
         return self._documents[id]
+
+    def part(self, first: int, end: int) -> Iterator[Document]:
+        """The documents from number `first` (from 0) up to `end`, in collection order."""
+        return islice(iter(self), first, end)
 
     def where(self, condition: Where) -> frozenset[str]:
         """The ids of the documents whose metadata meet a condition, as `Query.only` and `search(where=…)` take them.

@@ -1,6 +1,7 @@
 """Shards rank as one index does: every partition, every cut, exclusions and ties included."""
 
 import hashlib
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.retrieval.lexical.test_bm25 import CORPORA, QUERIES, TERMS
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.registry import make
 from whyrank.retrieval.around.sharded import Sharded
+from whyrank.retrieval.lexical import topk
 from whyrank.retrieval.lexical.bm25 import BM25, BM25Q
 from whyrank.retrieval.lexical.lucene import Lucene
 from whyrank.retrieval.vector.dense import Dense
@@ -63,6 +65,25 @@ def test_shards_built_apart_rank_as_one_index(part, hashed, tmp_path_factory):
         assert shards.search([], k) == whole.search([], k)
 
     check()
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+@pytest.mark.parametrize("part", [BM25(threads=2, **TERMS), BM25Q(threads=1, **TERMS)])
+def test_only_what_is_better_than_in_earlier_shards_is_taken_from_later_ones(part, small, monkeypatch):
+    monkeypatch.setattr(topk, "SMALL", small)
+    draw = random.Random(small)
+    words = [f"w{n}" for n in range(30)]
+    corpus = [Document(f"d{n}", " ".join(draw.choices(words, k=draw.randint(0, 6)))) for n in range(700)]
+    ids = [document.id for document in corpus]
+    queries = [
+        Query(f"q{n}", " ".join(draw.choices([*words, "none"], k=n % 9)), frozenset(draw.sample(ids, n)))
+        for n in range(40)
+    ]
+    whole = part.index(corpus)
+    for size, k in [(1, 3), (50, 10), (100, 100), (300, 700), (699, 1)]:
+        shards = Sharded(part, size=size).index(corpus)
+        assert shards.search(queries, k) == whole.search(queries, k)
+        assert shards.search(queries, k, where=ids[::3]) == whole.search(queries, k, where=ids[::3])
 
 
 @pytest.mark.parametrize("part", [BM25(**TERMS), BM25Q(**TERMS)])

@@ -7,8 +7,6 @@ from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
-
 from whyrank.errors import BadIndex, BadInput, BadSpec, NotFound
 from whyrank.fields import Positive
 from whyrank.llm.trace import Trace
@@ -87,10 +85,7 @@ class Sharded(Retriever):
         return merged(shard._noted() for shard in self._opened())
 
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
-        first, *others = self._opened()
-        run = first.search(queries, k, trace)
-        for shard in others:
-            run = _merged(run, shard.search(queries, k, trace), k)
+        run = type(self.retriever)._run_shards(self._opened(), queries, k, trace)
         return run.named(name_of(type(self)))
 
     def _search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
@@ -108,21 +103,3 @@ def _folders(path: Path) -> list[Path]:
     if missing is not None or not found:
         raise BadIndex(f"{path} has no shard {missing or 0}: shards lie in the folders 0, 1, 2, … without a gap")
     return [found[number] for number in range(len(found))]
-
-
-def _merged(one: Run, other: Run, k: int) -> Run:
-    """The `k` best of both for each query; of equal scores those of `one` come first."""
-    rows = np.concatenate([one.rows, other.rows])
-    scores = np.concatenate([one.scores, other.scores])
-    order = np.lexsort((-scores, rows))  # stable
-    starts = one.offsets + other.offsets
-    order = order[np.arange(len(order)) - starts[rows[order]] < k]
-    used, codes = np.unique(np.concatenate([one.codes, other.codes + len(one.documents)])[order], return_inverse=True)
-    near, far = used[used < len(one.documents)], used[used >= len(one.documents)] - len(one.documents)
-    return Run(
-        one.query_ids,
-        np.concatenate([[0], np.cumsum(np.minimum(np.diff(starts), k))]).astype(np.int64),
-        codes.astype(np.int32),
-        [*(str(one.documents[at]) for at in near.tolist()), *(str(other.documents[at]) for at in far.tolist())],
-        scores[order],
-    )

@@ -26,7 +26,7 @@ from whyrank.retrieval.checks import Checked
 from whyrank.retrieval.filters import filtering
 from whyrank.retrieval.lexical import segments
 from whyrank.retrieval.lexical.analysis import AnalyzerName, check_analyzer, find_analyzer, name_of_analyzer
-from whyrank.retrieval.lexical.inverted import InvertedIndex, as_one, on_demand
+from whyrank.retrieval.lexical.inverted import InvertedIndex, as_one, on_demand, search_all
 from whyrank.retrieval.lexical.postings import Postings, Statistics, Weigh, exact_weights, lucene_weights
 from whyrank.retrieval.lexical.tokenization import TokenBlocks
 from whyrank.retrieval.metadata import Known
@@ -268,6 +268,16 @@ class Lexical(Changing):
 
     def _run(self, queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
         index = self._ready()
+        return self._find(index, self._weighted(queries, index), queries, k)
+
+    @classmethod
+    def _run_shards(cls, shards: Sequence[Self], queries: Sequence[Query], k: int, trace: Trace | None) -> Run:
+        indexes, first = [shard._ready() for shard in shards], shards[0]
+        weighted = first._weighted(queries, indexes[0])  # term numbers and statistics are those of all shards
+        return search_all(indexes, weighted, queries, k, first._threads, name_of(cls))
+
+    def _weighted(self, queries: Sequence[Query], index: InvertedIndex) -> dict[str, dict[int, float]]:
+        """The terms of each query, by number, and their weights."""
         tokens, number = index.analyzer.tokens, index.number
         weighted = {}
         for query in queries:
@@ -276,13 +286,18 @@ class Lexical(Changing):
                 if term is not None:
                     counts[term] = counts.get(term, 0) + 1
             weighted[query.id] = self._query_weights(counts, index)
-        return self._find(index, weighted, queries, k)
+        return weighted
+
+    @property
+    def _threads(self) -> int:
+        return self.threads or os.cpu_count() or 1
 
     def _find(
         self, index: InvertedIndex, weighted: Mapping[str, Mapping[int, float]], asked: Sequence[Query], k: int
     ) -> Run:
         """Search with term numbers and their weights, by query id."""
-        return index.search(weighted, asked, k, self.threads or os.cpu_count() or 1, name_of(type(self)))
+        found = index.search(weighted, asked, k, self._threads)
+        return found.run(list(weighted), index.ids, name_of(type(self)))
 
 
 def _checked(found: Checked) -> dict[str, int]:

@@ -70,9 +70,17 @@ class InvertedIndex:
         asked: Sequence[Query],
         k: int,
         threads: int,
-        name: str,
-    ) -> Run:
-        """Search with term numbers and their weights, by query id; `asked` are the queries with what they filter."""
+        floors: Floats | None = None,
+    ) -> topk.Found:
+        """Search with term numbers and their weights, by query id; `asked` are the queries with what they filter.
+
+        Args:
+            queries: the weights of each query's terms.
+            asked: the same queries.
+            k: how many documents for each.
+            threads: how many threads search.
+            floors: (Q,) scores that a document must exceed.
+        """
         offsets = np.cumsum([0, *map(len, queries.values())], dtype=np.int64)
         terms = np.fromiter(chain.from_iterable(queries.values()), np.int64, offsets[-1])
         weights = np.fromiter(chain.from_iterable(q.values() for q in queries.values()), np.float32, offsets[-1])
@@ -84,8 +92,7 @@ class InvertedIndex:
         if self.fill is not None:
             self.fill(np.unique(terms))
         filters = allowed(asked, lambda: self.places)
-        found = topk.search(self.matrix, topk.Batch(offsets, terms, weights, filters), k, threads)
-        return found.run(list(queries), self.ids, name)
+        return topk.search(self.matrix, topk.Batch(offsets, terms, weights, filters, floors), k, threads)
 
 
 def on_demand(postings: Postings, weigh: Weigh) -> tuple[Floats, Callable[[Integers], None]]:
@@ -128,3 +135,25 @@ def as_one(shards: Sequence[InvertedIndex], weigher: Weigher) -> list[InvertedIn
         weights, fill = on_demand(shard.postings, weigh)
         told.append(replace(shard, numbers=numbers, weights=weights, whole=whole, own=own, fill=fill))
     return told
+
+
+def search_all(
+    shards: Sequence[InvertedIndex],
+    queries: Mapping[str, Mapping[int, float]],
+    asked: Sequence[Query],
+    k: int,
+    threads: int,
+    name: str,
+) -> Run:
+    """Search the shards of `as_one` in turn, each only for what is better than what was found before."""
+    found = shards[0].search(queries, asked, k, threads)
+    starts = np.cumsum([0, *(len(shard.ids) for shard in shards)])
+    for shard, before in zip(shards[1:], starts[1:-1].tolist(), strict=True):
+        found = topk.followed(found, shard.search(queries, asked, k, threads, found.floors(k)), before, k)
+    here = np.arange(found.documents.shape[1]) < found.counts[:, np.newaxis]
+    used, codes = np.unique(found.documents[here], return_inverse=True)
+    places = np.asarray(np.searchsorted(starts, used, side="right")) - 1
+    ids = [shards[at].ids[row] for at, row in zip(places.tolist(), (used - starts[places]).tolist(), strict=True)]
+    documents = np.zeros_like(found.documents)
+    documents[here] = codes
+    return found._replace(documents=documents).run(list(queries), ids, name)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import local
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from whyrank.retrieval.filters import Filters
 from whyrank.retrieval.lexical.postings import Floats, Integers
 from whyrank.types import Run
 
-SMALL = 1 << 15
+SMALL = 6 << 10
 """Up to this many documents, queries are scored several at a time: a table of scores stays in the processor's cache."""
 
 _CELLS = 1 << 18  # of such a table
@@ -53,12 +53,14 @@ class Batch:
         terms: (M,) term numbers.
         weights: (M,) float32, none negative.
         filters: what those queries may find that may not find all.
+        floors: (Q,) float32 scores that a document must exceed to be found; None is 0 for all.
     """
 
     offsets: NDArray[np.int64]
     terms: Integers
     weights: Floats
     filters: Filters
+    floors: Floats | None = None
 
     def __len__(self) -> int:
         """How many queries there are."""
@@ -69,12 +71,12 @@ class TopK(NamedTuple):
     """The best documents of each query; row q is filled up to `counts[q]`, since only matching documents are found.
 
     Attributes:
-        documents: (Q, k) int32 document numbers, best first.
+        documents: (Q, k) document numbers, best first; int32, of shards together int64.
         scores: (Q, k) float32.
         counts: (Q,) int64.
     """
 
-    documents: NDArray[np.int32]
+    documents: NDArray[np.signedinteger[Any]]
     scores: Floats
     counts: NDArray[np.int64]
 
@@ -82,8 +84,24 @@ class TopK(NamedTuple):
         """The same as a run, given the ids of queries and documents."""
         offsets = np.cumsum([0, *self.counts], dtype=np.int64)
         filled = np.arange(self.documents.shape[1]) < self.counts[:, np.newaxis]
-        scores = self.scores[filled].astype(np.float64)
-        return Run(query_ids, offsets, self.documents[filled], ids, scores, name=name)
+        scores, codes = self.scores[filled].astype(np.float64), self.documents[filled]
+        return Run(query_ids, offsets, codes.astype(np.int32, copy=False), ids, scores, name=name)
+
+    def floors(self, k: int) -> Floats:
+        """(Q,) what a further document must exceed to be among the `k` best of its query."""
+        return self.scores[:, k - 1] if self.scores.shape[1] >= k else np.zeros(len(self.scores), dtype=np.float32)
+
+
+def followed(one: Found, other: Found, before: int, k: int) -> Found:
+    """The `k` best of both for each query; `other` is of the documents from number `before` on, and second in ties."""
+    width = int(other.counts.max(initial=0))
+    if not width:
+        return one
+    documents = np.concatenate([one.documents, other.documents[:, :width].astype(np.int64) + before], axis=1)
+    scores = np.concatenate([one.scores, other.scores[:, :width]], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    scores = np.take_along_axis(scores, order, axis=1)
+    return Found(np.take_along_axis(documents, order, axis=1), scores, np.count_nonzero(scores, axis=1))
 
 
 def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> TopK:
@@ -144,12 +162,19 @@ class _Desk:
         add(batch, part, totals)
         for query in batch.filters.keys() & range(part.start, part.stop):
             batch.filters[query].shut(totals[query - part.start], 0)
-        if self._matrix.size <= SMALL:
-            keys = _keys(totals, self._last_keys, self._keys[:n_queries])
+        if batch.floors is not None:
+            for row, floor in enumerate(batch.floors[part].tolist()):
+                above = np.flatnonzero(totals[row] > floor) if floor else _hopeful(totals[row], k)
+                self._read(totals[row : row + 1], above, documents[row : row + 1], scores[row : row + 1])
+        elif self._matrix.size > SMALL:
+            self._read(totals, _hopeful(totals[0], k), documents, scores)
         else:
-            hopeful = _hopeful(totals[0], k)
-            last_keys = self._last_keys[hopeful]
-            keys = _keys(totals[:, hopeful], last_keys, np.empty((1, len(hopeful)), dtype=np.uint64))
+            _read_best(_keys(totals, self._last_keys, self._keys[:n_queries]), documents, scores)
+
+    def _read(self, totals: Floats, hopeful: NDArray[np.intp], documents: NDArray[np.int32], scores: Floats) -> None:
+        """Write the best of these documents of one query; what is left of the row scores 0."""
+        keys = np.full((1, max(len(hopeful), documents.shape[1])), _LAST_KEY, dtype=np.uint64)
+        _keys(totals[:, hopeful], self._last_keys[hopeful], keys[:, : len(hopeful)])
         _read_best(keys, documents, scores)
 
     def _add_one(self, batch: Batch, part: slice, totals: Floats) -> None:
