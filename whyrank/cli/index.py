@@ -7,7 +7,7 @@ import typer
 
 from whyrank.cli.options import AsJson, Data
 from whyrank.cli.output import say, say_json
-from whyrank.cli.places import OfChunks, On, place, tell_job
+from whyrank.cli.places import OfChunks, On, Replicas, place, tell_job
 
 
 def index(
@@ -15,6 +15,7 @@ def index(
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The index folder to write.")],
     on: On = None,
+    replicas: Replicas = None,
     chunk: OfChunks = None,
     json: AsJson = False,
 ) -> None:
@@ -23,7 +24,7 @@ def index(
     from whyrank.registry import make
     from whyrank.retrieval.base import Retriever
 
-    if (there := place(on, chunk, None)) is not None:
+    if (there := place(on, chunk, None, replicas)) is not None:
         from whyrank import distributed
 
         tell_job(distributed.index(spec, data, out, on=there), json)

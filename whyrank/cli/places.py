@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 On = Annotated[
     str | None,
-    typer.Option("--on", help="Do it in chunks, at once: local:N, N processes here. Limits hold for all together."),
+    typer.Option(
+        "--on", help="Do it in chunks, at once: local:N, N processes here; ray or ray:HOST:PORT. Limits hold for all."
+    ),
+]
+Replicas = Annotated[
+    str | None, typer.Option("--replicas", help="Of --on ray: how many actors, as 8, or at least and at most, as 2:8.")
 ]
 OfChunks = Annotated[
     str | None,
@@ -23,7 +28,7 @@ ChunkSize = Annotated[
 ]
 
 
-def place(on: str | None, chunk: str | None, chunk_size: int | None) -> "Place | None":
+def place(on: str | None, chunk: str | None, chunk_size: int | None, replicas: str | None = None) -> "Place | None":
     """Where work is to be done; None where it is to be done in one piece.
 
     Raises:
@@ -32,6 +37,8 @@ def place(on: str | None, chunk: str | None, chunk_size: int | None) -> "Place |
     from whyrank.distributed import Local, Share
     from whyrank.errors import BadInput
 
+    if replicas is not None and not (on or "").startswith("ray"):
+        raise BadInput("--replicas has no effect here: it is of --on ray")
     if on is not None and chunk is not None:
         raise BadInput("give --on, which does all chunks, or --chunk I/N, which does its share of them")
     if chunk is not None:
@@ -44,7 +51,22 @@ def place(on: str | None, chunk: str | None, chunk_size: int | None) -> "Place |
         return None
     if (given := re.fullmatch(r"local(?::(\d{1,4}))?", on)) is not None:
         return Local() if given[1] is None else Local(int(given[1]))
-    raise BadInput(f"--on {on!r}: no such place: write local:4, for four processes here")
+    if (given := re.fullmatch(r"ray(?:$|:)(.*)", on)) is not None:
+        return _ray(given[1], replicas)
+    raise BadInput(f"--on {on!r}: no such place: write local:4, for four processes here, or ray, for a cluster")
+
+
+def _ray(address: str, replicas: str | None) -> "Place":
+    from whyrank.distributed import Ray
+    from whyrank.errors import BadInput
+
+    counts = re.fullmatch(r"(\d{1,5})(?::(\d{1,5}))?", replicas or "1")
+    if counts is None:
+        raise BadInput(f"--replicas {replicas!r}: write how many, as 8, or at least and at most, as 2:8")
+    if address and "://" not in f"ray:{address}" and not re.fullmatch(r"[\w.-]+:\d{1,5}", address):
+        raise BadInput(f"--on ray:{address}: write ray, in the cluster, or ray:HOST:PORT")
+    where = f"ray:{address}" if address.startswith("//") else address or "auto"
+    return Ray((int(counts[1]), int(counts[2] or counts[1])), where)
 
 
 def tell_job(job: "Job", json: bool) -> None:

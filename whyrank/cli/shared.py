@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from whyrank.cli.options import Kept, MaxCost, MaxTokens, PriceTable
 from whyrank.cli.output import prices_of
-from whyrank.cli.places import ChunkSize, OfChunks, On, place
+from whyrank.cli.places import ChunkSize, OfChunks, On, Replicas, place
 
 if TYPE_CHECKING:
     from whyrank.distributed import Place
@@ -24,9 +24,15 @@ class Chunks(NamedTuple):
     trace: Literal["full", "lean"]
 
 
-def chunks(on: On = None, chunk: OfChunks = None, chunk_size: ChunkSize = None, trace: Kept = None) -> Chunks:
+def chunks(
+    on: On = None,
+    replicas: Replicas = None,
+    chunk: OfChunks = None,
+    chunk_size: ChunkSize = None,
+    trace: Kept = None,
+) -> Chunks:
     """Where and how work is done."""
-    where = place(on, chunk, chunk_size)
+    where = place(on, chunk, chunk_size, replicas)
     return Chunks(where, chunk_size, trace or ("full" if where is None else "lean"))
 
 

@@ -9,5 +9,6 @@ bytes of one process. See `whyrank.io.chunks` for the folder.
 from whyrank.distributed.job import Job, index, join, rerank, search, status, synthesise
 from whyrank.distributed.local import Local, Share
 from whyrank.distributed.place import Place
+from whyrank.distributed.ray import Ray
 
-__all__ = ["Job", "Local", "Place", "Share", "index", "join", "rerank", "search", "status", "synthesise"]
+__all__ = ["Job", "Local", "Place", "Ray", "Share", "index", "join", "rerank", "search", "status", "synthesise"]
