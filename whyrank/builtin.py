@@ -20,6 +20,7 @@ PARTS: dict[str, dict[str, str]] = {
         "sharded": "whyrank.retrieval.around.sharded:Sharded",
         "all_documents": "whyrank.retrieval.around.all_documents:AllDocuments",
         "remote": "whyrank.retrieval.around.remote:Remote",
+        "http_search": "whyrank.retrieval.around.http_search:HTTPSearch",
         "popularity": "whyrank.retrieval.recommend.counts:Popularity",
         "recent": "whyrank.retrieval.recommend.counts:Recent",
         "chain": "whyrank.retrieval.recommend.counts:Chain",

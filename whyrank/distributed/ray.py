@@ -23,7 +23,7 @@ from whyrank.experiment.folder import ENGINES
 from whyrank.io.folders import versions
 from whyrank.llm.engine import LLM
 from whyrank.llm.ledger import Price, Prices
-from whyrank.registry import walk
+from whyrank.parameters import walk
 
 TOKEN = "seen-by-all"
 """A file in the folder of the work; a worker that cannot read it is on a machine that does not see the folder."""

@@ -26,7 +26,8 @@ from whyrank.io.chunks import Attempt, Chunk, Chunks, concatenate
 from whyrank.io.folders import write_json
 from whyrank.io.runs import read_run_parts, write_run
 from whyrank.io.tasks import read_tasks, write_tasks
-from whyrank.registry import Part, make, parameters
+from whyrank.parameters import parameters
+from whyrank.registry import Part, make
 from whyrank.rerank.base import Reranker, allowed, document_in
 from whyrank.retrieval.around.sharded import Sharded
 from whyrank.retrieval.base import Retriever
