@@ -71,7 +71,7 @@ class InvertedIndex:
         k: int,
         threads: int,
         floors: Floats | None = None,
-    ) -> topk.Found:
+    ) -> topk.TopK:
         """Search with term numbers and their weights, by query id; `asked` are the queries with what they filter.
 
         Args:

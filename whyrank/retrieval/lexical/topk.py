@@ -92,7 +92,7 @@ class TopK(NamedTuple):
         return self.scores[:, k - 1] if self.scores.shape[1] >= k else np.zeros(len(self.scores), dtype=np.float32)
 
 
-def followed(one: Found, other: Found, before: int, k: int) -> Found:
+def followed(one: TopK, other: TopK, before: int, k: int) -> TopK:
     """The `k` best of both for each query; `other` is of the documents from number `before` on, and second in ties."""
     width = int(other.counts.max(initial=0))
     if not width:
@@ -101,7 +101,7 @@ def followed(one: Found, other: Found, before: int, k: int) -> Found:
     scores = np.concatenate([one.scores, other.scores[:, :width]], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     scores = np.take_along_axis(scores, order, axis=1)
-    return Found(np.take_along_axis(documents, order, axis=1), scores, np.count_nonzero(scores, axis=1))
+    return TopK(np.take_along_axis(documents, order, axis=1), scores, np.count_nonzero(scores, axis=1))
 
 
 def search(matrix: Matrix, batch: Batch, k: int, threads: int = 1) -> TopK:
