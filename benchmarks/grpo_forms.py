@@ -20,7 +20,7 @@ from grpo_world import Measured, answers, kept, parser_of, table
 
 from whyrank.data_synth.world import LEVELS, World
 from whyrank.data_synth.world_lists import WorldLists
-from whyrank.reproduce import searched
+from whyrank.reproduce.tiny import searched
 from whyrank.rerank.formats import RankingFormat
 from whyrank.train import grpo
 from whyrank.train.config import GRPO, Loop, Model, Optimizer, Rewarded

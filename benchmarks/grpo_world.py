@@ -28,7 +28,7 @@ from whyrank.io import read_tasks, write_tasks
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Prompt, Sampling
 from whyrank.llm.transformers import Transformers
-from whyrank.reproduce import HELD_OUT
+from whyrank.reproduce.tiny import HELD_OUT
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
 from whyrank.train import grpo, sft
 from whyrank.train.config import GRPO, SFT, LessonSource, Loop, Model, Optimizer, Rewarded, Stage

@@ -28,6 +28,7 @@ from whyrank.rerank.strategies.encoder import EncoderRerank
 from whyrank.train import encoders
 from whyrank.train.config import Loop, Optimizer
 from whyrank.train.lists import RankedLists, mined
+from whyrank.train.scoring import Loss
 from whyrank.types import Ranking
 
 HEAD = ("run", "nDCG@10", "Δ to BM25, 95 % interval", "p", "Δ to MiniLM cosine, 95 % interval", "p")
@@ -86,7 +87,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def config(options: argparse.Namespace, loss: encoders.Loss, seed: int, learnt: str, held: str) -> encoders.Encoder:
+def config(options: argparse.Namespace, loss: Loss, seed: int, learnt: str, held: str) -> encoders.Encoder:
     """One training run."""
     return encoders.Encoder(
         str(options.folder / f"{options.head}-{loss}-{seed}"),

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from whyrank import Listwise, Transformers, cli, reproduce
+from whyrank import Listwise, Transformers, cli
 from whyrank.data_synth.world import SPLITS, World, WorldQuestion
 from whyrank.errors import BadInput
 from whyrank.io import read_tasks
 from whyrank.llm.messages import Sampling
-from whyrank.reproduce import LESSONS, read_recipe, rewrites, searched, tiny, write_lessons
+from whyrank.reproduce import tiny as reproduce
+from whyrank.reproduce.tiny import LESSONS, read_recipe, rewrites, searched, tiny, write_lessons
 from whyrank.rerank.formats import RankingFormat
 from whyrank.train.tokenizer import fixed_phrases
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.rerank.formats import Format, Permutation, RankingFormat
+from whyrank.rerank.formats.yes_no import YesNo
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,13 @@ class Blunt(Short):
 
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         return RankingFormat(think="no").write(utilities)
+
+
+@dataclass(frozen=True)
+class Helps(YesNo):
+    """The query, then the one passage."""
+
+    def render(self, query: str, passages: Sequence[str], sampling: Sampling | None = None) -> Prompt:
+        (passage,) = passages
+        pieces = (Piece(query, cut="query"), Piece(passage, cut="document"))
+        return Prompt((Message("user", pieces),), sampling or Sampling())

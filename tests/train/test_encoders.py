@@ -20,6 +20,7 @@ from whyrank.train import encoders
 from whyrank.train.config import Loop, Optimizer, read_config
 from whyrank.train.lists import RankedLists, drawn, gains_of, mined, read, teaches
 from whyrank.train.monitor import Monitor, metrics
+from whyrank.train.scoring import material, measured
 from whyrank.types import Corpus, Dataset, Document, Query, RankTask, Run
 
 engines = pytest.mark.engines
@@ -90,7 +91,7 @@ def test_it_learns_ten_rules(config: Any, head: Any, loss: Any, bar: float) -> N
     loaded = encoders.CrossEncoder(
         encoders.new_cross_encoder(str(done.model), head, dropout=0, max_length=16, device="cpu", asked_by="test"), ""
     )
-    assert encoders.measured(loaded, tasks)["nDCG@10"] == pytest.approx(seen[-1])
+    assert measured(loaded.score, tasks)["nDCG@10"] == pytest.approx(seen[-1])
     right = sum(order[0] in task.grades for order, task in zip(orders, tasks, strict=False))
     assert right >= (4 if head == "cosine" else 2)
     assert encoders.train(config(loss=loss, head=head, epochs=10)).report == done.report
@@ -258,7 +259,7 @@ def test_a_teachers_order_stands_in_for_grades() -> None:
 def test_sources_that_differ_only_in_their_limit_are_all_learnt_from(tmp_path: Path) -> None:
     train, _ = toy_task.write(tmp_path, 8, 1)
     config = encoders.Encoder("run", (RankedLists(tasks=train, limit=3), RankedLists(tasks=train, limit=5)))
-    rows, counts, held = encoders._material(config)
+    rows, counts, held = material(config)
     assert len(rows) == 8 and not held and counts == {train: {"used": 8, "nothing_to_learn": 0}}
 
 
@@ -268,7 +269,7 @@ def test_no_query_that_is_held_out_of_one_source_is_learnt_from_another(tmp_path
     config = encoders.Encoder(
         "run", (RankedLists(tasks=train, limit=6), RankedLists(tasks=train)), hold_out=2, seed=seed
     )
-    rows, counts, held = encoders._material(config)
+    rows, counts, held = material(config)
     asked = {task.query for task in held}
     learnt = [task.query for lists in config.lists for task in read(lists) if task.query not in asked]
     assert len(held) == 2 and sorted(row.query for row in rows) == sorted(query.text for query in learnt)

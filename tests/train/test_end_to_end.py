@@ -13,7 +13,7 @@ from whyrank.io import write_tasks
 from whyrank.llm.local import SHIPPED
 from whyrank.llm.messages import Sampling
 from whyrank.llm.vllm import VLLM
-from whyrank.reproduce import ship
+from whyrank.reproduce.tiny import ship
 from whyrank.rerank.base import Request
 from whyrank.train import grpo, sft
 from whyrank.train.config import GRPO, SFT, LessonSource, Loop, Model, Optimizer, Rewarded, Stage

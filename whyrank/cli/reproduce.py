@@ -1,4 +1,4 @@
-"""`whyrank reproduce`: published figures, and the small model that comes with whyrank, made again."""
+"""`whyrank reproduce`: published figures, the small model that comes with whyrank, and rankers out of another."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,14 +11,21 @@ from whyrank.cli.output import say, say_json, width, without_effect
 if TYPE_CHECKING:
     from whyrank.benchmarks import Benchmark, Row
 
-TINY = "tiny"
+TRAINED = {
+    "tiny": "the small model that comes with whyrank, trained again from a seed",
+    "smollm2": "rankers of real text out of a small language model, trained and measured",
+}
+"""What is made by training, and what it is."""
 
 
 def reproduce(
     ctx: typer.Context,
     what: Annotated[
         str | None,
-        typer.Argument(help="A benchmark, by name or as a .toml file; tiny: the small model that comes with whyrank."),
+        typer.Argument(
+            help="A benchmark, by name or as a .toml file; tiny: the small model that comes with whyrank; smollm2: "
+            "rankers of real text, and their figures."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The folder to write; calling again goes on there.")
@@ -27,29 +34,30 @@ def reproduce(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only so many queries of each; nothing is compared then.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="tiny: of lessons, weights and order.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="tiny, smollm2: of lessons, weights and order.")] = 0,
     recipe: Annotated[
         str, typer.Option("--recipe", help="tiny: how it is trained, a file in whyrank/train/tiny.")
     ] = "tiny.toml",
+    share: Annotated[
+        float, typer.Option("--share", min=0.0, max=1.0, help="smollm2: of lists, steps and test queries; a trial.")
+    ] = 1.0,
+    depth: Annotated[
+        int, typer.Option("--depth", min=2, help="smollm2: how many documents of a test query are reranked.")
+    ] = 50,
     json: AsJson = False,
 ) -> None:
     """Run a benchmark and compare with its published figures; without a name, list what there is and is at hand."""
     from whyrank.benchmarks import read_benchmark
     from whyrank.benchmarks import reproduce as run
-    from whyrank.errors import BadInput
-    from whyrank.reproduce import tiny
 
     if what is None:
-        without_effect(ctx, "lists what there is", "out", "tasks", "limit", "seed", "recipe")
+        without_effect(ctx, "lists what there is", "out", "tasks", "limit", "seed", "recipe", "share", "depth")
         _list(json)
         return
-    if what == TINY:
-        without_effect(ctx, "is of benchmarks, and tiny is trained", "tasks", "limit", "json")
-        if out is None:
-            raise BadInput("say by -o where the model is to be written, as in whyrank reproduce tiny -o runs/tiny")
-        say(tiny(out, seed, recipe))
+    if what in TRAINED:
+        _train(ctx, what, out, seed, recipe, share, depth)
         return
-    without_effect(ctx, "is of tiny", "seed", "recipe")
+    without_effect(ctx, "is of what is trained", "seed", "recipe", "share", "depth")
     wanted = [] if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()]
     rows = [*run(read_benchmark(what), out or "runs", wanted, limit)]
     if json:
@@ -58,6 +66,24 @@ def reproduce(
         _tell(rows)
     if any(row.state == "off" for row in rows):
         raise typer.Exit(1)
+
+
+def _train(ctx: typer.Context, what: str, out: Path | None, seed: int, recipe: str, share: float, depth: int) -> None:
+    from whyrank.errors import BadInput
+
+    without_effect(ctx, f"is of benchmarks, and {what} is trained", "tasks", "limit", "json")
+    if out is None:
+        raise BadInput(f"say by -o where it is to be written, as in whyrank reproduce {what} -o runs/{what}")
+    if what == "tiny":
+        from whyrank.reproduce.tiny import tiny
+
+        without_effect(ctx, "is of smollm2", "share", "depth")
+        say(tiny(out, seed, recipe))
+    else:
+        from whyrank.reproduce.smollm2 import smollm2
+
+        without_effect(ctx, "is of tiny", "recipe")
+        say(smollm2(out, seed, share, depth).read_text(encoding="utf-8"))
 
 
 def _list(json: bool) -> None:
@@ -70,12 +96,12 @@ def _list(json: bool) -> None:
         say_json({"benchmarks": told})
         return
     rows = [[one.name, f"{one.rows:,}", _at_hand(one)] for one in found]
-    lines = grid(["benchmark", "figures", "at hand"], [*rows, [TINY, "–", "all"]]).splitlines()
+    lines = grid(["benchmark", "figures", "at hand"], [*rows, *([name, "–", "all"] for name in TRAINED)]).splitlines()
     abouts = [
         "",
         "",
         *(one.about for one in found),
-        "the small model that comes with whyrank, trained again from a seed",
+        *TRAINED.values(),
     ]
     say("\n".join(f"{line}  {about}".rstrip() for line, about in zip(lines, abouts, strict=True)))
     say("\nwhyrank reproduce NAME runs one, and says what is missing and where to put it")

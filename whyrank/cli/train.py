@@ -39,6 +39,14 @@ def encoder(config: Config, json: AsJson = False) -> None:
     tell_trained(encoders.train(read_config(config, encoders.Encoder)), json)
 
 
+def score(config: Config, json: AsJson = False) -> None:
+    """Train the score that scored(...) reads of a language model, on lists; calling again goes on."""
+    from whyrank.train import score
+    from whyrank.train.config import read_config
+
+    tell_trained(score.train(read_config(config, score.Score)), json)
+
+
 def recipes(
     name: Annotated[str, typer.Argument(help="Which to print as TOML; none lists them.")] = "", json: AsJson = False
 ) -> None:
@@ -70,5 +78,5 @@ def queries(
     say(f"{out}: {write_tasks(tasks, out):,} queries")
 
 
-for verb in (sft, grpo, encoder, recipes, queries):
+for verb in (sft, grpo, encoder, score, recipes, queries):
     training.command(short_help=verb.__doc__)(verb)

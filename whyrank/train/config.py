@@ -35,12 +35,14 @@ class Lora(Config):
         alpha: updates are scaled by alpha / r.
         dropout: on the adapter's input.
         targets: names of the modules to adapt; "all-linear" is every linear layer but the head.
+        layers: adapt only so many of the highest layers, and spare the way back through those below; 0 is all.
     """
 
     r: Positive = 16
     alpha: Positive = 32
     dropout: Share = 0.0
     targets: tuple[str, ...] = ("all-linear",)
+    layers: NotNegative = 0
 
 
 @dataclass(frozen=True)

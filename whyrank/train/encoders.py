@@ -5,26 +5,18 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal
-
-import numpy as np
+from typing import Annotated, Any
 
 from whyrank.encoders import CrossEncoder, Head, new_cross_encoder
 from whyrank.errors import BadInput, need
-from whyrank.eval import evaluate
 from whyrank.fields import AtLeast, Below, Length, NotNegative, Positive
 from whyrank.progress import progress
-from whyrank.train import losses
 from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import Config, Loop, Model, Optimizer, plain
-from whyrank.train.data import added
-from whyrank.train.held_out import grades
-from whyrank.train.lists import DrawnList, RankedLists, drawn, read, teaches
+from whyrank.train.lists import DrawnList, RankedLists
 from whyrank.train.monitor import Monitor, last_held_out, metrics
-from whyrank.types import RankTask, Run
-
-Loss = Literal["listnet", "listmle", "ranknet", "lambdarank", "plackett_luce"]
+from whyrank.train.scoring import Loss, loss_of, material, measured, padded
 
 _USE = (
     'from whyrank import EncoderRerank\n\nEncoderRerank("this/folder").rank("a question", ["a passage", "another"])\n'
@@ -104,7 +96,7 @@ def train(config: Encoder) -> base.Trained:
         return folder.done()
     library = need("sentence_transformers.cross_encoder", extra="train")
     torch = need("torch", extra="train")
-    rows, counts, held_out = _material(config)
+    rows, counts, held_out = material(config)
     size = config.loop.batch * config.loop.accumulation * base.devices()
     steps = -(-len(rows) // size)
     rows = [rows[at % len(rows)] for at in range(steps * size)]  # whole steps
@@ -125,7 +117,7 @@ def train(config: Encoder) -> base.Trained:
             train_dataset=_dataset(rows),
             loss=_loss(torch, engine, config),
         )
-        measure = partial(measured, CrossEncoder(engine, config.model), held_out) if held_out else None
+        measure = partial(measured, CrossEncoder(engine, config.model).score, held_out) if held_out else None
         watch = Monitor(folder.path, config.every if held_out else 0, measure, advance)
         base.attach(trainer, watch, folder.path, config.loop)
         seconds = base.run(trainer, folder)
@@ -135,21 +127,6 @@ def train(config: Encoder) -> base.Trained:
     }  # fmt: skip
     _save(trainer, engine, folder, card(f"A cross-encoder, {config.loss}", Model(config.model), task, report, _USE))
     return folder.finish(report)
-
-
-def measured(encoder: CrossEncoder, tasks: Sequence[RankTask], measure: str = "nDCG@10") -> dict[str, float]:
-    """How well `encoder` ranks the documents of the tasks, equal scores in the order shown; also nDCG as shown."""
-    pairs = [(task.query.text, document.content) for task in tasks for document in task.documents]
-    scores = encoder.score(pairs)
-    parts = np.split(scores, np.cumsum([len(task.documents) for task in tasks])[:-1])
-    shown, ranked, known = {}, {}, {}
-    for number, (task, part) in enumerate(zip(tasks, parts, strict=True)):
-        ids = [document.id for document in task.documents]
-        shown[str(number)] = ids
-        ranked[str(number)] = [ids[at] for at in np.argsort(-part, kind="stable")]
-        known[str(number)] = grades(task)
-    value, start = (next(iter(evaluate(Run.of(one), known, [measure]).means.values())) for one in (ranked, shown))
-    return {measure: value, f"{measure} as shown": start}
 
 
 class InOrder:
@@ -168,43 +145,9 @@ class InOrder:
         mine.model.save_pretrained(output_dir or mine.args.output_dir, create_model_card=False)
 
 
-def _material(config: Encoder) -> tuple[list[DrawnList], dict[str, dict[str, int]], list[RankTask]]:
-    """The short lists of all steps, what became of each source, and the lists to measure by."""
-    read_in = [read(one) for one in config.lists]
-    read_before = [len(tasks) for tasks in read_in]
-    held = read(config.held_out) if config.held_out else []
-    if config.hold_out:
-        places = [(source, at) for source, tasks in enumerate(read_in) for at in range(len(tasks))]
-        if config.hold_out >= len(places):
-            raise BadInput(f"'hold_out' is {config.hold_out} of {len(places)} lists: nothing is left to learn from")
-        out = {places[at] for at in np.random.default_rng(config.seed).permutation(len(places))[: config.hold_out]}
-        held = [read_in[source][at] for source, at in sorted(out)]
-        asked = {task.query for task in held}
-        read_in = [[task for task in tasks if task.query not in asked] for tasks in read_in]
-    measurable = [task for task in held if task.relevant]
-    if held and not measurable:
-        raise BadInput(f"none of the {len(held)} held-out lists has a relevant document to measure by")
-    counts: dict[str, dict[str, int]] = {}
-    for lists, tasks, before in zip(config.lists, read_in, read_before, strict=True):
-        counts[lists.name] = added(counts.get(lists.name, {}), _counts(tasks, before - len(tasks)))
-    rows = drawn([task for tasks in read_in for task in tasks], config.size, config.epochs, config.seed)
-    if not rows:
-        raise BadInput(f"nothing can be learnt from these lists: {counts}")
-    return rows, counts, measurable
-
-
-def _counts(tasks: Sequence[RankTask], kept_out: int) -> dict[str, int]:
-    """What became of the lists of a source; `kept_out` of them are held out, or are of a query that is."""
-    used = sum(map(teaches, tasks))
-    return {"used": used, "nothing_to_learn": len(tasks) - used} | ({"held_out": kept_out} if kept_out else {})
-
-
 def _loss(torch: Any, engine: Any, config: Encoder) -> Any:
     """The loss as a module that CrossEncoderTrainer calls with columns of texts and a gain for each document."""
-    options: dict[Loss, dict[str, int]] = {
-        "lambdarank": {"k": config.k}, "plackett_luce": {"k": config.k, "samples": config.samples},
-    }  # fmt: skip
-    function = partial(getattr(losses, config.loss), **options.get(config.loss, {}))
+    function = loss_of(config)
 
     class Listwise(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -217,9 +160,7 @@ def _loss(torch: Any, engine: Any, config: Encoder) -> Any:
             told = self.model.preprocess(pairs, prompt=prompt, task=task)
             told = {name: one.to(self.model.device) if torch.is_tensor(one) else one for name, one in told.items()}
             scores = self.model(told)["scores"].view(-1).float().split([len(some) for some in documents])
-            pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
-            mask = pad([torch.ones_like(one, dtype=torch.bool) for one in scores])
-            return function(pad(scores), pad([one.to(scores[0]) for one in gains]), mask)
+            return function(*padded(torch, scores, gains))
 
     return Listwise()
 

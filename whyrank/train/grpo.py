@@ -75,7 +75,7 @@ def train(config: GRPO) -> base.Trained:
             ),
             train_dataset=_dataset(draws, rounds * groups),
             processing_class=chat.tokenizer,
-            peft_config=adapter(config.model),
+            peft_config=adapter(config.model, model),
         )
 
         def measure() -> Mapping[str, float]:

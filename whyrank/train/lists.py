@@ -19,7 +19,7 @@ from whyrank.types import Dataset, RankTask, Run
 
 @dataclass(frozen=True)
 class RankedLists(Config):
-    """Lists for a model that scores: from a file, or what a first stage found in a data set.
+    """RankedLists for a model that scores: from a file, or what a first stage found in a data set.
 
     Attributes:
         tasks: RankTasks as JSONL; or
@@ -134,12 +134,20 @@ def by_order(task: RankTask) -> tuple[float, ...]:
 
 
 def _drawn(task: RankTask, size: int, lot: np.random.Generator) -> DrawnList:
+    gains, kept = gains_of(task), chosen(task, size, lot)
+    return DrawnList(
+        task.query.text, tuple(task.documents[at].content for at in kept), tuple(float(gains[at]) for at in kept)
+    )
+
+
+def chosen(task: RankTask, size: int, seed: int | np.random.Generator) -> list[int]:
+    """The places of a short list's documents, as `drawn` takes them: first those above the lowest gain."""
+    lot = np.random.default_rng(seed)
     gains = np.array(gains_of(task))
     good = lot.permutation(np.flatnonzero(gains > gains.min()))
     bad = lot.permutation(np.flatnonzero(gains == gains.min()))
     many = max(min(len(good), size // 2), size - len(bad))
-    chosen = [*good[:many], *bad[: size - min(many, len(good))]]
-    return DrawnList(task.query.text, tuple(task.documents[at].content for at in chosen), tuple(gains[chosen].tolist()))
+    return [int(at) for at in (*good[:many], *bad[: size - min(many, len(good))])]
 
 
 def _candidates(lists: RankedLists) -> Iterator[RankTask]:

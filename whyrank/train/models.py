@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,11 @@ from whyrank.errors import BadInput, EngineError, NotFound, need
 from whyrank.llm.chat import Chat
 from whyrank.llm.local import located
 from whyrank.progress import no_bars, warn
-from whyrank.train.config import HeldOut, Loop, Model
+from whyrank.train.config import HeldOut, Loop, Lora, Model
 from whyrank.train.trainer import TrainingFolder, first, whole
+
+_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+"""How models name their layers."""
 
 
 def load_model(config: Model, seed: int) -> tuple[Any, Chat]:
@@ -74,15 +78,34 @@ def _end_with(model: Any, end: int | None) -> None:
         model.generation_config.eos_token_id = [*known, end] if known else end
 
 
-def adapter(config: Model) -> Any:
-    """The adapter to train, or None."""
+def adapter(config: Model, model: Any) -> Any:
+    """The adapter to train on `model`, or None.
+
+    Raises:
+        BadInput: it is to be put into more layers than there are.
+    """
     if config.lora is None:
         return None
     lora, peft = config.lora, need("peft", extra="train")
-    targets = lora.targets[0] if lora.targets == ("all-linear",) else list(lora.targets)
+    every = lora.targets == ("all-linear",)
+    targets: Any = _in_layers(model, lora, every) if lora.layers else "all-linear" if every else list(lora.targets)
     return peft.LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
     )
+
+
+def _in_layers(model: Any, lora: Lora, every: bool) -> list[str]:
+    """The names of the modules that are meant, in the highest layers alone."""
+    linear, count = need("torch", extra="train").nn.Linear, model.config.get_text_config().num_hidden_layers
+    if lora.layers > count:
+        raise BadInput(f"an adapter in {lora.layers} layers is asked for, and the model has {count}")
+    found = []
+    for name, module in model.named_modules():
+        layer = _LAYER.search(name)
+        meant = isinstance(module, linear) if every else name.rpartition(".")[2] in lora.targets
+        if layer and int(layer[1]) >= count - lora.layers and meant:
+            found.append(name)
+    return found
 
 
 def save_model(trainer: Any, chat: Chat, folder: TrainingFolder, card: str) -> None:

@@ -58,7 +58,7 @@ def train(config: SFT) -> base.Trained:
             train_dataset=_dataset(material.lessons),
             data_collator=Collator(chat.tokenizer.pad_token_id),
             processing_class=chat.tokenizer,
-            peft_config=adapter(config.model),
+            peft_config=adapter(config.model, model),
         )
 
         def measure() -> dict[str, float]:
