@@ -19,7 +19,7 @@ from whyrank.types import Dataset, RankTask, Run
 
 @dataclass(frozen=True)
 class RankedLists(Config):
-    """RankedLists for a model that scores: from a file, or what a first stage found in a data set.
+    """Lists for a model that scores: from a file, or what a first stage found in a data set.
 
     Attributes:
         tasks: RankTasks as JSONL; or
