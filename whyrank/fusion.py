@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Keep = Callable[[Floats, Callable[[], float]], float]
 """Given weights and what computes their value, gives the value; may know it already."""
 
+RRF = 60
+"""How little the first ranks differ in reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
+
 _STEPS = 20
 """Tuning moves a run's share of the weight in steps of one twentieth."""
 
@@ -50,7 +53,7 @@ class Fusion(Part):
 
     method: Method = "rrf"
     norm: Norm = "minmax"
-    k: NotNegative = 60
+    k: NotNegative = RRF
     weights: tuple[Annotated[float, AtLeast(0)], ...] = ()
 
     file_fields: ClassVar[frozenset[str]] = frozenset({"method", "norm", "k", "weights"})
@@ -123,7 +126,7 @@ class Fusion(Part):
 
 
 def reciprocal_ranks(
-    rankings: Sequence[Sequence[str]], weights: Sequence[float] | None = None, k: int = 60
+    rankings: Sequence[Sequence[str]], weights: Sequence[float] | None = None, k: int = RRF
 ) -> dict[str, float]:
     """Fuse a few rankings of *one* query: `{document id: Σ weight / (k + rank)}`, best first.
 

@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
 from whyrank.fields import Length, Positive, Share
-from whyrank.fusion import normalised
+from whyrank.fusion import RRF, normalised
 from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
 from whyrank.rerank.base import Order, Request, Reranker
 from whyrank.types import Document, Ranking, Run
 
 Mix = Literal["zscore", "minmax", "rrf"]
-
-RRF = 60
-"""How little the first ranks differ in reciprocal rank fusion."""
 
 
 @variadic

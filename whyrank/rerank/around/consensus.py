@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whyrank.errors import BadInput
 from whyrank.fields import Positive, Share
+from whyrank.fusion import RRF
 from whyrank.llm.answer import Completion
 from whyrank.llm.engine import LLM
 from whyrank.llm.schedule import Plan, drive
@@ -26,9 +27,6 @@ Vote = tuple[list[int], int]
 
 DRAWS = 1000
 """How far the sample numbers of two draws lie apart: more than any reranker asks for of one prompt."""
-
-RRF = 60
-"""How little the first ranks differ in reciprocal rank fusion."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from whyrank.errors import BadSpec
 from whyrank.fields import Length, Positive
-from whyrank.fusion import Fusion, Method, Norm
+from whyrank.fusion import RRF, Fusion, Method, Norm
 from whyrank.llm.trace import Trace
 from whyrank.registry import variadic
 from whyrank.retrieval.base import Retriever
@@ -46,7 +46,7 @@ class Fuse(Retriever, Fusion):
             *retrievers: Retriever,
             method: Method = "rrf",
             norm: Norm = "minmax",
-            k: int = 60,
+            k: int = RRF,
             weights: tuple[float, ...] = (),
             depth: int = 1000,
         ) -> None: ...
