@@ -196,9 +196,9 @@ def test_a_single_measure_may_stand_alone():
         ("nDCG(rel=2)@10", "nDCG takes a cut-off as in nDCG@10, and the parameters dcg, gains, judged_only"),
         (
             "alpha_nDCG@10",
-            "the measure 'alpha_nDCG@10' is not computed here: give a function (grades, ranking) -> float",
+            "alpha_nDCG@10 asks which aspects of a query a document covers, and the judgements do not say",
         ),
-        ("StRecall@10", "the measure 'StRecall@10' is not computed here"),
+        ("nERR_IA@10", "the measure 'nERR_IA@10' is not computed here"),
         ("nDCG(gains={1:'x'})@5", "nDCG takes a cut-off"),
         ("nDCG@" + "9" * 5000, "nDCG takes a cut-off"),
         ("P" + "(" * 5000, "no measure is written"),

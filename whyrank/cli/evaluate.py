@@ -9,7 +9,7 @@ from whyrank.cli.options import RUN, AsJson, Split
 from whyrank.cli.output import say, say_json, width, without_effect
 
 if TYPE_CHECKING:
-    from whyrank.eval import Report
+    from whyrank.eval import Comparison, Report
     from whyrank.eval.spread import Spread
     from whyrank.types import Dataset, Run
 
@@ -32,41 +32,69 @@ def evaluate_runs(
             "--ties", help="How equal scores are ordered: by falling id as in trec_eval, rising id, file, or all ways."
         ),
     ] = None,
+    aspects: Annotated[
+        bool, typer.Option("--aspects", help="The second column of --qrels names aspects, for alpha_nDCG and StRecall.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table, with booktabs.")] = False,
+    per_query: Annotated[
+        Path | None, typer.Option("--per-query", help="Also write each query's values: .csv, .tsv or .parquet.")
+    ] = None,
     split: Split = None,
     json: AsJson = False,
 ) -> None:
     """Evaluate runs; a judged query that a run lacks counts 0."""
-    from itertools import chain
-
     from whyrank import eval as evaluation
-    from whyrank.datasets import load
     from whyrank.errors import BadInput
     from whyrank.experiment import open_runs, refuse_foreign, refuse_other_protocols, tuned_on
-    from whyrank.io import read_qrels
-    from whyrank.types import Dataset
+    from whyrank.io.tables import write_table
 
-    if (data is None) == (qrels is None):
-        raise BadInput("give the judgements either by --data or by --qrels")
-    if qrels is not None:
-        without_effect(ctx, "is of --data: --qrels names the very file", "split")
     if compare and len(runs) < 2:
         raise BadInput(f"--compare tests runs against the first: it needs at least two, not {len(runs)}")
-    found = Dataset("qrels", qrels=read_qrels(qrels)) if qrels is not None else load(str(data), split=split)
+    if markdown + latex + json > 1:
+        raise BadInput("one form at a time: --json, --markdown or --latex")
+    found = _judged(ctx, data, qrels, split, aspects)
     if by is not None and by not in found.slices:
         raise BadInput(f"--by: {found.name!r} has no slices {by!r}; it has {', '.join(found.slices) or 'none'}")
     opened, measures = open_runs(runs), measure or ["nDCG@10", "R@100"]
     refuse_other_protocols(runs, found.qrels.protocol)
     refuse_foreign(runs, opened, found.qrels, f"judged in {found.name!r}", "check --data and --split")
     reports = [evaluation.evaluate(run, found.qrels, measures, ties=ties) for run in opened]
-    if by is not None:
-        reports += chain(
-            *(evaluation.by_slice(run, found.qrels, measures, found.slices[by], ties=ties) for run in opened)
-        )
-    for run in runs:
-        if tuned_on(run, data, split):
-            say(f"{run}: its weights were tuned on these judgements, so its figures are too good", err=True)
+    for run in opened if by is not None else ():
+        reports += evaluation.by_slice(run, found.qrels, measures, found.slices[str(by)], ties=ties)
+    tuned = [run for run in runs if tuned_on(run, data, split)]
+    doubts = [f"{run}: its weights were tuned on these judgements, so its figures are too good" for run in tuned]
+    for doubt in (*doubts, *evaluation.same_orders(opened)):
+        say(doubt, err=True)
     compared = evaluation.compare(reports[: len(opened)]) if compare else None
-    spreads = _spreads(found, opened)
+    if per_query is not None:
+        write_table(per_query, evaluation.per_query(reports))
+    if markdown or latex:
+        say(evaluation.written(reports, "latex" if latex else "markdown", compared))
+    else:
+        _show(reports, compared, _spreads(found, opened), json)
+
+
+def _judged(ctx: typer.Context, data: str | None, qrels: Path | None, split: str | None, aspects: bool) -> "Dataset":
+    """The judgements, from --data or from --qrels."""
+    from whyrank.datasets import load
+    from whyrank.errors import BadInput
+    from whyrank.io import read_qrels
+    from whyrank.types import Dataset
+
+    if (data is None) == (qrels is None):
+        raise BadInput("give the judgements either by --data or by --qrels")
+    if qrels is None:
+        without_effect(ctx, "is of --qrels", "aspects")
+        return load(str(data), split=split)
+    without_effect(ctx, "is of --data: --qrels names the very file", "split")
+    return Dataset("qrels", qrels=read_qrels(qrels, aspects))
+
+
+def _show(reports: "list[Report]", compared: "Comparison | None", spreads: "list[Spread]", json: bool) -> None:
+    """Print what came out, as tables or as JSON."""
+    from whyrank import eval as evaluation
+
     if json:
         told: dict[str, object] = {
             report.name: {**report.means, "coverage": report.coverage, **_of_recommendation(report, spreads)}

@@ -82,6 +82,19 @@ def accuracy(grades: Grades, ranking: Sequence[str], given: Mapping[str, Any]) -
     return 1 - below / (others * relevant) if others and relevant else float(relevant > 0)
 
 
+def hole(grades: Grades, ranking: Sequence[str], given: Mapping[str, Any]) -> float:
+    """The share of the documents to the cut-off that nobody judged (BEIR, 2021): 1 - Judged."""
+    ranked = ranking[: given["cutoff"]]
+    return sum(id not in grades for id in ranked) / len(ranked) if ranked else 0.0
+
+
+def capped_recall(grades: Grades, ranking: Sequence[str], given: Mapping[str, Any]) -> float:
+    """Recall to the cut-off, over what it could be at most: the cut-off, where more documents are relevant (BEIR)."""
+    relevant = {id for id, grade in grades.items() if level(grade) >= given.get("rel", 1)}
+    most = min(len(relevant), given["cutoff"])
+    return sum(id in relevant for id in ranking[: given["cutoff"]]) / most if most else 0.0
+
+
 def num_q(grades: Grades, ranking: Sequence[str], given: Mapping[str, Any]) -> float:
     """1: the query itself."""
     return 1.0
@@ -106,6 +119,8 @@ ALWAYS: Mapping[str, Formula] = {
     "ERR": err,
     "RBP": rbp,
     "Accuracy": accuracy,
+    "Hole": hole,
+    "R_cap": capped_recall,
     **{name: partial(cwl.value, user) for name, user in cwl.USERS.items()},
     **COUNTS,
 }

@@ -6,9 +6,10 @@ from typing import Any
 import ir_measures
 
 from whyrank.errors import BadInput
+from whyrank.eval import aspects as by_aspect
 from whyrank.eval import formulas, spelling
 from whyrank.eval.formulas import Formula, Grades, level
-from whyrank.types import Run
+from whyrank.types import Aspects, Run
 
 Custom = Callable[[Mapping[str, float], Sequence[str]], float]
 """A measure of one's own: from the grades of a query's judged documents and its ranked ids, best first, to a value."""
@@ -35,7 +36,9 @@ def depth(measures: Iterable[Measure]) -> int | None:
     return None if None in cutoffs else max(cutoff for cutoff in cutoffs if cutoff is not None)
 
 
-def values(measures: Mapping[str, Measure], run: Run, qrels: Mapping[str, Grades]) -> Iterator[tuple[str, str, float]]:
+def values(
+    measures: Mapping[str, Measure], run: Run, qrels: Mapping[str, Grades], aspects: Aspects | None = None
+) -> Iterator[tuple[str, str, float]]:
     """(measure, query, value) for each query of `run`, all of which are judged and have a ranking that is not empty.
 
     Each value is what the measure alone would give, whatever stands beside it. ir_measures does not promise that: it
@@ -46,16 +49,26 @@ def values(measures: Mapping[str, Measure], run: Run, qrels: Mapping[str, Grades
     judged_only = {
         name for name, measure in measures.items() if is_named(measure) and measure.params.get("judged_only")
     }
+    of_aspects = {name: measure for name, measure in measures.items() if needs_aspects(measure)}
+    for name, measure in of_aspects.items():
+        yield from _of_aspects(name, measure, run, qrels, aspects or {})
+    judged_only -= of_aspects.keys()
     if judged_only:
         cut = Run.of({query: [id for id in ids if id in qrels[query]] for query, (ids, _) in run.items()})
         cut = cut.only({query for query, size in cut.sizes.items() if size})
         yield from _values({name: measures[name](judged_only=False) for name in judged_only}, cut, qrels, whole)
-    yield from _values({name: one for name, one in measures.items() if name not in judged_only}, run, qrels, whole)
+    rest = {name: one for name, one in measures.items() if name not in judged_only | of_aspects.keys()}
+    yield from _values(rest, run, qrels, whole)
 
 
 def count(measure: Measure) -> Formula | None:
     """The function of a measure that counts, and is summed over queries where others are averaged."""
     return formulas.COUNTS.get(measure.NAME) if is_named(measure) else None
+
+
+def needs_aspects(measure: Measure) -> bool:
+    """Whether it is a measure of the aspects of queries, see `Qrels.aspects`."""
+    return is_named(measure) and measure.NAME in by_aspect.MEASURES
 
 
 def is_named(measure: Measure) -> bool:
@@ -82,6 +95,15 @@ def _values(
     for group in asked:
         for metric in spelling.ENGINE.evaluator(list(group), levels).iter_calc(rankings):
             yield group[metric.measure], metric.query_id, float(metric.value)
+
+
+def _of_aspects(
+    name: str, measure: Measure, run: Run, qrels: Mapping[str, Grades], aspects: Aspects
+) -> Iterator[tuple[str, str, float]]:
+    function = by_aspect.MEASURES[measure.NAME]
+    for query, (ids, _) in run.items():
+        kept = [id for id in ids if id in qrels[query]] if measure.params.get("judged_only") else ids
+        yield name, query, function(aspects.get(query, {}), kept, measure.params)
 
 
 def _function(measure: Measure, whole: bool) -> Custom | None:
@@ -111,7 +133,8 @@ def _parse(given: str | Custom) -> tuple[str, Measure]:
             )
         return getattr(given, "__name__", repr(given)), given
     measure = spelling.read(str(given))
-    if _function(measure, whole=True) is None and not spelling.ENGINE.supports(measure):
+    here = needs_aspects(measure) or _function(measure, whole=True) is not None
+    if not here and not spelling.ENGINE.supports(measure):
         raise BadInput(spelling.not_here(str(given)))
     return str(measure), measure
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from whyrank.errors import BadInput, want
 from whyrank.eval import ties as tied
-from whyrank.eval.measures import Custom, Measure, count, depth, is_named, parse_measures, values
+from whyrank.eval.doubts import doubts, spelt
+from whyrank.eval.measures import Custom, Measure, count, depth, is_named, needs_aspects, parse_measures, values
 from whyrank.eval.report import Report
 from whyrank.eval.ties import Ties
 from whyrank.progress import warn
-from whyrank.types import Qrels, Run
+from whyrank.types import Aspects, Qrels, Run
 
 Grades = Mapping[str, Mapping[str, float]]
 
@@ -77,11 +78,16 @@ def report_of(
     if len(run) and not any(query in judged for query in run):
         raise BadInput(
             f"run {run.name!r}: none of its {len(run)} queries is judged: it has {next(iter(run))!r}, "
-            f"the judgements have {next(iter(judged))!r}"
+            f"the judgements have {next(iter(judged))!r}{spelt(run, judged)}"
+        )
+    if not checked.aspects and (wants := [name for name, measure in chosen.items() if needs_aspects(measure)]):
+        raise BadInput(
+            f"{wants[0]} asks which aspects of a query a document covers, and the judgements do not say: give "
+            "read_qrels(file, aspects=True) (eval --qrels FILE --aspects)"
         )
     given = run.only({query for query, size in run.sizes.items() if size and query in judged})
     ranked = tied.ordered(given, None if ties == "expected" else ties)
-    per_query = _scored(chosen, ranked, judged)
+    per_query = _scored(chosen, ranked, judged, checked.aspects)
     undecided = given.only(tied.undecided(given, judged, depth(chosen.values())))
     if ties == "expected":
         for name in [name for name, measure in chosen.items() if tied.has_form(measure)]:
@@ -100,7 +106,7 @@ def report_of(
         protocol=checked.protocol,
     )
     moved = [] if ties is not None or not len(undecided) else _moved_by_ties(report, chosen, undecided, judged)
-    return replace(report, remarks=(*_foreign(ranked, judged), *moved))
+    return replace(report, remarks=(*doubts(run, ranked, judged), *moved))
 
 
 def by_slice(
@@ -145,7 +151,9 @@ def _check(run: object, qrels: object, ties: object) -> None:
         raise BadInput(f"evaluate: ties must be one of {', '.join(tied.RULES)}, not {ties!r}")
 
 
-def _scored(measures: Mapping[str, Measure], run: Run, judged: Grades) -> dict[str, dict[str, float]]:
+def _scored(
+    measures: Mapping[str, Measure], run: Run, judged: Grades, aspects: Aspects | None = None
+) -> dict[str, dict[str, float]]:
     """Each measure of each judged query; where the run lacks it 0, or what it counts."""
     enough = depth(measures.values())
     per_query = {}
@@ -154,14 +162,18 @@ def _scored(measures: Mapping[str, Measure], run: Run, judged: Grades) -> dict[s
         per_query[name] = {
             query: counted(grades, (), measure.params) if counted else 0.0 for query, grades in judged.items()
         }
-    for name, query, value in values(measures, run if enough is None else run.top(enough), judged):
+    for name, query, value in values(measures, run if enough is None else run.top(enough), judged, aspects):
         per_query[name][query] = value
     return per_query
 
 
 def _moved_by_ties(report: Report, measures: Mapping[str, Measure], run: Run, judged: Grades) -> list[str]:
     """What is said where the order of the ties in `run` moves a mean further than a point."""
-    named = {name: measure for name, measure in measures.items() if is_named(measure) and name not in report.counts}
+    named = {
+        name: measure
+        for name, measure in measures.items()
+        if is_named(measure) and name not in report.counts and not needs_aspects(measure)
+    }
     if not named:
         return []
     part = {query: judged[query] for query in run}
@@ -175,17 +187,6 @@ def _moved_by_ties(report: Report, measures: Mapping[str, Measure], run: Run, ju
     if not ranges:
         return []
     return [f"the order of its {report.ties:,} ties decides {', '.join(ranges)}: choose one by ties= (eval --ties)"]
-
-
-def _foreign(run: Run, judged: Grades) -> list[str]:
-    """What is said where no document that is ranked was judged."""
-    if not len(run) or any(id in judged[query] for query, (ids, _) in run.items() for id in ids):
-        return []
-    query, (ids, _) = next(iter(run.items()))
-    return [
-        f"none of the {len(run.codes):,} documents that it ranks for judged queries is judged: are the ids of another "
-        f"collection? For query {query!r} it has {ids[0]!r}, the judgements have {next(iter(judged[query]))!r}"
-    ]
 
 
 def _judged_share(run: Run, judged: Grades) -> float:

@@ -8,14 +8,29 @@ import re
 import ir_measures
 
 from whyrank.errors import BadInput
-from whyrank.eval import formulas
+from whyrank.eval import aspects, formulas
 
 ENGINE = ir_measures.providers.FallbackProvider(
     [ir_measures.pytrec_eval, ir_measures.judged, ir_measures.msmarco, ir_measures.compat]
 )
 """What computes measures that are not computed by `formulas`."""
 
-_HERE = {one.NAME for source in ENGINE.providers for one in source.SUPPORTED_MEASURES} | formulas.ALWAYS.keys()
+_COUNT = ir_measures.measures.ParamInfo
+
+
+def _own(name: str, **params: ir_measures.measures.ParamInfo) -> ir_measures.Measure:
+    given = {"NAME": name, "__name__": name, "SUPPORTED_PARAMS": {"cutoff": _COUNT(dtype=int, required=True), **params}}
+    return type(name, (ir_measures.Measure,), given)()
+
+
+OWN = {"hole": _own("Hole"), "r_cap": _own("R_cap", rel=_COUNT(dtype=int, default=1))}
+"""Measures that ir_measures does not name."""
+
+_HERE = {
+    *(one.NAME for source in ENGINE.providers for one in source.SUPPORTED_MEASURES),
+    *formulas.ALWAYS,
+    *aspects.MEASURES,
+}
 
 _ELSEWHERE = {
     "map": "AP",
@@ -39,6 +54,13 @@ _ELSEWHERE = {
     "set_p": "SetP",
     "set_f": "SetF",
     "iprec_at_recall": "IPrec",
+    "alpha-ndcg": "alpha_nDCG",
+    "a-ndcg": "alpha_nDCG",
+    "strec": "StRecall",
+    "aspect_recall": "StRecall",
+    "a-recall": "StRecall",
+    "hole_rate": "Hole",
+    "recall_cap": "R_cap",
 }
 """What trec_eval, pytrec_eval, ranx and papers call a measure, in lower case."""
 
@@ -55,7 +77,7 @@ def read(name: str) -> ir_measures.Measure:
     written, known = _WRITTEN.fullmatch(name), _registry()
     if written is None or (stem := _ELSEWHERE.get(written[1].lower(), written[1]).lower()) not in known:
         raise BadInput(f"no measure is written {name[:80]!r}{_nearest(name, known)}")
-    base = ir_measures.measures.registry[known[stem]]
+    base = OWN.get(stem) or ir_measures.measures.registry[known[stem]]
     if base.NAME not in _HERE:
         raise BadInput(not_here(name))
     try:
@@ -99,8 +121,9 @@ def _check(measure: ir_measures.Measure) -> None:
 
 
 def _registry() -> dict[str, str]:
-    """Each name that ir_measures knows, by its lower case; a name stands before its aliases."""
-    return {name.lower(): name for name in reversed(list(ir_measures.measures.registry))}
+    """Each name of a measure by its lower case; a name stands before its aliases."""
+    named = {name.lower(): name for name in reversed(list(ir_measures.measures.registry))}
+    return named | {stem: one.NAME for stem, one in OWN.items()}
 
 
 def _parameters(written: str | None, base: ir_measures.Measure) -> dict[str, object]:

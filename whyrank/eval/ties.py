@@ -148,6 +148,16 @@ def _judged(given: Params, grades: Grades, blocks: Sequence[Block]) -> float:
     return _hits(blocks, set(grades), depth) / max(depth, 1)
 
 
+def _hole(given: Params, grades: Grades, blocks: Sequence[Block]) -> float:
+    return 1 - _judged(given, grades, blocks) if any(map(len, blocks)) else 0.0
+
+
+def _capped(given: Params, grades: Grades, blocks: Sequence[Block]) -> float:
+    relevant = _relevant(grades, given)
+    depth: int = given["cutoff"]
+    return _hits(blocks, relevant, depth) / max(min(len(relevant), depth), 1)
+
+
 def _rbp(given: Params, grades: Grades, blocks: Sequence[Block]) -> float:
     relevant = _relevant(grades, given)
     p: float = given.get("p", 0.8)
@@ -201,4 +211,6 @@ _FORMS: Mapping[str, Callable[[Params, Grades, Sequence[Block]], float]] = {
     "Success": _success,
     "RBP": _rbp,
     "Judged": _judged,
+    "Hole": _hole,
+    "R_cap": _capped,
 }

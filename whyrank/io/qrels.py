@@ -19,11 +19,16 @@ _QUERY = ("query", "qid", "topic")
 """How the first column is called where a file has a header."""
 
 
-def read_qrels(path: str | Path) -> Qrels:
+def read_qrels(path: str | Path, aspects: bool = False) -> Qrels:
     """Read judgements, TREC's or BEIR's; the first line tells which. A path that ends in `.gz` is decompressed.
 
     BEIR's columns may be quoted, as its own reader has it (`"5"" nail"`). Grades may be fractions. A judgement that is
     given twice with the same grade counts once.
+
+    Args:
+        path: the file.
+        aspects: TREC's second column names an aspect of the query, as in files of the diversity tasks: a document is
+            judged once for each. Its grade is the highest of them, and `Qrels.aspects` has them all.
 
     Raises:
         NotFound: no such file.
@@ -31,6 +36,7 @@ def read_qrels(path: str | Path) -> Qrels:
             one document, an empty or cut file.
     """
     grades: dict[str, dict[str, float]] = {}
+    by_aspect: dict[str, dict[str, dict[str, float]]] = {}
     split: Callable[[str, str], list[str]] | None = None
     for number, line in lines(path):
         where = f"{path}:{number}"
@@ -43,11 +49,19 @@ def read_qrels(path: str | Path) -> Qrels:
             if split is not _trec and _grade(fields[2]) is None and fields[0].lower().startswith(_QUERY):
                 continue
         query, document, grade = _judgement(where, line, fields, 4 if split is _trec else 3)
-        if (before := grades.setdefault(query, {}).setdefault(document, grade)) != grade:
+        if aspects:
+            if split is not _trec:
+                raise BadInput(f"{where}: aspects are TREC's second column, and this file has three columns")
+            known = by_aspect.setdefault(query, {}).setdefault(document, {})
+            before = known.setdefault(unescape(fields[1]), grade)
+            grades.setdefault(query, {})[document] = max(known.values())
+        else:
+            before = grades.setdefault(query, {}).setdefault(document, grade)
+        if before != grade:
             raise BadInput(f"{where}: query {query!r}: document {document!r} has two grades, {before} and {grade}")
     if not grades:
         raise BadInput(f"{path}: the file has no judgements")
-    return Qrels(grades)
+    return Qrels(grades, aspects=by_aspect)
 
 
 def write_qrels(qrels: Qrels, path: str | Path) -> None:

@@ -4,12 +4,13 @@ Where the first line names columns, quotes are CSV's; where it does not, a TSV h
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from whyrank.errors import BadInput
-from whyrank.io.files import LONGEST, blocks, lines, suffix
+from whyrank.errors import BadInput, need
+from whyrank.io.files import LONGEST, atomic_write, blocks, lines, suffix
 from whyrank.progress import note
 
 csv.field_size_limit(LONGEST)  # as long as a line of any other file; the default, 131,072, cuts whole papers
@@ -50,6 +51,29 @@ def table(path: Path, texts: Sequence[str]) -> Iterator[Record]:
             f"{path}:1: no column of texts is named: let the first line name the columns, one of them "
             f"{' or '.join(texts)}{other}"
         )
+
+
+def write_table(path: str | Path, columns: Mapping[str, Sequence[object]]) -> None:
+    """Write columns of one length as a table: `.csv`, `.tsv` or `.parquet`, as the path ends; None is an empty cell.
+
+    Raises:
+        BadInput: the path ends otherwise.
+        MissingExtra: for Parquet the extra `data` is not installed.
+    """
+    kind = suffix(Path(path))
+    if kind == ".parquet":
+        arrow, parquet = (need(name, extra="data") for name in ("pyarrow", "pyarrow.parquet"))
+        with atomic_write(path) as file:
+            parquet.write_table(arrow.table({name: list(values) for name, values in columns.items()}), file)
+        return
+    if kind not in (".csv", ".tsv"):
+        raise BadInput(f"{path}: a table is written as .csv, .tsv or .parquet")
+    text = StringIO()
+    rows = csv.writer(text, delimiter="," if kind == ".csv" else "\t", lineterminator="\n")
+    rows.writerow(columns)
+    rows.writerows(zip(*columns.values(), strict=True))
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def _plain(path: Path) -> Iterator[Record]:

@@ -5,7 +5,7 @@ query.
 """
 
 from whyrank.types.calls import STATUSES, CallReport, Place, Repairs, SearchStep, Status, Usage, count_statuses
-from whyrank.types.dataset import LARGEST_GRADE, Dataset, Qrels
+from whyrank.types.dataset import LARGEST_GRADE, Aspects, Dataset, Qrels
 from whyrank.types.fingerprint import Fingerprint, is_fingerprint, joined
 from whyrank.types.interactions import Catalogue, Event, History, Interactions
 from whyrank.types.note import Evidence, Note, Search
@@ -17,6 +17,7 @@ __all__ = [
     "LARGEST_GRADE",
     "NO_METADATA",
     "STATUSES",
+    "Aspects",
     "CallReport",
     "Catalogue",
     "Corpus",

@@ -12,6 +12,10 @@ from whyrank.types.texts import Corpus, Query
 LARGEST_GRADE = 1_000_000
 
 
+Aspects = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""By query and document, the aspects of the query that were judged for it, with their grades."""
+
+
 class Qrels(Mapping[str, Mapping[str, float]]):
     """Relevance judgements: `qrels["q1"]["d7"]` is the grade that an assessor gave; 0 or less is not relevant.
 
@@ -20,9 +24,12 @@ class Qrels(Mapping[str, Mapping[str, float]]):
     Attributes:
         protocol: of recommendation: all that decides figures, from the file's hash to the split and the mask; figures
             of different protocols do not compare.
+        aspects: where queries have aspects, `{query id: {document id: {aspect: grade}}}`; else empty.
     """
 
-    def __init__(self, grades: Mapping[str, Mapping[str, float]], protocol: str = "") -> None:
+    def __init__(
+        self, grades: Mapping[str, Mapping[str, float]], protocol: str = "", aspects: "Aspects | None" = None
+    ) -> None:
         """Hold `{query id: {document id: grade}}`; numbers may be numpy's.
 
         Raises:
@@ -30,6 +37,7 @@ class Qrels(Mapping[str, Mapping[str, float]]):
                 largest).
         """
         self.protocol = protocol
+        self.aspects: Aspects = aspects or {}
         self._grades: dict[str, dict[str, float]] = {}
         for query, judged in grades.items():
             if not isinstance(query, str) or not isinstance(judged, Mapping):
@@ -97,6 +105,8 @@ class Dataset:
         """The same data with the first `n` queries only, their judgements and candidates: for a quick trial."""
         queries = self.queries[:n]
         ids = {query.id: None for query in queries}
-        qrels = Qrels({id: self.qrels[id] for id in ids if id in self.qrels}, self.qrels.protocol)
+        aspects = {id: judged for id, judged in self.qrels.aspects.items() if id in ids}
+        grades = {id: self.qrels[id] for id in ids if id in self.qrels}
+        qrels = Qrels(grades, self.qrels.protocol, aspects)
         candidates = None if self.candidates is None else self.candidates.only(ids)
         return replace(self, queries=queries, qrels=qrels, candidates=candidates)
