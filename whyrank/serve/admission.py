@@ -16,6 +16,8 @@ class Admission:
         most: how many may be.
         places: how many may wait.
         seconds: how long one may wait.
+        loading: whether nobody is let in yet.
+        draining: whether nobody is let in any more.
     """
 
     def __init__(self, most: int = 64, places: int = 256, seconds: float = 10.0) -> None:
@@ -23,6 +25,7 @@ class Admission:
         self.most, self.places, self.seconds = most, places, seconds
         self.at_work = 0
         self.draining = False
+        self.loading = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -44,6 +47,8 @@ class Admission:
             self._leave()
 
     async def _enter(self) -> None:
+        if self.loading:
+            raise Refused(503, "a model is still being loaded: ask again later", retry_after=5)
         if self.draining:
             raise Refused(503, "this server is shutting down: ask another one, or ask again later", retry_after=5)
         if self.at_work < self.most:

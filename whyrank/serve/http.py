@@ -47,6 +47,12 @@ class Server:
         self.admission = Admission(settings.max_requests, settings.max_waiting, settings.max_wait)
         self._pool = ThreadPoolExecutor(settings.max_requests, thread_name_prefix="whyrank-work")
 
+    async def warm(self) -> None:
+        """Load what parts load at first use; until then nobody is let in."""
+        self.admission.loading = True
+        await asyncio.to_thread(self.service.warm)
+        self.admission.loading = False
+
     async def rerank(self, request: Request) -> Response:
         """Rank the documents of any family's body."""
         body = await self._body(request)
@@ -157,8 +163,9 @@ class Server:
 
     async def ready(self, request: Request) -> Response:
         """It can answer: parts are made, engines in reach, and it is not about to end."""
-        if self.admission.draining:
-            raise Refused(503, "this server is shutting down", retry_after=5)
+        if self.admission.draining or self.admission.loading:
+            what = "still loading a model" if self.admission.loading else "shutting down"
+            raise Refused(503, f"this server is {what}", retry_after=5)
         if trouble := self.service.hub.trouble():
             raise Refused(503, "a model cannot be used: its calls fail", retry_after=5, log=str(trouble))
         return JSONResponse({"status": "ready"})
@@ -225,6 +232,9 @@ class Server:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+AT_ONCE = 1.0
+"""Seconds that a server waits for its models before it listens; then it listens, and says that it is loading."""
+
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -248,9 +258,11 @@ def application(service: Service, settings: Settings | None = None, keys: Sequen
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.warm)
+        app.state.warming = warming = asyncio.create_task(server.warm())
+        await asyncio.wait({warming}, timeout=AT_ONCE)
         async with sessions():
             yield
+        await asyncio.wait({warming})
         server.close()
         await asyncio.to_thread(service.close)
 

@@ -44,6 +44,8 @@ async def _serve(server: Any, app: Any, settings: Settings) -> None:  # noqa: AN
     finally:
         telling.cancel()
         draining.cancel()
+    if app.state.warming.done():
+        app.state.warming.result()  # a model that could not be loaded is why it ended
 
 
 async def _tell(server: Any, settings: Settings) -> None:  # noqa: ANN401
@@ -64,7 +66,10 @@ async def _tell(server: Any, settings: Settings) -> None:  # noqa: ANN401
 
 
 async def _drain(server: Any, app: Any) -> None:  # noqa: ANN401
-    """Once it is told to end, what waits on open connections is refused."""
+    """Once it is told to end, what waits on open connections is refused; a model that cannot be loaded ends it, too."""
     while not server.should_exit:
         await asyncio.sleep(0.05)
+        warming = getattr(app.state, "warming", None)
+        if warming is not None and warming.done() and warming.exception() is not None:
+            server.should_exit = True
     app.state.server.admission.draining = True
