@@ -199,3 +199,26 @@ def test_a_killed_process_leaves_vectors_that_are_gone_on_with(monkeypatch, tmp_
             found(ByWords("words", path=str(tmp_path / "idx")), {"lang": "de"})
     part.index(DOCUMENTS)
     assert found(ByWords("words", path=str(tmp_path / "idx")), {"lang": "de"}) == ["d1", "d4"]
+
+
+class Unread(Corpus):
+    """A collection that is known by its content, and read only where that is asked for."""
+
+    reads = 0
+
+    def __iter__(self):
+        self.reads += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("kind", ["bm25", "sharded", "tree"])
+def test_a_collection_that_is_known_is_read_only_for_its_metadata(kind, tmp_path):
+    KINDS[kind](str(tmp_path / "idx")).index(DOCUMENTS)
+    corpus = Unread(DOCUMENTS)
+    assert corpus.fingerprint
+    corpus.reads = 0
+    ready = KINDS[kind](str(tmp_path / "idx")).ready(corpus)
+    ready.search(QUERY)
+    assert corpus.reads == 0
+    assert found(ready, {"lang": "de"}) == ["d1", "d4"] and corpus.reads == 1
+    assert found(ready, {"lang": "fr"}) == ["d2"] and corpus.reads == 1

@@ -39,8 +39,8 @@ class Retriever(Part, ABC):
     If not, it is asked for more until there are k that the query allows.
     """
 
-    _known: ClassVar[Known | None] = None
-    """The metadata of the documents; state of a copy, and no field. See `_noted`."""
+    _known: ClassVar[Known | Corpus | None] = None
+    """What tells the metadata of the documents; state of a copy, and no field. See `_noted`."""
 
     def index(self, corpus: Iterable[Document]) -> Self:
         """A copy of this retriever that searches `corpus`; this one stays as it is.
@@ -73,6 +73,8 @@ class Retriever(Part, ABC):
         if path is None or not Path(path).exists():
             return self.index(corpus)
         indexed, ids = self._collection()
+        if isinstance(corpus, Corpus) and corpus.fingerprint == indexed:
+            return copy(self)._knowing(corpus)
         known, found = Known(), Fingerprint()
         here = [document.id for document in known.watch(found.watch(corpus))]
         if indexed not in {"", str(found)} or (not indexed and ids and {*ids} != {*here}):
@@ -181,15 +183,16 @@ class Retriever(Part, ABC):
         known = Known(dict(before.metadata), before.bare)
         return known.watch(documents), known
 
-    def _knowing(self, known: "Known | None") -> Self:
+    def _knowing(self, known: Known | Corpus | None) -> Self:
         object.__setattr__(self, "_known", known)
         return self
 
     def _noted(self) -> Known | None:
         """What is known of the documents: what `index` or `ready` read, else what folders tell; None is nothing."""
-        if self._known is None:
-            self._knowing(self._recalled())
-        return self._known
+        told = self._known
+        known = Known.of(told) if isinstance(told, Corpus) else self._recalled() if told is None else told
+        self._knowing(known)
+        return known
 
     def _recalled(self) -> Known | None:
         """What the index folder tells of the documents, or else those of the parts that this one is made of."""

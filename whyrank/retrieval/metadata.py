@@ -1,6 +1,7 @@
 """What an index knows of its documents besides their texts: learnt as they go by, and kept in its folder."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,13 @@ class Known:
 
     metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     bare: bool = False
+
+    @classmethod
+    def of(cls, documents: Iterable[Document]) -> Self:
+        """What is known of these documents."""
+        known = cls()
+        deque(known.watch(documents), maxlen=0)
+        return known
 
     def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
         """The documents as they are; what is known of each is noted as it goes by."""

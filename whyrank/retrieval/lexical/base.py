@@ -204,7 +204,7 @@ class Lexical(Changing):
             postings = segments.whole(reading)
             held = self._holding(reading.ids, reading.terms, postings, str(reading.fingerprint))._held
         else:
-            with self._writing(self.path, reading.fingerprint, self._known) as part:
+            with self._writing(self.path, reading.fingerprint, self._noted()) as part:
                 segments.build(part, reading, self._weigh, _bytes(self.memory))
         object.__setattr__(self, "_held", held)
 

@@ -183,7 +183,7 @@ class Dense(Changing):
             for block in _blocks(folder.unwritten(collection.watch(corpus))):
                 matrix = self._encode_documents(encoder, block, advance)
                 folder.append([document.id for document in block], matrix, folder.followed_by(block))
-        return folder.finish("" if folder.unknown else str(collection), self._known)
+        return folder.finish("" if folder.unknown else str(collection), self._noted())
 
     def _changed(
         self, documents: Iterable[Document], rows: Places | None, path: str | Path | None, known: Known | None

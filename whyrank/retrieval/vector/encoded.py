@@ -117,7 +117,7 @@ class Encoded(Changing):
             {name: getattr(self, name) for name in self._made_by()}, arrays, {"ids": ids}, str(collection)
         )
         if self.path is not None:
-            self._write(Path(self.path), saved, self._known)
+            self._write(Path(self.path), saved, self._noted())
             saved = folder.read(Path(self.path), kind=_kind(type(self)), version=_VERSION)
         object.__setattr__(self, "_held", saved)
 
