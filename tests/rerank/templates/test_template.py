@@ -14,9 +14,10 @@ from whyrank.llm.fake import Fake
 from whyrank.llm.messages import RAW, Sampling
 from whyrank.parameters import parameters
 from whyrank.registry import make
-from whyrank.rerank.formats import Graded, Permutation, RankingFormat, read
+from whyrank.rerank.formats import Graded, Permutation, Preferred, RankingFormat, read
 from whyrank.rerank.formats.weighed import Softmax
 from whyrank.rerank.strategies.listwise import Listwise
+from whyrank.rerank.strategies.pairwise import Pairwise
 from whyrank.rerank.strategies.scored import Scored
 from whyrank.rerank.templates.catalogue import catalogue
 from whyrank.rerank.templates.template import Template
@@ -334,3 +335,20 @@ def test_a_models_folder_says_itself_what_is_read(tmp_path: Path, told: dict, va
 def test_a_folder_that_is_no_such_model(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"holds no chat_template\.jinja"):
         Template(str(tmp_path))
+
+
+def test_two_passages_are_weighed_against_each_other(tmp_path: Path) -> None:
+    path = written(tmp_path, "duo.json", {"text": "Q: {query} D0: {passage} D1: {second} So:"})
+    format = Template(path, answer=Softmax("true", "false"))
+    assert format.render("q", ["a", "b"]).chat[0]["content"] == "Q: q D0: a D1: b So:"
+    assert format.parse(Ok("", values=(2.0, 1.0)), 2) == Preferred(True, "exact")
+    assert format.parse(Ok("", values=(1.0, 2.0)), 2) == Preferred(False, "exact")
+    assert format.parse(Ok(""), 2) == Preferred(None, "no_answer")
+    assert format.parse(format.write([0.2, 0.9]), 2).first is False
+
+    def weigh(prompt):
+        first, second = prompt.chat[0]["content"].partition("D1: ")[::2]
+        return Ok("", values=(float("dance" in first), float("dance" in second)))
+
+    best = Pairwise(Fake(weigh), format=format).rank("why?", ["moon", "they dance", "honey"])
+    assert best[0].text == "they dance" and {call.status for call in best.calls} == {"exact"}

@@ -10,12 +10,13 @@ from whyrank.errors import BadInput, need
 from whyrank.llm.answer import Ok
 from whyrank.llm.budget import count
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling, Targets, Tokenizer
-from whyrank.rerank.formats import First, Format
+from whyrank.rerank.formats import First, Format, Graded, Preferred
 from whyrank.rerank.formats.base import Think, numbered
 from whyrank.rerank.formats.first import LETTERS
+from whyrank.rerank.formats.point import single
 from whyrank.rerank.formats.weighed import Difference, Logit, TokenScore, graded, weighing
 from whyrank.rerank.templates.catalogue import Form, form_for, form_named
-from whyrank.rerank.templates.frame import Frame, Shown, filled
+from whyrank.rerank.templates.frame import Frame, Shown, Slot, filled
 from whyrank.rerank.templates.layouts import frame_of
 from whyrank.rerank.templates.source import Source, found
 from whyrank.rerank.templates.texts import Texts
@@ -171,7 +172,8 @@ class Template(Format[Any]):
     def parse(self, completion: Ok, n: int) -> Any:  # noqa: ANN401 (of the kind that the answer is)
         """What was answered, by the format or the score that reads it."""
         if isinstance(self._answer, TokenScore):
-            return graded(self._answer, completion)
+            one = graded(self._answer, completion)
+            return self._preferred(self._answer, one) if self._pairs else one
         assert self._answer is not None
         if self._targets(n) is not None and completion.values:
             told = dict(zip(LETTERS[:n], completion.values, strict=False))
@@ -180,10 +182,20 @@ class Template(Format[Any]):
             completion = replace(completion, text=best, logprobs=(known,), values=())
         return self._answer.parse(completion, n)
 
+    @cached_property
+    def _pairs(self) -> bool:
+        """Whether it shows two passages, of which the first is weighed against the second, as duoT5 does."""
+        return any(Slot("second") in turn.parts for turn in self.frame.turns)
+
+    def _preferred(self, reads: TokenScore, one: Graded) -> Preferred:
+        """The first of two where its score is above that of neither."""
+        known = not math.isnan(one.score)
+        return Preferred(one.score > reads.score(reads.values(0.5)) if known else None, one.status)
+
     def tell(self, answer: Any, report: CallReport) -> CallReport:  # noqa: ANN401
         """The report of a call with what answers of this kind tell."""
         if isinstance(self._answer, TokenScore):
-            return replace(report, score=answer.score)
+            return replace(report, first=answer.first) if self._pairs else replace(report, score=answer.score)
         assert self._answer is not None
         return self._answer.tell(answer, report)
 
@@ -203,7 +215,7 @@ class Template(Format[Any]):
     def write(self, utilities: Sequence[float], thought: str = "") -> Ok:
         """The completion of a model for which the passages help this much."""
         if isinstance(self._answer, TokenScore):
-            (utility,) = utilities
+            utility = float(utilities[0] >= utilities[1]) if self._pairs else single(utilities)
             return Ok("", values=self._answer.values(min(max(utility, 0.0), 1.0)))
         assert self._answer is not None
         return self._answer.write(utilities, thought)
