@@ -14,7 +14,7 @@ from whyrank.types import Dataset, Query, count_statuses
 from whyrank.view.systems import System
 
 BINS = (3, 10, 30, 100)
-"""Ranks are told up to 3, 10, 30 and 100, and beyond, which is also where those stand that were not found."""
+"""Ranks are told up to 3, 10, 30 and 100, and beyond, where those stand too that were not found."""
 
 RESAMPLES, CONFIDENCE, SEED = 10_000, 0.95, 0
 
@@ -140,4 +140,4 @@ def _bin(rank: int | None) -> int:
 
 def _bins() -> Iterable[str]:
     starts = (1, *(end + 1 for end in BINS))
-    return (*(f"{first}–{last}" for first, last in zip(starts, BINS, strict=False)), f"{starts[-1]} or none")
+    return (*(f"{first}–{last}" for first, last in zip(starts, BINS, strict=False)), f">{BINS[-1]}")

@@ -27,7 +27,7 @@ function overview() {
     section("systems", "Systems", systems(), judged && runs.length > 1 && figure("systems", "Means over all judged queries, with 95 % bootstrap intervals.", intervals)),
     ...(judged ? [section("gains", gainsTitle(), figure("gains", "One bar for each query, sorted. A click opens the query.", gains))] : []),
     h("div", { class: "pair" },
-      moved && section("flow", `What moved: ${runs[state.run].name}`, figure("flow", "How many relevant documents went from which ranks to which; green is up, red is down.", flow)),
+      moved && section("flow", `What moved: ${runs[state.run].name}`, figure("flow", "How many relevant documents went from which ranks to which; green is up, red is down; the last range has those, too, that were not found.", flow)),
       cost && section("cost", "Cost and quality", figure("cost", "Up and to the left is better.", (width) => costs(width, cost))),
       asked && section("calls", "Model calls", key(), figure("calls", "How well the models kept to the form that was asked for.", outcomes), failures())));
 }
