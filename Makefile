@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Processes for the tests with real engines; each holds up to 4 GB.
+ENGINES ?= 2
+
 .PHONY: demo test unit check docs clean
 .DELETE_ON_ERROR:
 
@@ -17,7 +20,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -n auto -m "not engines and not slow"
-	$(BIN)/python -m pytest -q -m "engines or slow"
+	$(BIN)/python -m pytest -q -n $(ENGINES) --dist loadgroup -m "engines or slow"
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -n auto -m "not engines and not slow"

@@ -20,6 +20,16 @@ settings.register_profile("whyrank", deadline=None)  # no test depends on how bu
 settings.load_profile("whyrank")
 
 ROOT = Path(__file__).parent.parent
+STARTED = {"in_process", "server"}
+"""Fixtures that start vLLM for all tests of a process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one engine go to one process, so that it is started once: vLLM's together, else those of a file."""
+    for item in items:
+        if item.get_closest_marker("engines"):
+            vllm = STARTED & set(getattr(item, "fixturenames", ()))
+            item.add_marker(pytest.mark.xdist_group("vllm" if vllm else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(autouse=True)

@@ -165,11 +165,20 @@ def test_documents_give_way_first_to_one_common_length_and_the_query_last_with_a
         assert level <= FLOOR and "query was cut" in str(told[0].message)
         assert not kept_query or kept == [min(length, FLOOR) for length in lengths]
     else:
-        assert not told
+        assert not told and all(new >= min(length, FLOOR) for new, length in zip(kept, lengths, strict=True))
     assert cuts(prompt, fitted) == {
         "document": sum(new < old for new, old in zip(kept, lengths, strict=True)),
         "query": int(kept_query < query),
     }
+
+
+def test_eight_tokens_are_left_of_each_document_before_the_query_gives_way() -> None:
+    prompt = asked(["d" * 100, "d" * 100, "d" * 3], "q" * 60)
+    fixed = size(prompt, Bytes()) - 263
+    with pytest.warns(UserWarning, match="query was cut"):
+        fitted = fit(prompt, Bytes(), fixed + 40)
+    assert [len(text) for text in pieces(fitted, "document")] == [8, 8, 3]
+    assert [len(text) for text in pieces(fitted, "query")] == [21]
 
 
 def test_the_engines_own_count_of_a_chat_decides() -> None:

@@ -21,7 +21,7 @@ BRIEF = Sampling(max_tokens=400)
 TINY = Transformers("tiny", batch=16)
 
 
-def prompts(n=12):
+def prompts(n=6):
     """Lists to order with and without thought, and questions to rewrite."""
     data = load("world/lists/unseen").head(n)
     for query in data.queries:
@@ -49,7 +49,7 @@ def test_its_name_is_its_spec_and_a_path_is_a_path():
 @pytest.mark.engines
 @pytest.mark.parametrize("member", ["world/lists", "world/lists/unseen", "world/lists/composed"])
 def test_it_ranks_what_it_never_saw_and_thinking_is_why(member):
-    data = load(member).head(60)
+    data = load(member).head(40)
 
     def ranked(format):
         run = Listwise(TINY, format=format, sampling=BRIEF).rerank(data.candidates, data)
@@ -64,7 +64,7 @@ def test_it_ranks_what_it_never_saw_and_thinking_is_why(member):
 
 @pytest.mark.engines
 def test_it_rewrites_and_reranks_a_search_that_words_mislead():
-    data = load("world").head(30)
+    data = load("world").head(20)
     found = Rewritten(BM25(), HyDE(TINY, BRIEF)).index(data.corpus).search(data.queries, 30)
     final = Listwise(TINY, sampling=BRIEF).rerank(found, data, depth=30)
     rewritten, reranked = (evaluate(run, data.qrels, "nDCG@10")["nDCG@10"] for run in (found, final))
@@ -94,11 +94,11 @@ def test_greedy_answers_are_the_same_on_all_engines(vllm_installed, tmp_path):
 
 @pytest.mark.engines
 def test_a_budget_that_cuts_nothing_changes_nothing():
-    data = load("world/lists").head(60)
+    data = load("world/lists").head(24)
     plain, budgeted = (
         Listwise(llm, sampling=BRIEF).rerank(data.candidates, data) for llm in (TINY, Budget(TINY, think=400))
     )
-    assert statuses(budgeted) == statuses(plain) and statuses(plain)["exact"] == 60
+    assert statuses(budgeted) == statuses(plain) and statuses(plain)["exact"] == 24
     assert {query: list(ranking.ids) for query, ranking in budgeted.items()} == {
         query: list(ranking.ids) for query, ranking in plain.items()
     }

@@ -22,7 +22,7 @@ from whyrank.llm.fake import Fake, _completion
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import drive
-from whyrank.llm.thought import Budget
+from whyrank.llm.thought import CLOSING, SEAM, Budget
 from whyrank.llm.trace import Trace, records
 from whyrank.llm.transformers import Transformers
 from whyrank.registry import make
@@ -102,6 +102,8 @@ def test_both_calls_show_the_same_documents_and_fit_the_window():
     thought, answer = seen
     assert thought.messages == answer.messages[:1] and thought.messages != prompt.messages
     assert count(thought.messages[0].content, None) + 64 + 30 < 500
+    assert thought.reserve == 30 + SEAM  # the words between thought and answer are tokens too
+    assert 0 < count(CLOSING, None) <= SEAM
     assert (thought.sampling.max_tokens, answer.sampling.max_tokens) == (64, 30)
     assert came.finish == "length" and len(came.text) == 120
 

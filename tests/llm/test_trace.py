@@ -131,6 +131,17 @@ def test_failed_calls_are_recorded_and_asked_again(tmp_path: Path) -> None:
         assert trace.ledger.total.calls >= 18 + 12 and trace.ledger.total.replayed == 0
 
 
+def test_an_answer_stands_whatever_fails_after_it(tmp_path: Path) -> None:
+    path, prompt = tmp_path / "trace.jsonl", Prompt((Message("user", (Piece("why?"),)),))
+    key = prompt.key("m")
+    with Trace(path) as trace:
+        for came in (Ok("so"), Failed("server", "gone")):
+            trace.add(Call(key, "m", "q", 1, came), prompt)
+        assert trace.get(key) == Ok("so")
+    with Trace(path) as trace:
+        assert trace.get(key) == Ok("so") and trace.ledger.total.failed == 1
+
+
 def test_one_writer_at_a_time_and_any_number_of_readers(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     with Trace(path) as trace:

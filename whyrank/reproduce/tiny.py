@@ -86,7 +86,7 @@ def tiny(out: str | Path, seed: int = 0, recipe: str = "tiny.toml", share: float
         out: the folder to write.
         seed: of the lessons, the weights and the order; the world is always that of seed 0.
         recipe: a file in `whyrank/train/tiny`.
-        share: of the lessons and steps, below 1 for a trial.
+        share: of the lessons, steps and held-out lists, below 1 for a trial.
 
     Raises:
         BadInput: the folder holds another run, with another seed, recipe or share.
@@ -253,6 +253,10 @@ def _placed(config: SFT, folder: Path, seed: int, share: float) -> SFT:
         )
         for stage in config.stages
     )
-    held_out = config.held_out and replace(config.held_out, tasks=placed(config.held_out.tasks))
+    held_out = config.held_out and replace(
+        config.held_out,
+        tasks=placed(config.held_out.tasks),
+        limit=max(1, round(config.held_out.limit * share)),
+    )
     model = replace(config.model, tokenizer=placed(config.model.tokenizer))
     return replace(config, output=placed(config.output), model=model, stages=stages, held_out=held_out, seed=seed)

@@ -61,11 +61,13 @@ def test_a_cascade_is_one_reranker_after_the_other(numbers, wide, narrow):
 
 
 def test_a_stage_is_handed_the_scores_of_the_one_before():
-    last, silent = ByNumber(), ByNumber()
-    ranked(Cascade(ByNumber(), last), request([1, 3, 2]))
-    ranked(Cascade(ByNumber(silent=True), silent, depths=(3, 2)), request([1, 3, 2]))
-    assert last.seen[0].scores == (3.0, 2.0, 1.0)
-    assert [document.text for document in silent.seen[0].documents] == ["3", "2"]
+    first, last, silent = ByNumber(), ByNumber(), ByNumber()
+    found = request([11, 33, 22], (0.9, 0.8, 0.7))
+    ranked(Cascade(first, last), found)
+    ranked(Cascade(ByNumber(silent=True), silent, depths=(3, 2)), found)
+    assert first.seen[0].scores == (0.9, 0.8, 0.7)
+    assert last.seen[0].scores == (33.0, 22.0, 11.0)
+    assert [document.text for document in silent.seen[0].documents] == ["33", "22"]
     assert silent.seen[0].scores == (3.0, 2.0)
 
 
@@ -102,6 +104,12 @@ def test_a_hybrid_is_the_weighted_sum(data, firsts, weight, norm):
     found = values[list(order.ranking)]
     assert sorted(order.ranking) == list(range(n)) and np.all(np.diff(found) <= 1e-9)
     assert order.scores == tuple(map(float, numbers)) and order.calls == (CallReport("exact"),)
+
+
+@pytest.mark.parametrize("norm", ["zscore", "minmax", "rrf"])
+def test_equal_values_keep_the_order_of_the_reranker(norm):
+    (order,) = ranked(Hybrid(ByNumber(), 0.5, norm), request([1, 2], (2.0, 1.0)))
+    assert order.ranking == (1, 0)
 
 
 @pytest.mark.parametrize("norm", ["zscore", "minmax"])

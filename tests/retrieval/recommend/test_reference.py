@@ -48,13 +48,6 @@ def test_amazon_beauty(recsys):
     near(found, data, wanted)
 
 
-def test_amazon_toys(recsys):
-    data = load(f"s3('{recsys}/amazon-sequences/Toys_and_Games.txt')")
-    found = runs(data, "chain()", "item_knn()")
-    found["rrf"] = Fusion().of([found["chain()"], found["item_knn()"]])
-    near(found, data, {"chain()": (0.0914, 0.0602), "rrf": (0.0994, 0.0632)})
-
-
 def test_games_of_llmrank(recsys):
     data = load(f"llmrank('{recsys}/amazon-games', lists='sasrec')")
     assert (len(data.queries), len(data.corpus)) == (6000, 16859)
@@ -74,9 +67,9 @@ def test_games_of_llmrank(recsys):
     assert (shipped, without_seen) == pytest.approx((0.0493, 0.0614), abs=0.0002)
 
 
-def test_ml_100k_over_ten_orders_of_its_ties(recsys):
+def test_ml_100k_over_orders_of_its_ties(recsys):
     found = []
-    for seed in range(10):
+    for seed in range(5):
         data = load(f"recbole('{recsys}/ml-100k', protocol=leave_one_out(seed={seed}))")
         both = runs(data, "item_knn()", "popularity()").values()
         found.append([evaluate(run, data.qrels, "nDCG@10")["nDCG@10"] for run in both])
