@@ -18,8 +18,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from whyrank import BM25, BM25Q, RM3, Dense, Fusion, Retriever, Run, compare, evaluate, load
+from whyrank import BM25, Dense, Fusion, Retriever, Run, compare, evaluate, load
 from whyrank.eval import Report
+from whyrank.retrieval.around.feedback import RM3
+from whyrank.retrieval.lexical.bm25 import BM25Q
 from whyrank.types import Ranking
 
 COLLECTIONS = ("scifact", "nfcorpus", "cacm", "cranfield", "vaswani")

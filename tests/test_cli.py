@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from whyrank import Failed, Fusion, Qrels, load, make, read_run, write_qrels, write_run
+from whyrank import Fusion, Qrels, load, make, read_run, write_qrels, write_run
 from whyrank.cli.output import tell_trained
 from whyrank.data_synth.folder import from_queries
 from whyrank.errors import NotFound
 from whyrank.experiment import open_run
 from whyrank.io import write_tasks
+from whyrank.llm.answer import Failed
 
 ANSWER = "<think>the second is better</think><answer>[2] > [1]</answer>"
 

@@ -7,12 +7,14 @@ import pytest
 
 from whyrank.datasets import load
 from whyrank.errors import BadInput
+from whyrank.eval import evaluate
 from whyrank.io import read_qrels, read_queries, read_run, write_run
 from whyrank.llm.fake import Fake
+from whyrank.llm.trace import Trace
 from whyrank.registry import make as make_part
 from whyrank.rerank.strategies.listwise import Listwise
 from whyrank.retrieval.lexical.bm25 import BM25
-from whyrank.types import Corpus, Dataset, Document, Query, Run
+from whyrank.types import Corpus, Dataset, Document, Qrels, Query, Run
 
 RANKER = Listwise(Fake("<answer>[2] > [1]</answer>"))
 DOCS = [Document("a", "kettle"), Document("b", "pan kettle")]
@@ -92,12 +94,20 @@ def test_what_is_no_question_is_refused(query):
         (lambda: Query("q", "x", frozenset(), {"d": 1}), "query 'q': only must be a set of document ids"),
         (lambda: Corpus(["text"]), "in the collection is a str: a Document is wanted"),
         (lambda: Corpus([Document("a", "x"), None]), "in the collection is None"),
-        (lambda: BM25().index(["text"]), "index: in the collection is a str: hand in a Corpus, or Documents"),
-        (lambda: BM25().index(iter(["text"])), "index: in the collection is a str"),
+        (lambda: BM25().index(["text", 7]), "index: in the collection is a int: hand in a Corpus, or a list of texts"),
+        (lambda: BM25().index(iter(["text", None])), "index: in the collection is None"),
+        (lambda: BM25().index("one text"), "index: the collection is a str: hand in a Corpus, or a list of texts"),
+        (lambda: BM25().index(Document("a", "x")), "index: the collection is a Document"),
+        (lambda: BM25().index({"a": "x"}), "index: the collection is a dict"),
+        (lambda: BM25().index(["x", Document("0", "y")]), "document '0' occurs twice"),
+        (lambda: BM25().index(["x", ""]).search(7), "search: what is asked is a int: hand in texts or Queries"),
+        (lambda: BM25().index(DOCS).search([["why"]]), "search: queries[0] is a list: hand in texts or Queries"),
+        (lambda: BM25().index(DOCS).search(b"why"), "search: what is asked is a bytes"),
+        (lambda: BM25().index(DOCS).search(["why", Query("0", "x")]), "query '0' is given twice"),
         (lambda: BM25().index(None), "index: the collection is None"),
-        (lambda: BM25().index(DOCS).search("why"), "search: what is asked is a str: hand in a list of Queries"),
-        (lambda: BM25().index(DOCS).search(Query("q", "x")), "search: what is asked is a Query"),
-        (lambda: BM25().index(DOCS).search(["why"]), "search: queries[0] is a str"),
+        (lambda: evaluate(["d1"], {"0": {"d1": 1}}), "evaluate: the run is a list: hand in one Run"),
+        (lambda: evaluate(Qrels({"0": {"d1": 1}}), {"0": {"d1": 1}}), "evaluate: the run is a Qrels"),
+        (lambda: evaluate({"0": {"d1": "high"}}, {"0": {"d1": 1}}), "the scores of 'd1' and others are no numbers"),
         (lambda: BM25().index(DOCS).search({"q": "why"}), "search: what is asked is a dict"),
         (lambda: BM25().index(DOCS).search(None), "search: what is asked is None"),
         (lambda: RANKER.rerank("run.trec", Dataset("d")), "rerank: the run is a str: hand in a Run, such as read_run"),
@@ -132,6 +142,49 @@ def test_texts_of_numpy_and_pandas_are_texts():
     document = Document(np.str_("a"), np.str_("kettle"))
     run = BM25().index([document]).search([Query("q", np.str_("kettle"))])
     assert list(run["q"].ids) == ["a"] and write_run(run, "/dev/null") is None
+
+
+TEXTS = ["Bees dance at home.", "Birds fly south.", "Ants follow a trail."]
+
+
+@pytest.mark.parametrize("texts", [TEXTS, tuple(TEXTS), iter(TEXTS), np.array(TEXTS), (text for text in TEXTS)])
+def test_texts_are_indexed_under_their_places(texts):
+    assert BM25().index(texts).search("birds")["0"].ids == ["1"]
+
+
+def test_texts_are_asked_under_their_places():
+    engine = BM25().index(TEXTS)
+    assert {id: list(found.ids) for id, found in engine.search(["ants", "bees"]).items()} == {"0": ["2"], "1": ["0"]}
+    assert engine.search(Query("q", "ants"))["q"].ids == engine.search("ants")["0"].ids
+    assert engine.search("") == engine.search([""]) and engine.search([]) == Run.of({})
+
+
+def test_scores_in_dictionaries_are_a_run():
+    scores, judged = {"q": {"a": 0.5, "b": 2.0}, "r": {"c": 1.0}}, {"q": {"b": 1}, "r": {"c": 0, "d": 1}}
+    assert evaluate(scores, judged, ["RR@10", "nDCG@10"]).per_query == evaluate(Run.of(scores), judged,
+        ["RR@10", "nDCG@10"]).per_query  # fmt: skip
+    assert evaluate(scores, judged, "RR@10")["RR@10"] == 0.5
+
+
+def test_answers_are_cut_and_give_their_texts():
+    ranked = RANKER.rank("q", ["a", "b", "c"])
+    assert ranked.top(2).texts == ranked.texts[:2] and len(ranked.top(9)) == 3 and sorted(ranked.texts) == list("abc")
+    with pytest.raises(BadInput, match="k must be at least 1"):
+        ranked.top(0)
+
+
+def test_large_things_are_shown_in_brief():
+    data, report = load("toy"), evaluate({"q": {"a": 1.0}}, {"q": {"a": 1}}, "nDCG@10")
+    for one in (data, data.corpus, Trace(), Trace().ledger, report):
+        assert len(repr(one)) < 200 and " at 0x" not in repr(one)
+    assert repr(report) == "Report('run', nDCG@10=1, 1 queries)" and "nDCG@10</th>" in report._repr_html_()
+
+
+def test_tables_of_notebooks_show_text_as_text():
+    html = RANKER.rank("<script>q", ["<script>alert(1)</script>", "b"])._repr_html_()
+    assert "<script" not in html and "&lt;script&gt;alert(1)" in html
+    html = Run.of({"<i>": {"<b>d</b>": 1.0}})._repr_html_()
+    assert "<b>" not in html and "<i>" not in html and "&lt;b&gt;d" in html
 
 
 def test_queries_come_from_any_iterable():

@@ -221,6 +221,12 @@ def test_tuning_two_runs_is_a_full_search():
     assert make(repr(tuned)) == tuned
 
 
+def test_tuning_comes_to_an_end_where_all_weights_are_alike():
+    values = iter([1.0] * 500)  # and then StopIteration: it went on for ever
+    runs = [Run.of({"q": {"a": 2.0, "b": 1.0}}), Run.of({"q": {"b": 2.0, "a": 1.0}}), Run.of({"q": {"b": 1.0}})]
+    assert Fusion(method="combsum").tuned(runs, lambda run: next(values)).weights == (0.333333,) * 3
+
+
 def test_tuning_moves_no_further_than_it_gains():
     good, bad = Run.of({"q": {"a": 2.0, "b": 1.0}}), Run.of({"q": {"b": 2.0, "a": 1.0}})
     fusion = Fusion(method="combsum")

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from whyrank import BM25, Document, Prompt, Query, Retriever, Run, Trace
+from whyrank import BM25, Document, Query, Retriever, Run, Trace
+from whyrank.llm.messages import Prompt
 from whyrank.retrieval.rewrite import Combine, Rewriter, Rewritten
 
 DOCUMENTS = [

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import tiny
 
-from whyrank import BestWorst, DualEnd, First, Listwise, Pointwise, Rubric, Sampling, Transformers, WithScores, YesNo
+from whyrank import Listwise, Pointwise, Sampling, Transformers
+from whyrank.formats import BestWorst, First, Rubric, YesNo
 from whyrank.llm.answer import Ok
 from whyrank.llm.messages import Prompt
 from whyrank.llm.vllm import VLLM
+from whyrank.rerank.around.compose import WithScores
 from whyrank.rerank.formats import (
     ChoiceFormat,
     Format,
@@ -19,6 +21,7 @@ from whyrank.rerank.formats import (
     RankingFormat,
 )
 from whyrank.rerank.formats.first import LETTERS
+from whyrank.rerank.strategies.dual_end import DualEnd
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 

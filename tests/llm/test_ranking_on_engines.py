@@ -2,8 +2,9 @@
 
 import pytest
 
-from whyrank import Listwise, OpenAI, RankingFormat, Sampling, Transformers, load, read_run
+from whyrank import Listwise, OpenAI, Sampling, Transformers, load, read_run
 from whyrank.experiment import rerank, search
+from whyrank.formats import RankingFormat
 from whyrank.retrieval.lexical.bm25 import BM25
 
 pytestmark = pytest.mark.engines

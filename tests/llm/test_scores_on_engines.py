@@ -2,8 +2,10 @@
 
 import pytest
 
-from whyrank import Adaptive, Cascade, Pairwise, Pointwise, Rubric, Sampling, Transformers, YesNo, load
+from whyrank import Cascade, Pairwise, Pointwise, Sampling, Transformers, load
+from whyrank.formats import Rubric, YesNo
 from whyrank.rerank.base import statuses
+from whyrank.rerank.strategies.adaptive import Adaptive
 from whyrank.types import Run
 
 pytestmark = pytest.mark.engines

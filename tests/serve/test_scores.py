@@ -4,7 +4,10 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyrank import Cascade, EncoderRerank, Fake, Groupwise, Hybrid, Listwise, Pointwise, Rubric, WithScores, YesNo
+from whyrank import Cascade, EncoderRerank, Fake, Hybrid, Listwise, Pointwise
+from whyrank.formats import Rubric, YesNo
+from whyrank.rerank.around.compose import WithScores
+from whyrank.rerank.strategies.groupwise import Groupwise
 from whyrank.serve.scores import unit_scores
 
 numbers = st.lists(st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1.0, 0.5])), min_size=1, max_size=200)

@@ -27,6 +27,10 @@ class LazyCorpus(Corpus):
         except NotFound:
             return 0
 
+    def __repr__(self) -> str:
+        """Size, once it was read: looking at it reads nothing."""
+        return "Corpus(not read yet)" if self._found is None else f"Corpus({len(self):,} documents)"
+
     def __iter__(self) -> Iterator[Document]:
         """The documents in collection order."""
         return iter(self._corpus())

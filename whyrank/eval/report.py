@@ -9,6 +9,7 @@ from typing import Any
 
 from whyrank.errors import BadInput
 from whyrank.eval.spelling import canonical
+from whyrank.notebook import html_table
 from whyrank.terminal import line
 
 
@@ -104,6 +105,17 @@ class Report:
     def __str__(self) -> str:
         """A small table."""
         return table([self])
+
+    def __repr__(self) -> str:
+        """Name and means."""
+        means = ", ".join(f"{measure}={mean:.4g}" for measure, mean in self.means.items())
+        return f"Report({self.name!r}, {means}, {len(self.queries):,} queries)"
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        head = ["run", *self.means, "queries", "judged@10"]
+        means = (f"{mean:.4f}" for mean in self.means.values())
+        return html_table(head, [[self.name, *means, f"{len(self.queries):,}", f"{self.judged_share:.0%}"]])
 
     def _mean(self, measure: str, values: Sequence[float]) -> float:
         total = math.fsum(values)

@@ -15,12 +15,13 @@ from whyrank.progress import warn
 from whyrank.types import Aspects, Qrels, Run
 
 Grades = Mapping[str, Mapping[str, float]]
+Rankings = Mapping[str, Mapping[str, float]]
 
 JUDGED_DEPTH = 10
 
 
 def evaluate(
-    run: Run,
+    run: Run | Rankings,
     qrels: Grades,
     measures: Iterable[str | Custom] | str | Custom = ("nDCG@10", "R@100"),
     *,
@@ -39,7 +40,7 @@ def evaluate(
     was judged, be it below 0, stays under `judged_only=True`.
 
     Args:
-        run: the rankings.
+        run: the rankings, a `Run` or `{query id: {document id: score}}` as ir_measures and pytrec_eval take them.
         qrels: the judgements, `Qrels` or any `{query id: {document id: grade}}`.
         measures: names as ir_measures has them (`nDCG@10`, `R@100`, `AP`, `RR@10`, `P(rel=2)@10`, `Success@1`,
             `Judged@10`, `ERR@20`, `RBP(p=0.8)`), in any case, or as trec_eval has them (`ndcg_cut_10`, `map`), or
@@ -66,10 +67,11 @@ def evaluate(
 
 
 def report_of(
-    run: Run, qrels: Grades, measures: Iterable[str | Custom] | str | Custom, *, ties: Ties | None = None
+    run: Run | Rankings, qrels: Grades, measures: Iterable[str | Custom] | str | Custom, *, ties: Ties | None = None
 ) -> Report:
     """What `evaluate` finds, without its warnings: for tuning, which looks at many runs."""
-    _check(run, qrels, ties)
+    run = _run(run)
+    _check(qrels, ties)
     chosen = parse_measures(measures)
     checked = Qrels.of(qrels)
     judged = {query: grades for query, grades in checked.items() if grades}
@@ -144,8 +146,16 @@ def by_slice(
     ]
 
 
-def _check(run: object, qrels: object, ties: object) -> None:
-    want(run, Run, "evaluate: the run", "hand in one Run, such as read_run('run.trec'); of several, evaluate each")
+def _run(given: Run | Rankings) -> Run:
+    if isinstance(given, Run):
+        return given
+    mend = "hand in one Run, such as read_run('run.trec'), or {query: {document: score}}; of several, evaluate each"
+    if isinstance(given, Qrels) or not isinstance(given, Mapping):
+        want(given, Run, "evaluate: the run", mend)
+    return Run.of(given)
+
+
+def _check(qrels: object, ties: object) -> None:
     want(qrels, Mapping, "evaluate: what judges", "hand in {query: {document: grade}}, or read_qrels('qrels.txt')")
     if ties is not None and ties not in tied.RULES:
         raise BadInput(f"evaluate: ties must be one of {', '.join(tied.RULES)}, not {ties!r}")

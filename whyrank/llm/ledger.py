@@ -184,6 +184,12 @@ class Ledger:
         self.total = self._nothing()
         self.queries: dict[str, Tally] = {}
 
+    def __repr__(self) -> str:
+        """What all calls took."""
+        of = self.total
+        cost = "" if of.cost is None else f", cost {of.cost:.4g}"
+        return f"Ledger({of.calls:,} calls, {of.failed:,} failed, {of.replayed:,} replayed, {of.tokens:,} tokens{cost})"
+
     def add(self, call: Call) -> None:
         """Count a call."""
         usage = call.completion.usage if isinstance(call.completion, Ok) else Usage()

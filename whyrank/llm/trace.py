@@ -91,6 +91,10 @@ class Trace:
             None if scores is None else Path(scores), [folder / "scores.jsonl" for folder in older]
         )
 
+    def __repr__(self) -> str:
+        """Where it lies and what it counted."""
+        return f"Trace({'in memory' if self.path is None else repr(str(self.path))}, {self.ledger!r})"
+
     def get(self, key: str) -> Ok | None:
         """The answer to the call of that key, if there is one."""
         call = self._calls.get(key)

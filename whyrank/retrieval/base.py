@@ -42,15 +42,23 @@ class Retriever(Part, ABC):
     _known: ClassVar[Known | Corpus | None] = None
     """What tells the metadata of the documents; state of a copy, and no field. See `_noted`."""
 
-    def index(self, corpus: Iterable[Document]) -> Self:
+    def index(self, corpus: Iterable[Document | str]) -> Self:
         """A copy of this retriever that searches `corpus`; this one stays as it is.
+
+        Args:
+            corpus: documents, or plain texts, whose ids are their places: "0", "1", …; any iterable, read once.
 
         Raises:
             BadInput: the collection is empty, or two documents have the same id.
+
+        Examples:
+            >>> from whyrank import BM25
+            >>> BM25().index(["Bees dance.", "Birds fly south."]).search("bees")["0"].ids
+            ['0']
         """
         known = Known()
         ready = copy(self)._knowing(known)
-        ready._index(_checked(corpus, known))
+        ready._index(_checked(_documents(corpus), known))
         return ready
 
     def at(self, path: str | Path) -> Self:
@@ -76,7 +84,7 @@ class Retriever(Part, ABC):
         if isinstance(corpus, Corpus) and corpus.fingerprint == indexed:
             return copy(self)._knowing(corpus)
         known, found = Known(), Fingerprint()
-        here = [document.id for document in known.watch(found.watch(corpus))]
+        here = [document.id for document in known.watch(found.watch(_documents(corpus)))]
         if indexed not in {"", str(found)} or (not indexed and ids and {*ids} != {*here}):
             why = _difference(ids, here)
             raise BadIndex(f"{path} is of another collection: {why}: index this one anew into another folder")
@@ -86,7 +94,7 @@ class Retriever(Part, ABC):
 
     def search(
         self,
-        queries: Iterable[Query],
+        queries: Iterable[Query | str] | Query | str,
         k: int = 100,
         trace: Trace | None = None,
         where: Collection[str] | Where | None = None,
@@ -94,7 +102,7 @@ class Retriever(Part, ABC):
         """The `k` best documents of each query, of those that it allows (`Query.excluded`, `Query.only`).
 
         Args:
-            queries: with unique ids.
+            queries: with unique ids; or one, or plain texts, whose ids are their places: "0", "1", ….
             k: how many documents for each.
             trace: the record of model calls, for resuming and for the ledger; retrievers without an LLM ignore it.
             where: among which documents: their ids, such as `corpus.where({"lang": "de"})`, or a condition on their
@@ -108,12 +116,12 @@ class Retriever(Part, ABC):
                 metadata that are not known here.
         """
         want_count(k, "k")
-        queries, seen = _several(queries), set[str]()
-        for query in queries:
+        several, seen = _several(queries), set[str]()
+        for query in several:
             if query.id in seen:
                 raise BadInput(f"query {query.id!r} is given twice: query ids must be unique")
             seen.add(query.id)
-        asked = queries if where is None else self._kept_to(queries, where)
+        asked = several if where is None else self._kept_to(several, where)
         if self.filters:
             return self._run(asked, k, trace).without(asked).top(k)
         return self._sifted(asked, k, trace)
@@ -324,24 +332,35 @@ def distinct(ids: Iterable[str]) -> list[str]:
     return given
 
 
-_WANTED = "hand in a Corpus, or Documents, such as [Document('d1', 'text')]"
+_WANTED = "hand in a Corpus, or a list of texts or Documents, such as [Document('d1', 'text')]"
 
 
-def _several(queries: Iterable[Query]) -> Sequence[Query]:
-    """The queries, each a `Query`; an iterable is read once."""
-    wanted = "hand in a list of Queries, such as [Query('q1', 'why?')]"
-    if isinstance(queries, str | Query | Mapping):
+def _several(queries: Iterable[Query | str] | Query | str) -> Sequence[Query]:
+    """The queries, each a `Query`; an iterable is read once, and a text is asked under its place."""
+    wanted = "hand in texts or Queries, such as Query('q1', 'why?')"
+    if isinstance(queries, str | Query):
+        queries = (queries,)
+    if isinstance(queries, bytes | Mapping):
         raise BadInput(f"search: what is asked is a {type(queries).__name__}: {wanted}")
     want(queries, Iterable, "search: what is asked", wanted)
-    several = queries if isinstance(queries, Sequence) else tuple(queries)
+    several = tuple(Query(str(at), one) if isinstance(one, str) else one for at, one in enumerate(queries))
     for at, query in enumerate(several):
         want(query, Query, f"search: queries[{at}]", wanted)
     return several
 
 
+def _documents(corpus: Iterable[Document | str]) -> Iterable[Document]:
+    """The collection, its plain texts as documents whose ids are their places; a list without any stays itself."""
+    if isinstance(corpus, str | bytes | Document | Mapping) or not isinstance(corpus, Iterable):
+        want(corpus, (), "index: the collection", _WANTED)
+    if isinstance(corpus, Corpus) or (isinstance(corpus, Sequence) and not any(isinstance(one, str) for one in corpus)):
+        return corpus
+    made = (Document(str(at), one) if isinstance(one, str) else one for at, one in enumerate(corpus))
+    return tuple(made) if isinstance(corpus, Sequence) else made
+
+
 def _checked(corpus: Iterable[Document], known: Known) -> Iterable[Document]:
     """The collection, which is not empty and has no id twice; `known` is told of it at the latest when it was read."""
-    want(corpus, Iterable, "index: the collection", _WANTED)
     documents = iter(corpus)
     if (first := next(documents, None)) is None:
         raise BadInput("the collection is empty: there is nothing to index")

@@ -101,6 +101,11 @@ class Dataset:
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Name and sizes."""
+        parts = [f"{self.name!r}", repr(self.corpus), f"{len(self.queries):,} queries", repr(self.qrels)]
+        return f"Dataset({', '.join([*parts, *([repr(self.candidates)] if self.candidates is not None else [])])})"
+
     def head(self, n: int) -> "Dataset":
         """The same data with the first `n` queries only, their judgements and candidates: for a quick trial."""
         queries = self.queries[:n]

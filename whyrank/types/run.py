@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyrank.errors import BadInput, want
+from whyrank.notebook import html_table
 from whyrank.types.note import Note
 from whyrank.types.texts import Query
 
@@ -128,6 +129,16 @@ class Run(Mapping[str, Ranking]):
     def __repr__(self) -> str:
         """Name and size."""
         return f"Run({self.name!r}, {len(self):,} queries, {len(self.codes):,} entries)"
+
+    def _repr_html_(self) -> str:
+        """The best three of the first ten queries, for notebooks."""
+        best = self.only(self.query_ids[:10]).top(3)
+        rows = [
+            [query, str(rank), id, f"{score:.4g}"]
+            for query, (ids, scores) in best.items()
+            for rank, (id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+        ]
+        return html_table(["query", "rank", "document", "score"], rows, repr(self))
 
     @cached_property
     def rows(self) -> NDArray[np.int32]:

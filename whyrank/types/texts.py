@@ -216,6 +216,10 @@ class Corpus:
         """The documents from number `first` (from 0) up to `end`, in collection order."""
         return islice(iter(self), first, end)
 
+    def __repr__(self) -> str:
+        """Size."""
+        return f"{type(self).__name__}({len(self):,} documents)"
+
     def where(self, condition: Where) -> frozenset[str]:
         """The ids of the documents whose metadata meet a condition, as `Query.only` and `search(where=…)` take them.
 

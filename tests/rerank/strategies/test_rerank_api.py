@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from whyrank import Cascade, Fake, Listwise, Pointwise, RerankAPI, Trace, make
+from whyrank import Cascade, Fake, Listwise, Pointwise, Trace, make
 from whyrank.errors import BadInput, EngineError
 from whyrank.llm import schedule
 from whyrank.llm.rerank_server import Dialect, address, read
+from whyrank.rerank.strategies.rerank_api import RerankAPI
 from whyrank.serve.http import application
 from whyrank.serve.service import Service
 

@@ -6,8 +6,9 @@ import pytest
 from serve_helpers import CORPUS, listening
 from starlette.responses import Response
 
-from whyrank import BM25, Dataset, Remote, load, make
+from whyrank import BM25, Dataset, load, make
 from whyrank.errors import BadInput, EngineError
+from whyrank.retrieval.around.remote import Remote
 from whyrank.serve.http import application
 from whyrank.serve.service import Service
 from whyrank.types import Query

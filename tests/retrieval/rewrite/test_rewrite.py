@@ -7,22 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import DOCUMENTS, QUERY, READY, Recorder, searched, shown
 
-from whyrank import (
-    BM25,
-    Corpus,
-    Failed,
-    Fake,
-    Listwise,
-    Ok,
-    Prompt,
-    Query,
-    Retriever,
-    Trace,
-    evaluate,
-    load,
-    make,
-)
+from whyrank import BM25, Corpus, Fake, Listwise, Query, Retriever, Trace, evaluate, load, make
 from whyrank.errors import BadIndex, BadInput, EngineError
+from whyrank.llm.answer import Failed, Ok
+from whyrank.llm.messages import Prompt
 from whyrank.retrieval import rewrite
 from whyrank.retrieval.rewrite import (
     Append,

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import QUERY, READY, searched, shown
 
-from whyrank import Failed, Fake, Query, load
+from whyrank import Fake, Query, load
 from whyrank.datasets.bright import TASKS
+from whyrank.llm.answer import Failed
 from whyrank.retrieval.rewrite import (
     Append,
     FuseOriginal,

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from whyrank import BM25, Document, Failed, Query, Retriever, load, make, read_run
+from whyrank import BM25, Document, Query, Retriever, load, make, read_run
 from whyrank.datasets.bright import TASKS
 from whyrank.errors import BadInput, NotFound
+from whyrank.llm.answer import Failed
 from whyrank.retrieval.rewrite import FromFile, Rewritten, outcomes
 
 DOCUMENTS = [Document("d0", "Bees dance."), Document("d1", "A waggle run points to flowers."), Document("d2", "Honey.")]

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import DOCUMENTS, QUERY, READY, searched, shown
 
-from whyrank import BM25, Document, Failed, Fake
+from whyrank import BM25, Document, Fake
+from whyrank.llm.answer import Failed
 from whyrank.retrieval.rewrite import Keywords, LameR, Rewritten, SubQueries, ThinkQE, outcomes
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 from by_words import ByWords
 
-from whyrank import Document, Fake, Ok, Query, Sampling, Trace, load, make
+from whyrank import Document, Fake, Query, Sampling, Trace, load, make
 from whyrank.errors import BadIndex, BadInput
-from whyrank.llm.answer import Failed
+from whyrank.llm.answer import Failed, Ok
 from whyrank.llm.engine import LLM
 from whyrank.retrieval.tree.index import ShownIndex
 from whyrank.retrieval.tree.retriever import Tree

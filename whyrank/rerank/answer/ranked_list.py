@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self, overload
 
-from whyrank.errors import BadInput
+from whyrank.errors import BadInput, want_count
 from whyrank.llm.ledger import Tally
+from whyrank.notebook import html_table
 from whyrank.rerank.answer.ranked import Ranked, showings, spent, start
 from whyrank.terminal import plain
 from whyrank.types import CallReport, Dataset, Document, Query, Run, count_statuses
@@ -85,6 +86,20 @@ class RankedList(Sequence[Ranked]):
         """The document at a rank, counted from 0; of a slice the answer with these documents, and all its calls."""
         return replace(self, items=self.items[at]) if isinstance(at, slice) else self.items[at]
 
+    def top(self, k: int) -> Self:
+        """The `k` best documents, with all calls.
+
+        Raises:
+            BadInput: `k` is below 1.
+        """
+        want_count(k, "k")
+        return self[:k]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the documents, best first."""
+        return [item.text for item in self.items]
+
     @property
     def reason(self) -> str:
         """The model's last written reasoning, or an empty text where it gave none."""
@@ -143,6 +158,20 @@ class RankedList(Sequence[Ranked]):
     @cached_property
     def _numbers(self) -> dict[int, int]:
         return {id(call): at for at, call in enumerate(self.calls)}
+
+    def _repr_html_(self) -> str:
+        """A table of the documents with their reasons, for notebooks."""
+        rows = [
+            [
+                str(item.rank),
+                item.id,
+                "" if item.score is None or math.isnan(item.score) else f"{item.score:.4g}",
+                start(item.text, 120),
+                start(item.reason, 240),
+            ]
+            for item in self.items
+        ]
+        return html_table(["rank", "id", "score", "text", "reason"], rows, self.query.text if self.query else "")
 
     def __str__(self) -> str:
         """One line a document, then the reason and the statuses of the calls."""

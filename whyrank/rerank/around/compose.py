@@ -134,7 +134,8 @@ class WithScores(Reranker):
         reranker: any reranker, such as `listwise(llm)`.
 
     Examples:
-        >>> from whyrank import Fake, Listwise, WithScores
+        >>> from whyrank import Fake, Listwise
+        >>> from whyrank.rerank.around.compose import WithScores
         >>> WithScores(Listwise(Fake("[2] > [1]")))
         with_scores(listwise(fake(answer='[2] > [1]')))
     """

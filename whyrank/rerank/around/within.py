@@ -54,7 +54,8 @@ class Within(Strategy[Permutation]):
         BadInput: `calls` or `max_passage_tokens` below 1.
 
     Examples:
-        >>> from whyrank import Fake, Within
+        >>> from whyrank import Fake
+        >>> from whyrank.rerank.around.within import Within
         >>> Within(Fake("[2] > [1]"), calls=5).stages
         ((adaptive(fake(answer='[2] > [1]'), calls=5, min_uncertain=2), 60),)
     """

@@ -43,7 +43,8 @@ class DualEnd(Strategy[Ends]):
         BadInput: a size that is too small.
 
     Examples:
-        >>> from whyrank import DualEnd, Fake
+        >>> from whyrank import Fake
+        >>> from whyrank.rerank.strategies.dual_end import DualEnd
         >>> ranked = DualEnd(Fake("<answer>best: [2], worst: [1]</answer>")).rank("why?", ["one", "two", "three"])
         >>> [item.index for item in ranked]
         [1, 2, 0]

@@ -40,7 +40,8 @@ class Groupwise(Strategy[Scores]):
         BadInput: a size below 1, or `retries` below 0.
 
     Examples:
-        >>> from whyrank import Fake, Groupwise
+        >>> from whyrank import Fake
+        >>> from whyrank.rerank.strategies.groupwise import Groupwise
         >>> llm = Fake('{"1": 5, "2": 5}')
         >>> [item.score for item in Groupwise(llm).rank("why do bees dance?", ["Bees make honey.", "It tells where."])]
         [5.0, 5.0]

@@ -37,7 +37,8 @@ class MergeTree(Strategy[Permutation]):
         BadInput: `window` below 2, `keep` outside 1 to half of it, or `max_passage_tokens` below 1.
 
     Examples:
-        >>> from whyrank import Fake, MergeTree
+        >>> from whyrank import Fake
+        >>> from whyrank.rerank.strategies.merge_tree import MergeTree
         >>> MergeTree(Fake("[2] > [1]"), window=10)
         merge_tree(fake(answer='[2] > [1]'), window=10)
     """

@@ -38,7 +38,8 @@ class TopDown(Strategy[Permutation]):
         BadInput: `window` below 2, `k` outside 1 to `window - 1`, or `max_passage_tokens` below 1.
 
     Examples:
-        >>> from whyrank import Fake, TopDown
+        >>> from whyrank import Fake
+        >>> from whyrank.rerank.strategies.top_down import TopDown
         >>> TopDown(Fake("[2] > [1]"), window=10)
         top_down(fake(answer='[2] > [1]'), window=10)
     """

@@ -41,7 +41,8 @@ class Tournament(Strategy[Permutation]):
         BadInput: a size that is too small.
 
     Examples:
-        >>> from whyrank import Fake, Tournament
+        >>> from whyrank import Fake
+        >>> from whyrank.rerank.strategies.tournament import Tournament
         >>> Tournament(Fake("[2] > [1]"), repeats=2)
         tournament(fake(answer='[2] > [1]'), repeats=2)
     """
