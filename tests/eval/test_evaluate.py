@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from whyrank.errors import BadInput
 from whyrank.eval import compare, evaluate
 from whyrank.io import read_qrels, read_run, write_run
-from whyrank.types import Query, Ranking, Run
+from whyrank.types import Qrels, Query, Ranking, Run
 
 QUERIES = [f"q{at}" for at in range(5)]
 DOCUMENTS = [f"d{at}" for at in range(25)] + ["é", "D9", "d-1"]
@@ -248,7 +248,7 @@ def test_other_spellings(written, name):
     [
         ([Run.of({"a": ["x"]})] * 2, {"a": {"x": 1}}, "evaluate: the run is a list: hand in one Run"),
         ("run.trec", {"a": {"x": 1}}, "evaluate: the run is a str: hand in one Run, such as read_run"),
-        ({"a": ["x"]}, {"a": {"x": 1}}, "evaluate: the run is a dict"),
+        (Qrels({"a": {"x": 1}}), {"a": {"x": 1}}, "evaluate: the run is a Qrels"),
         (None, {"a": {"x": 1}}, "evaluate: the run is None"),
         (Run.of({"a": ["x"]}), "qrels.txt", "evaluate: what judges is a str: hand in {query: "),
         (Run.of({"a": ["x"]}), None, "what judges is None"),

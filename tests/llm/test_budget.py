@@ -165,7 +165,8 @@ def test_documents_give_way_first_to_one_common_length_and_the_query_last_with_a
         assert level <= FLOOR and "query was cut" in str(told[0].message)
         assert not kept_query or kept == [min(length, FLOOR) for length in lengths]
     else:
-        assert not told and all(new >= min(length, FLOOR) for new, length in zip(kept, lengths, strict=True))
+        assert not told
+        assert not query or all(new >= min(length, FLOOR) for new, length in zip(kept, lengths, strict=True))
     assert cuts(prompt, fitted) == {
         "document": sum(new < old for new, old in zip(kept, lengths, strict=True)),
         "query": int(kept_query < query),
