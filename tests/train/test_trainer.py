@@ -89,7 +89,7 @@ def test_two_trainings_at_once_are_refused_and_a_broken_one_lets_the_next_go_on(
     taken(path, task(learner()))
     assert [one.name for one in path.iterdir()] == ["manifest.json"]
     script = (
-        "import sys, json; from whyrank.train.trainer import Folder\n"
+        "import sys, json; from whyrank.train.trainer import TrainingFolder as Folder\n"
         "Folder(sys.argv[1], json.loads(sys.argv[2])).begin()\n"
     )
     command = [sys.executable, "-c", script, str(path), json.dumps(task(learner()))]

@@ -122,7 +122,7 @@ print(peak() - before)
 SEARCHING = """
 import numpy as np
 from whyrank.retrieval.vector import vectors
-folder = vectors.Folder.at(Path(sys.argv[1]), "float16", 1024, {})
+folder = vectors.VectorFolder.at(Path(sys.argv[1]), "float16", 1024, {})
 block = np.random.default_rng(0).standard_normal((2_000, 1024)).astype(np.float16)
 def search(matrix):
     vectors.nearest(matrix, block[:20].astype(np.float32), 10, {}, device="cpu", floats=1 << 21)
