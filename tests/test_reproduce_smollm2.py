@@ -34,13 +34,14 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.engines
+@pytest.mark.timeout(1800)  # five trainings, on a machine that may be busy
 def test_a_trial_goes_the_whole_way_and_is_not_done_twice(tmp_path, monkeypatch, shared_data, small):
     monkeypatch.setenv("WHYRANK_DATA", str(shared_data))
-    monkeypatch.setattr(made, "TESTS", {"toy": 2, "trec_dl/dl19": 2})
+    monkeypatch.setattr(made, "TESTS", {"toy": 2})
     told = {"share": 0.001, "depth": 5, "model": small}
     path = smollm2(tmp_path / "run", **told)
     text = path.read_text()
-    assert all(text.count(f"| {one.title} |") == 2 for one in rankers_of(tmp_path / "run", small))
+    assert all(text.count(f"| {one.title} |") == 1 for one in rankers_of(tmp_path / "run", small))
     assert "## toy, 2 queries" in text and "GRPO on the order +" in text.replace("-0.", "+0.")
     lists = [*read_tasks(tmp_path / "run" / "lists.jsonl")]
     assert len(lists) == 8 and all(task.relevant and len(task.documents) == 5 for task in lists)
