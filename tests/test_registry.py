@@ -411,6 +411,7 @@ EXAMPLES = {
         name: f"{name}(fake())" for name in ("setwise", "merge_tree", "top_down", "tournament", "groupwise", "dual_end")
     },
     "with_scores": "with_scores(setwise(fake()))",
+    "http_search": "http_search('http://localhost:9200', 'toy')",
     "scored": "scored(fake())",
     "template": f"template({str(Path(__file__).parent / 'data' / 'plain_template.toml')!r}, answer=ranking())",
     "weighed": "weighed(yes_no('no'), softmax('yes', 'no'))",
