@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from serve_helpers import CORPUS, THOUGHT, Gated, deep, running
 
-from whyrank import BM25, Document, Fake, Listwise
+from whyrank import BM25, Document, Fake, Listwise, Pointwise
 from whyrank.serve.mcp import server
 from whyrank.serve.service import Service
 from whyrank.serve.settings import Settings
@@ -84,20 +84,32 @@ def test_an_answer_has_a_bound_and_says_where_to_go_on():
     assert first["text"] + rest["text"] == corpus["d7"].text
 
 
-def test_rerank_tells_reasons_and_progress():
+def test_rerank_tells_reasons():
+    async def ask(client):
+        given = {"query": "why do bees dance?", "documents": ["Bees make honey.", "So a dance shows where food is."]}
+        return await client.call_tool("rerank", given)
+
+    found = told(service(), ask).structured_content
+    assert [one["index"] for one in found["results"]] == [1, 0]
+    assert found["results"][0]["reason"].startswith("[2] says")
+
+
+def test_progress_tells_how_many_calls_have_ended():
     heard = []
 
     async def progress(done, total, message):
-        heard.append((done, message))
+        heard.append(done)
+        assert message == f"{done:.0f} model calls have ended"
 
     async def ask(client):
-        given = {"query": "why do bees dance?", "documents": ["Bees make honey.", "So a dance shows where food is."]}
+        given = {"query": "why?", "documents": [f"text {n}" for n in range(6)]}
         return await client.call_tool("rerank", given, progress_callback=progress)
 
-    slow = Service({"deep": Listwise(Fake(THOUGHT, latency=0.5))})
-    found = told(slow, ask).structured_content
-    assert [one["index"] for one in found["results"]] == [1, 0]
-    assert found["results"][0]["reason"].startswith("[2] says")
+    slow = Pointwise(Fake("<score>70</score>", concurrency=1, latency=0.3))
+    assert not told(Service({"slow": slow}), ask).is_error
+    assert heard == sorted(set(heard))
+    assert heard
+    assert heard[-1] <= 6
 
 
 @pytest.mark.parametrize(
