@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from whyrank import BM25, Sharded
+from whyrank import BM25
+from whyrank.retrieval.around.sharded import Sharded
 from whyrank.types import Document, Query
 
 SPEC = "listwise(fake('<answer>[2] > [1]</answer>'))"
