@@ -44,6 +44,7 @@ MODULES = {
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "mcp": ("mcp",),
     "remote": ("httpx",),
+    "distributed": ("ray",),
 }
 """The modules that each extra brings, and how new one must be where another extra is content with less."""
 
