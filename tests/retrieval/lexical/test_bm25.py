@@ -235,7 +235,8 @@ def test_foreign_and_damaged_folders_are_refused(tmp_path):
         BM25(path, analyzer="terms").search([Query("q", "bee")])
     for name in sorted(file.name for file in path.iterdir()):
         whole = (path / name).read_bytes()
-        for damaged in (whole[:-1], whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:], b""):
+        flipped = (whole[:-1], whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:], b"") if whole else (b"{}\n",)
+        for damaged in flipped:
             (path / name).write_bytes(damaged)
             with pytest.raises(BadIndex, match=f"{name} is damaged"):
                 BM25.open(path)
