@@ -18,7 +18,7 @@ TAKEN = {"device": None, "max_length": None, "trust_remote_code": False, "asked_
 @pytest.mark.parametrize(
     ("load", "meant"),
     [
-        (lambda: Transformers("tinny").window, r"transformers\(...\): .* 'tinny': did you mean 'tiny'"),
+        (lambda: Transformers("tinny").context_length, r"transformers\(...\): .* 'tinny': did you mean 'tiny'"),
         (lambda: VLLM("Tiny").chat, r"vllm\(...\): .*did you mean 'tiny'"),
         (lambda: bi_encoder("minilmm", **TAKEN), r"dense\(...\): .* 'minilmm': did you mean 'minilm'"),
         (lambda: kind_of("mini-lm", "encoder_rerank(...)"), "did you mean 'minilm'"),
@@ -56,7 +56,7 @@ def test_a_warning_is_one_line_where_progress_is_shown(monkeypatch, capsys):
     ("missing", "load", "told"),
     [
         ("vllm", lambda: VLLM("Qwen/Qwen3-8B").chat, r"vllm\(...\) needs the package vllm: .*whyrank\[vllm\]"),
-        ("vllm", lambda: VLLM("Qwen/Qwen3-8B").window, r"vllm\(...\) needs the package vllm"),
+        ("vllm", lambda: VLLM("Qwen/Qwen3-8B").context_length, r"vllm\(...\) needs the package vllm"),
         ("torch", lambda: Transformers("me/it").chat, r"transformers\(...\) needs the package torch"),
         ("transformers", lambda: VLLM("me/it").chat, r"needs the package transformers: .*whyrank\[vllm\]"),
         ("pyserini", lambda: start_jvm.__wrapped__(), r"lucene\(...\) needs the package pyserini: .*whyrank\[lucene\]"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_registry import EXAMPLES
-from whyrank.errors import BadInput, BadSpec
+from whyrank.errors import BadInput, BadSpec, WhyrankError
 from whyrank.fields import (
     INFINITE,
     Above,
@@ -293,7 +293,7 @@ def outcome(build: Callable[[], object]) -> str:
     """What is built, or the error; none but ours."""
     try:
         return repr(build())
-    except BadInput as error:
+    except WhyrankError as error:
         return str(error)
 
 

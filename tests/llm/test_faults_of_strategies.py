@@ -28,7 +28,7 @@ from whyrank.rerank.base import Reranker, statuses
 from whyrank.types import Run
 
 KILLS, SLOTS = 6, 4
-ASKS_NO_MODEL = {"encoder_rerank", "pseudo_query"}
+ASKS_NO_MODEL = {"encoder_rerank", "pseudo_query", "rerank_api"}
 WARM = "sampling=sampling(temperature=0.6)"
 
 

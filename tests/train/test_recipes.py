@@ -23,6 +23,7 @@ from whyrank.train.grpo import _rewards
 from whyrank.train.models import load_model
 from whyrank.train.recipes import published, text
 from whyrank.train.rewards import Reward
+from whyrank.train.score import Score
 
 PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
@@ -83,7 +84,7 @@ def test_their_constants_are_the_published_ones():
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL))
 def test_what_the_page_shows_loads(block):
     given = tomllib.loads(block)
-    kind: type = SFT if "stages" in given else GRPO if "rewards" in given else Encoder
+    kind: type = SFT if "stages" in given else GRPO if "rewards" in given else Score if "format" in given else Encoder
     assert build(kind, given, "docs/training.md")
 
 

@@ -110,7 +110,7 @@ def test_a_long_query_takes_half(toy: Toy) -> None:
 
 
 def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadInput, match="shown must be at least 1, not 0"):
+    with pytest.raises(BadInput, match="passages must be at least 1, not 0"):
         make("pseudo_query(encoder_rerank('minilm'), passages=0)")
     monkeypatch.setattr(encoder_module, "kind_of", lambda *_: "cross")
     with pytest.raises(EngineError, match=r"pseudo_query\(...\) needs a bi-encoder, and 'some' is a cross-encoder"):

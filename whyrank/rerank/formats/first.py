@@ -143,7 +143,7 @@ def _named(answer: str) -> list[str]:
     """The letters that an answer consists of, each once: one as it was asked for, or `[B] > [C] > [A]`, best first."""
     if word := _ANSWER.fullmatch(answer):
         return [word[1].upper()]
-    return list(dict.fromkeys(_LABEL.findall(answer))) if _LIST.fullmatch(answer) else []
+    return list(dict.fromkeys(_LABEL.findall(answer))) if _LIST.fullmatch(answer.strip()) else []
 
 
 def _letter(token: str) -> str:
@@ -171,5 +171,5 @@ _ANSWER = re.compile(
     r"\s\[(*\"'`]*([A-Za-z])[\s\])*\"'`.]*"
 )
 
-_LIST = re.compile(r"\s*\[?[A-Z]\]?(?:\s{0,9}[>=]\s{0,9}\[?[A-Z]\]?){1,99}[\s.]*")
+_LIST = re.compile(r"\[?[A-Z]\]?(?:\s{0,9}[>=]\s{0,9}\[?[A-Z]\]?){1,99}[\s.]*")
 _LABEL = re.compile("[A-Z]")

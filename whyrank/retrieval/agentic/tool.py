@@ -92,7 +92,7 @@ class SearchTool:
         >>> [(hit.number, hit.text, hit.new) for hit in second.hits]
         [(2, '', False)]
         >>> tool.ledger
-        Ledger(calls=1, queries=2, shown=3, new=2, refused=0)
+        SearchLedger(calls=1, queries=2, shown=3, new=2, refused=0)
     """
 
     def __init__(

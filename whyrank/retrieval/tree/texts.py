@@ -19,7 +19,7 @@ class PackedTexts:
         offsets: (n + 1,) int64, where each begins.
 
     Examples:
-        >>> Texts.of(["bees", "", "dance"])[2]
+        >>> PackedTexts.of(["bees", "", "dance"])[2]
         'dance'
     """
 

@@ -15,7 +15,7 @@ from whyrank.errors import BadInput
 from whyrank.llm.answer import Ok
 from whyrank.llm.reasoning import parted, split_reasoning
 from whyrank.registry import Part, name_of
-from whyrank.rerank.formats import Format
+from whyrank.rerank.formats import Format, PointFormat
 from whyrank.rerank.formats.base import answer_region
 from whyrank.types import RankTask
 
@@ -166,11 +166,10 @@ def formats_of(reward: AnyReward) -> Iterator[Format[Any]]:
 def kept(format: Format[Any], completion: Ok) -> bool:
     """Whether a completion has the parts that the format asks for: thought, answer between tags, nothing left open."""
     _, tagged, unclosed = answer_region(completion.text)
-    think = getattr(format, "think", None)  # formats of one passage find their own tags
-    native = getattr(format, "native", None)
-    if unclosed or (native is not None and not tagged):
+    finds_its_own = isinstance(format, PointFormat)  # formats of one passage have other tags
+    if unclosed or not (tagged or finds_its_own or format.think == "no"):
         return False
-    return not (think == "asked" or native is False) or bool(thought_of(completion))
+    return format.think != "asked" or bool(thought_of(completion))
 
 
 Key = TypeVar("Key")
