@@ -9,6 +9,7 @@ from typing import Any
 from whyrank.errors import need
 from whyrank.serve.service import Service
 from whyrank.serve.settings import Settings
+from whyrank.terminal import line
 
 
 def serve(service: Service, settings: Settings, keys: Sequence[str] = ()) -> None:
@@ -53,7 +54,7 @@ async def _tell(server: Any, settings: Settings) -> None:  # noqa: ANN401
     while not server.started:
         await asyncio.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = line(f"[{settings.host}]" if ":" in settings.host else settings.host)
     base = f"http://{host}:{port}"
     mcp = f"\n  MCP                                    {base}/mcp" if settings.mcp else ""
     sys.stderr.write(
