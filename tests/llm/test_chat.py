@@ -176,8 +176,8 @@ def test_a_begun_turn_begins_with_none_but_the_tokens_that_go_on_with_it(tempera
     for favourite in range(0, 1500, 100):
         scores = torch.zeros(1530)
         scores[favourite] = 50.0
-        assert row.draws and int(row.draw(torch, scores).argmax()) in read.first
+        assert row.draws and int(row.draw(torch, scores, ()).argmax()) in read.first
     row.written.append(read.first[0])
     scores = torch.zeros(1530)
     scores[7] = 500.0
-    assert int(row.draw(torch, scores).argmax()) == 7
+    assert int(row.draw(torch, scores, ()).argmax()) == 7
