@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -447,6 +448,9 @@ def test_settings_are_checked():
 def test_an_encoder_ranks_the_requests_of_many_clients_together():
     minilm = EncoderRerank("minilm")
     with serving(Service({"minilm": minilm})) as client, ThreadPoolExecutor(16) as pool:
+        until = time.monotonic() + 120
+        while client.get("/ready").status_code != 200 and time.monotonic() < until:
+            time.sleep(0.1)
         bodies = [BODY | {"query": f"why do bees dance? {n}"} for n in range(32)]
         found = list(pool.map(lambda body: client.post("/rerank", json=body).json(), bodies))
     for body, one in zip(bodies, found, strict=True):
