@@ -22,7 +22,6 @@ from typing import Any
 
 from whyrank.errors import BadInput, EngineError
 from whyrank.llm.answer import FATAL, Completion, Failed, Ok
-from whyrank.llm.budget import fit
 from whyrank.llm.engine import LLM
 from whyrank.llm.messages import Message, Piece, Prompt, Sampling
 from whyrank.llm.schedule import Plan, Scheduler, driven_by
@@ -345,13 +344,9 @@ class _Standing(Scheduler[Any]):
                 if self.open.get(call.key) is call and call not in self.queue:
                     del self.open[call.key]
 
-    def _fit(self, prompt: Prompt) -> Prompt:
-        if (context := self._window) is None:
-            return prompt
-        answer = prompt.sampling.max_tokens + prompt.reserve
-        if context <= answer:
-            raise BadInput(f"a window of {context} tokens leaves no room for a prompt beside max_tokens={answer}")
-        return fit(prompt, self._tokenizer, context - answer, self.llm.chat_tokens)
+    def _no_room(self, prompt: Prompt, error: BadInput) -> Prompt:
+        """One request asks for too long an answer; others go on."""
+        raise error
 
 
 def _job(walk: Walk[Any]) -> Job:

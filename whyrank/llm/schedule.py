@@ -420,9 +420,14 @@ class Scheduler(Generic[T]):
             return prompt
         answer = prompt.sampling.max_tokens + prompt.reserve
         if context <= answer:
-            self._stop(BadInput(f"a window of {context} tokens leaves no room for a prompt beside max_tokens={answer}"))
-            return prompt
+            told = f"a window of {context} tokens leaves no room for a prompt beside max_tokens={answer}"
+            return self._no_room(prompt, BadInput(told))
         return fit(prompt, self._tokenizer, context - answer, self.llm.chat_tokens)
+
+    def _no_room(self, prompt: Prompt, error: BadInput) -> Prompt:
+        """No prompt that asks for so long an answer can be sent, and all of a run ask for the same."""
+        self._stop(error)
+        return prompt
 
     @cached_property
     def _window(self) -> int | None:
