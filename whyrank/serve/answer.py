@@ -1,7 +1,7 @@
 """What came of a request, before it is put into anybody's words."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,12 @@ class Answer:
             "degraded": self.degraded or None,
             **cost,
         }
+
+
+def usage(tokens: Iterable[tuple[int, int]]) -> dict[str, int]:
+    """What went in and came out, summed up in OpenAI's words."""
+    read, written = map(sum, zip((0, 0), *tokens, strict=True))
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def why(item: Ranked) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Mixedbread, and a header tells Pinecone. Paths decide nothing, since several cli
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from whyrank.serve.answer import Answer, finite, why
+from whyrank.serve.answer import Answer, finite, usage, why
 from whyrank.serve.asked import (
     Asked,
     Family,
@@ -103,14 +103,20 @@ def write(asked: Asked, answer: Answer) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _union(asked: Asked, answer: Answer) -> dict[str, Any]:
+    items = _with_documents(asked, answer, "relevance_score")
+    return {"id": answer.id, "model": answer.model, "results": items, "data": items} | _about(asked, answer)
+
+
+def _with_documents(asked: Asked, answer: Answer, name: str) -> list[dict[str, Any]]:
+    """The best of what was asked for, each score under this name, each with its document where that is wanted."""
     items = []
     for item, score in answer.best(asked.top):
-        told: dict[str, Any] = {"index": item.index, "relevance_score": _number(asked, item.score, score)}
+        told: dict[str, Any] = {"index": item.index, name: _number(asked, item.score, score)}
         if asked.return_documents:
             one = asked.documents[item.index]
             told["document"] = {"text": one} if isinstance(one, str) else one
         items.append(told | _why(asked, item))
-    return {"id": answer.id, "model": answer.model, "results": items, "data": items} | _about(asked, answer)
+    return items
 
 
 def _tei(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
@@ -148,13 +154,7 @@ def _mixedbread(asked: Asked, answer: Answer) -> dict[str, Any]:
 
 
 def _pinecone(asked: Asked, answer: Answer) -> dict[str, Any]:
-    items = []
-    for item, score in answer.best(asked.top):
-        told: dict[str, Any] = {"index": item.index, "score": _number(asked, item.score, score)}
-        if asked.return_documents:
-            one = asked.documents[item.index]
-            told["document"] = {"text": one} if isinstance(one, str) else one
-        items.append(told | _why(asked, item))
+    items = _with_documents(asked, answer, "score")
     about = _about(asked, answer)
     about["usage"]["rerank_units"] = about["meta"]["billed_units"]["search_units"]
     return {"model": answer.model, "data": items} | about
@@ -177,7 +177,7 @@ def _about(asked: Asked, answer: Answer) -> dict[str, Any]:
     if asked.ignored:
         warnings.append(f"ignored: {', '.join(asked.ignored)}")
     return {
-        "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        "usage": usage([answer.tokens]),
         "meta": {
             "api_version": {"version": "2"},
             "billed_units": {"search_units": units},

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whyrank.serve.answer import Answer, finite
+from whyrank.serve.answer import Answer, finite, usage
 from whyrank.serve.asked import flag_of, readable, text_of
 from whyrank.serve.refusal import Refused
 
@@ -70,11 +70,8 @@ def write(pairs: Pairs, answers: Sequence[Answer], id: str, name: str) -> dict[s
             own = finite(item.score) if pairs.raw else score
             found.setdefault((query, documents[item.index]), []).append(own if own is not None else score)
     data = [{"index": at, "object": "score", "score": found[pair].pop(0)} for at, pair in enumerate(pairs.pairs)]
-    read = sum(answer.tokens[0] for answer in answers)
-    written = sum(answer.tokens[1] for answer in answers)
-    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
     head = {"id": id, "object": "list", "created": int(time.time()), "model": name}
-    return head | {"data": data, "usage": usage}
+    return head | {"data": data, "usage": usage(answer.tokens for answer in answers)}
 
 
 def _texts(given: object, name: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whyrank.llm.hub import Caller
-from whyrank.serve.answer import finite, why
+from whyrank.serve.answer import finite, usage, why
 from whyrank.serve.asked import flag_of, readable, seconds_of, text_of, whole_of, wrong
 from whyrank.serve.refusal import Refused
 from whyrank.serve.scores import unit_scores
@@ -96,10 +96,8 @@ def write(asked: Search, found: Sequence[Found], id: str) -> dict[str, Any]:
         ]
         told = {} if one.answer is None else {"whyrank": one.answer.told(), "reranker": one.answer.model}
         results.append({"query": one.query, "hits": hits, "warnings": list(one.warnings)} | told)
-    tokens = [one.answer.tokens for one in found if one.answer is not None]
-    read, written = sum(pair[0] for pair in tokens), sum(pair[1] for pair in tokens)
-    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-    return {"id": id, "collection": asked.name, "results": results, "usage": usage}
+    taken = usage(one.answer.tokens for one in found if one.answer is not None)
+    return {"id": id, "collection": asked.name, "results": results, "usage": taken}
 
 
 def read_vector_store(body: Mapping[str, Any], name: str, service: Service) -> Search:
