@@ -15,8 +15,16 @@ from whyrank.train import trainer as base
 from whyrank.train.card import card
 from whyrank.train.config import Config, Loop, Model, Optimizer, plain
 from whyrank.train.lists import DrawnList, RankedLists
-from whyrank.train.monitor import Monitor, last_held_out, metrics
-from whyrank.train.scoring import Loss, loss_of, material, measured, padded
+from whyrank.train.scoring import (
+    Loss,
+    loss_of,
+    material,
+    measured,
+    padded,
+    refuse_both,
+    taught,
+    whole_steps,
+)
 
 _USE = (
     'from whyrank import EncoderRerank\n\nEncoderRerank("this/folder").rank("a question", ["a passage", "another"])\n'
@@ -71,8 +79,7 @@ class Encoder(Config):
 
     def __post_init__(self) -> None:
         """Refuse two kinds of held-out lists."""
-        if self.held_out and self.hold_out:
-            raise BadInput("give either 'held_out' lists, or how many to 'hold_out' of those to learn from")
+        refuse_both(self)
 
 
 def train(config: Encoder) -> base.Trained:
@@ -97,9 +104,7 @@ def train(config: Encoder) -> base.Trained:
     library = need("sentence_transformers.cross_encoder", extra="train")
     torch = need("torch", extra="train")
     rows, counts, held_out = material(config)
-    size = config.loop.batch * config.loop.accumulation * base.devices()
-    steps = -(-len(rows) // size)
-    rows = [rows[at % len(rows)] for at in range(steps * size)]  # whole steps
+    rows, steps = whole_steps(rows, config.loop)
     told = base.arguments(folder.path, config.loop, config.optimizer, steps, config.seed)
     torch.manual_seed(config.seed)
     device = "cpu" if told["use_cpu"] else None
@@ -118,13 +123,8 @@ def train(config: Encoder) -> base.Trained:
             loss=_loss(torch, engine, config),
         )
         measure = partial(measured, CrossEncoder(engine, config.model).score, held_out) if held_out else None
-        watch = Monitor(folder.path, config.every if held_out else 0, measure, advance)
-        base.attach(trainer, watch, folder.path, config.loop)
-        seconds = base.run(trainer, folder)
-    report = {
-        "steps": steps, "seconds": seconds, "examples": len(rows), "sources": counts,
-        "held_out": last_held_out(metrics(folder.path)),
-    }  # fmt: skip
+        seconds, last = taught(trainer, folder, config, measure, advance)
+    report = {"steps": steps, "seconds": seconds, "examples": len(rows), "sources": counts, "held_out": last}
     _save(trainer, engine, folder, card(f"A cross-encoder, {config.loss}", Model(config.model), task, report, _USE))
     return folder.finish(report)
 

@@ -21,8 +21,16 @@ from whyrank.train.config import Config, Loop, Model, Optimizer, plain
 from whyrank.train.held_out import Live, speaking
 from whyrank.train.lists import DrawnList, RankedLists
 from whyrank.train.models import adapter, load_model, refuse_spread, save_model
-from whyrank.train.monitor import Monitor, last_held_out, metrics
-from whyrank.train.scoring import Loss, loss_of, material, measured, padded
+from whyrank.train.scoring import (
+    Loss,
+    loss_of,
+    material,
+    measured,
+    padded,
+    refuse_both,
+    taught,
+    whole_steps,
+)
 
 _USE = (
     "from whyrank import Transformers\nfrom whyrank.rerank.strategies.scored import Scored\n\n"
@@ -73,8 +81,7 @@ class Score(Config):
 
     def __post_init__(self) -> None:
         """Refuse two kinds of held-out lists, and a format of which no score is read."""
-        if self.held_out and self.hold_out:
-            raise BadInput("give either 'held_out' lists, or how many to 'hold_out' of those to learn from")
+        refuse_both(self)
         _scoring_format(self.format)
 
 
@@ -101,9 +108,7 @@ def train(config: Score) -> base.Trained:
     refuse_spread(config.loop, config.model, None)
     transformers = need("transformers", extra="train")
     rows, counts, held_out = material(config)
-    size = config.loop.batch * config.loop.accumulation * base.devices()
-    steps = -(-len(rows) // size)
-    rows = [rows[at % len(rows)] for at in range(steps * size)]  # whole steps
+    rows, steps = whole_steps(rows, config.loop)
     told = base.arguments(folder.path, config.loop, config.optimizer, steps, config.seed)
     model, chat = load_model(config.model, config.seed)
     reader = Reader(config.format, chat, config.max_passage_tokens, model)
@@ -122,13 +127,8 @@ def train(config: Score) -> base.Trained:
             processing_class=chat.tokenizer,
         )
         measure = partial(measured, partial(reader.score, network), held_out) if held_out else None
-        watch = Monitor(folder.path, config.every if held_out else 0, measure, advance)
-        base.attach(trainer, watch, folder.path, config.loop)
-        seconds = base.run(trainer, folder)
-    report = {
-        "steps": steps, "seconds": seconds, "examples": len(rows), "sources": counts,
-        "held_out": last_held_out(metrics(folder.path)),
-    }  # fmt: skip
+        seconds, last = taught(trainer, folder, config, measure, advance)
+    report = {"steps": steps, "seconds": seconds, "examples": len(rows), "sources": counts, "held_out": last}
     save_model(trainer, chat, folder, card(f"Its score over lists, {config.loss}", config.model, task, report, _USE))
     return folder.finish(report)
 

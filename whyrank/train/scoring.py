@@ -1,6 +1,6 @@
 """What trainings of models that score have in common: the lists of all steps, the loss, what is held out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -8,10 +8,14 @@ import numpy as np
 
 from whyrank.errors import BadInput
 from whyrank.eval import evaluate
+from whyrank.progress import Advance
 from whyrank.train import losses
+from whyrank.train import trainer as base
+from whyrank.train.config import Loop
 from whyrank.train.data import added
 from whyrank.train.held_out import grades
 from whyrank.train.lists import DrawnList, RankedLists, drawn, read, teaches
+from whyrank.train.monitor import Monitor, last_held_out, metrics
 from whyrank.types import RankTask, Run
 
 Loss = Literal["listnet", "listmle", "ranknet", "lambdarank", "plackett_luce"]
@@ -53,8 +57,22 @@ class Scoring(Protocol):
         """The cut-off of nDCG."""
 
     @property
+    def every(self) -> int:
+        """Steps between measurements."""
+
+    @property
+    def loop(self) -> Loop:
+        """How steps are made; the batch is of lists."""
+
+    @property
     def seed(self) -> int:
         """Of everything that is drawn."""
+
+
+def refuse_both(config: Scoring) -> None:
+    """Refuse held-out lists of two kinds."""
+    if config.held_out and config.hold_out:
+        raise BadInput("give either 'held_out' lists, or how many to 'hold_out' of those to learn from")
 
 
 def material(config: Scoring) -> tuple[list[DrawnList], dict[str, dict[str, int]], list[RankTask]]:
@@ -91,6 +109,27 @@ def _counts(tasks: Sequence[RankTask], kept_out: int) -> dict[str, int]:
     """What became of the lists of a source; `kept_out` of them are held out, or are of a query that is."""
     used = sum(map(teaches, tasks))
     return {"used": used, "nothing_to_learn": len(tasks) - used} | ({"held_out": kept_out} if kept_out else {})
+
+
+def whole_steps(rows: Sequence[DrawnList], loop: Loop) -> tuple[list[DrawnList], int]:
+    """The lists of whole steps, the first once more behind the last where they are too few; and how many steps."""
+    size = loop.batch * loop.accumulation * base.devices()
+    steps = -(-len(rows) // size)
+    return [rows[at % len(rows)] for at in range(steps * size)], steps
+
+
+def taught(
+    trainer: Any,
+    folder: base.TrainingFolder,
+    config: Scoring,
+    measure: Callable[[], Mapping[str, float]] | None,
+    advance: Advance,
+) -> tuple[float, dict[str, float]]:
+    """Train, measure on what is held out where there is any; the seconds, and what was measured last."""
+    watch = Monitor(folder.path, config.every if measure else 0, measure, advance)
+    base.attach(trainer, watch, folder.path, config.loop)
+    seconds = base.run(trainer, folder)
+    return seconds, last_held_out(metrics(folder.path))
 
 
 def loss_of(config: Scoring) -> Callable[..., Any]:
