@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -20,6 +22,7 @@ settings.register_profile("whyrank", deadline=None)  # no test depends on how bu
 settings.load_profile("whyrank")
 
 ROOT = Path(__file__).parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 STARTED = {"in_process", "server"}
 """Fixtures that start vLLM for all tests of a process."""
 
@@ -92,3 +95,15 @@ def vllm_installed() -> Iterator[None]:
 def in_process(tiny_lm: Path, vllm_installed: None) -> VLLM:
     """vLLM's engine inside this process; it starts with the first call."""
     return VLLM(str(tiny_lm), concurrency=64)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else [])
+        yield found
+        found.close()

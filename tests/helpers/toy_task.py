@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from whyrank.io import write_tasks
 from whyrank.types import Document, Query, RankTask
@@ -68,3 +69,14 @@ def drills(path: Path, n: int = 50) -> str:
     lines = [{"prompt": NEEDS[at % 10], "completion": HELPS[at % 10]} for at in range(n)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(path)
+
+
+def weights(folder: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: Path, other: Path, tolerance: float = 0.0) -> bool:
+    mine, its = weights(one), weights(other)
+    return mine.keys() == its.keys() and all((mine[name] - its[name]).abs().max() <= tolerance for name in mine)

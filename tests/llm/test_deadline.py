@@ -10,6 +10,7 @@ import pytest
 from fault_server import FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import ask, chain
 from virtual_time import Clock
 
 from whyrank import Cascade, Fake, Listwise
@@ -17,22 +18,10 @@ from whyrank.errors import BadInput, EngineError
 from whyrank.llm import schedule
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.engine import LLM
-from whyrank.llm.messages import Message, Piece, Prompt
+from whyrank.llm.messages import Prompt
 from whyrank.llm.openai import OpenAI
 from whyrank.llm.schedule import Plan, drive
 from whyrank.llm.trace import Trace
-
-
-def ask(text: str) -> Prompt:
-    return Prompt((Message("user", (Piece(text),)),))
-
-
-def chain(name: str, steps: int) -> Plan[list[str]]:
-    said: list[str] = []
-    for step in range(steps):
-        (completion,) = yield [ask(f"{name} {step}")]
-        said.append(completion.text if isinstance(completion, Ok) else completion.kind)
-    return said
 
 
 @pytest.fixture

@@ -8,28 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from plans import ask, chain
 
 from whyrank import Fake, Listwise, Pointwise
 from whyrank.errors import BadInput, BudgetSpent, EngineError, WhyrankError
 from whyrank.llm.answer import Completion, Failed, Ok
 from whyrank.llm.engine import LLM
 from whyrank.llm.hub import Caller, Hub
-from whyrank.llm.messages import Message, Piece, Prompt
+from whyrank.llm.messages import Prompt
 from whyrank.llm.schedule import Plan
 from whyrank.llm.trace import Trace
 from whyrank.rerank.around.compose import Cascade
-
-
-def ask(text: str) -> Prompt:
-    return Prompt((Message("user", (Piece(text),)),))
-
-
-def chain(name: str, steps: int) -> Plan[list[str]]:
-    said: list[str] = []
-    for step in range(steps):
-        (completion,) = yield [ask(f"{name} {step}")]
-        said.append(completion.text if isinstance(completion, Ok) else completion.kind)
-    return said
 
 
 def fan(name: str, width: int) -> Plan[list[str]]:

@@ -1,7 +1,5 @@
 """The page at / in headless Chromium: keys, reasons, quotes, failures, and that no text is ever run."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,19 +13,7 @@ from whyrank.serve.service import Service
 
 pytestmark = pytest.mark.engines
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\"><b>bold</b>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else [])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import toy_task
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_task import same, weights
 from typer.testing import CliRunner
 
 from whyrank.errors import BadInput, EngineError, NotFound
@@ -63,17 +64,6 @@ def config(tmp_path: Path, small: str) -> Any:
         )
 
     return make
-
-
-def weights(folder: Path) -> Any:
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
-
-
-def same(one: Path, other: Path, tolerance: float = 0.0) -> bool:
-    mine, its = weights(one), weights(other)
-    return mine.keys() == its.keys() and all((mine[name] - its[name]).abs().max() <= tolerance for name in mine)
 
 
 @engines

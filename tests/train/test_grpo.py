@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import toy_task
-from toy_task import SHAPE
+from toy_task import SHAPE, same
 
 from whyrank.errors import TrainingStopped
 from whyrank.io import write_tasks
@@ -77,17 +77,6 @@ def ask(tmp_path, half_taught):
         )  # fmt: skip
 
     return make
-
-
-def weights(folder: Path):
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
-
-
-def same(one: Path, other: Path) -> bool:
-    mine, its = weights(one), weights(other)
-    return all((mine[name] - its[name]).abs().max() == 0 for name in mine)
 
 
 def test_rewards_rise(ask):

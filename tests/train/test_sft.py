@@ -12,7 +12,7 @@ import pytest
 import toy_format
 import toy_task
 from toy_format import Short
-from toy_task import SHAPE
+from toy_task import SHAPE, same, weights
 
 from whyrank.errors import BadInput, EngineError, NotFound, TrainingStopped
 from whyrank.llm.messages import Sampling
@@ -23,17 +23,6 @@ from whyrank.train.config import HeldOut, LessonSource, Lora, Model, Optimizer, 
 from whyrank.train.monitor import Monitor, metrics
 
 pytestmark = pytest.mark.engines
-
-
-def weights(folder: Path):
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
-
-
-def same(one: Path, other: Path, tolerance: float = 0.0) -> bool:
-    mine, its = weights(one), weights(other)
-    return mine.keys() == its.keys() and all((mine[name] - its[name]).abs().max() <= tolerance for name in mine)
 
 
 def test_it_learns_ten_rules(tmp_path, words, config):
