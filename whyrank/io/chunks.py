@@ -144,13 +144,13 @@ class Chunk:
         if not (attempts := self.attempts()):
             return "left", ""
         last = attempts[-1]
-        if self.died(last.start) >= MOST_ATTEMPTS:
+        if _died(attempts, last.start) >= MOST_ATTEMPTS:
             return "failed", f"{MOST_ATTEMPTS} workers that began it ended without a word"
         return last.ended, last.detail
 
     def died(self, start: str) -> int:
         """How many attempts of a start have no end."""
-        return sum(attempt.ended == "begun" and attempt.start == start for attempt in self.attempts())
+        return _died(self.attempts(), start)
 
     def result(self) -> Path | None:
         """The run folder that counts: that which is done, or else the newest in which only some calls are open."""
@@ -164,6 +164,10 @@ class Chunk:
         start, ended, detail = (str(told.get(name, default)) for name, default in _TOLD)
         known: State = ended if ended in ("done", "failed", "unanswered", "stopped") else "begun"  # type: ignore[assignment]
         return Attempt(self.folder / str(number), start, known, detail)
+
+
+def _died(attempts: Iterable[Attempt], start: str) -> int:
+    return sum(attempt.ended == "begun" and attempt.start == start for attempt in attempts)
 
 
 _TOLD = (("start", ""), ("ended", "begun"), ("detail", ""))
